@@ -1,0 +1,26 @@
+"""The Tiny Recursive Model (arXiv 2510.04871) in JAX.
+
+The design, floor by floor; imports only point downward:
+
+    layers, recursion, losses, optim, puzzles/    mathematics; nothing here knows of files or time
+    model, dataset                                a configuration -> pure functions; files -> batches
+    supervision                                   the carry: which rows halt, which take a fresh puzzle
+    step                                          one optimiser step on a state of arrays
+    checkpoint, writers, evaluate                 what is kept, told and measured
+    train, solve, convert, parity, demo           programs
+    cli                                           the command `trm`
+
+Two things flow. A *batch* goes from file rows through augmentation into the carry's data and the labels of the
+loss. A *carry* goes from step to step, into the checkpoint and back.
+
+Dimension key, used as suffixes of tensor names and in docstrings:
+    B  batch                     L  positions, P + S
+    S  cells of a puzzle         D  width of the model
+    P  puzzle tokens in front    V  vocabulary
+    K  latents z_1 ... z_K       R  length of a row of the puzzle table
+    H  attention heads           C  width of one head
+"""
+
+from trm_jax.version import VERSION as __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,311 @@
+"""What an experiment consists of: frozen dataclasses, every value with its type, range and meaning.
+
+An experiment file builds an ml_collections ConfigDict with these groups and names (experiments/sudoku_mlp.py is the one
+to read); `experiment_from` turns it, or the JSON kept beside a checkpoint, into an `Experiment`, or raises a
+ConfigError that names the key, the value and the mend. JAX is not imported here, so that a wrong value is told at once.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trm_jax.errors import ConfigError
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network, the recursion over it, and when a puzzle counts as finished."""
+
+    vocab_size: int = 0  # tokens 0 ... V-1; 0: from the data
+    seq_len: int = 0  # cells S of a puzzle; 0: from the data
+    num_puzzles: int = 0  # rows of the puzzle table; 0: from the data
+    width: int = 512  # D
+    heads: int = 8  # of the attention; unused by the MLP mixer
+    expansion: float = 4.0  # inner width of a SwiGLU, before its two thirds
+    layers: int = 2  # blocks of the network (of the latent network, where there are two)
+    answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
+    mixer: Literal["attention", "mlp"] = "attention"
+    positions: Literal["rope", "learned", "none"] = "rope"
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
+    puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
+    states: Literal["y_z", "z", "y"] = "y_z"  # what recurses: TRM and HRM; single z; the one-pass baseline
+    latents: int = 1  # K latents z_1 ... z_K
+    separate_networks: bool = False  # one network for z and another for y
+    latent_steps: int = 6  # n
+    cycles: int = 3  # T
+    grad_cycles: int = 1  # the last so many cycles carry gradients
+    gradient: Literal["cycles", "last_step"] = "cycles"  # last_step: HRM's one-step gradient
+    checkpoint: bool = False  # recompute the network applications in the backward pass
+    supervision_steps: int = 16  # N_sup
+    halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
+    exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
+    dtype: Dtype = "bfloat16"  # of the computation; weights are float32
+
+    @property
+    def tokens_in_front(self) -> int:
+        """P: as configured, or else as many positions as a row of the puzzle table fills (PARITY: ceil(R / D))."""
+        return self.puzzle_tokens or -(-self.puzzle_dim // self.width)
+
+    @property
+    def positions_total(self) -> int:
+        """L = P + S."""
+        return self.tokens_in_front + self.seq_len
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is minimised: token loss + 0.5 * (halting loss + continue loss)."""
+
+    tokens: Literal["stablemax", "softmax"] = "stablemax"
+    continue_head: bool = False  # also train q_continue, by one more supervision step (paper, table 1: "w/ ACT")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamATan2 on the weights, sign-SGD on the puzzle table, and the averaged weights."""
+
+    learning_rate: float = 1e-4
+    warmup_steps: int = 2_000
+    min_ratio: float = 1.0  # of the rate at the end of the cosine; 1: constant after the warm-up
+    beta1: float = 0.9
+    beta2: float = 0.95
+    weight_decay: float = 0.1
+    atan2_form: Literal["original", "debiased"] = "original"  # debiased: 1.27 * atan2 of both corrected moments
+    puzzle_learning_rate: float = 1e-2
+    puzzle_weight_decay: float = 0.1
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where puzzles come from. Paths are CSV files (question, answer) or folders in the public dataset format."""
+
+    puzzle: Literal["sudoku", "maze", "tokens"] = "tokens"  # how cells read and which symmetries hold
+    train: str = ""  # path, or "generated"
+    test: str = ""  # path, or "generated"; "": no evaluation while training
+    augmentations: int = 0  # fixed random symmetries of each puzzle to draw from; 0: none; -1: a fresh one each time
+    side: int = 9  # of generated Sudokus: 4, 6, 9 or 16
+    train_puzzles: int = 0  # how many to generate
+    test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never."""
+
+    steps: int = 1
+    batch_size: int = 768
+    seed: int = 0
+    log_every: int = 100
+    eval_every: int = 0
+    eval_batch_size: int = 768
+    save_every: int = 1_000
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, whole: what the file under experiments/ says and a checkpoint keeps."""
+
+    name: str = "unnamed"
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+# Closed intervals; a strict bound is written as the nearest sensible value.
+_RANGES: dict[str, tuple[float, float]] = {
+    "model.vocab_size": (0, 1 << 20),
+    "model.seq_len": (0, 1 << 20),
+    "model.num_puzzles": (0, 1 << 31),
+    "model.width": (1, 1 << 16),
+    "model.heads": (1, 1 << 12),
+    "model.expansion": (1e-3, 64),
+    "model.layers": (1, 1 << 10),
+    "model.answer_layers": (0, 1 << 10),
+    "model.rope_theta": (1, 1e12),
+    "model.norm_eps": (1e-12, 1),
+    "model.puzzle_dim": (0, 1 << 20),
+    "model.puzzle_tokens": (0, 1 << 14),
+    "model.latents": (1, 1 << 10),
+    "model.latent_steps": (1, 1 << 24),
+    "model.cycles": (1, 1 << 24),
+    "model.grad_cycles": (1, 1 << 24),
+    "model.supervision_steps": (1, 1 << 20),
+    "model.exploration": (0, 1),
+    "optim.learning_rate": (0, 1e3),
+    "optim.warmup_steps": (0, 1 << 40),
+    "optim.min_ratio": (0, 1),
+    "optim.beta1": (0, 0.999999),
+    "optim.beta2": (0, 0.999999),
+    "optim.weight_decay": (0, 1e3),
+    "optim.puzzle_learning_rate": (0, 1e3),
+    "optim.puzzle_weight_decay": (0, 1e3),
+    "optim.ema_decay": (0, 0.9999999),
+    "data.augmentations": (-1, 1 << 31),
+    "data.side": (4, 16),
+    "data.train_puzzles": (0, 1 << 31),
+    "data.test_puzzles": (0, 1 << 31),
+    "train.steps": (1, 1 << 40),
+    "train.batch_size": (1, 1 << 24),
+    "train.seed": (0, (1 << 31) - 1),
+    "train.log_every": (1, 1 << 40),
+    "train.eval_every": (0, 1 << 40),
+    "train.eval_batch_size": (1, 1 << 24),
+    "train.save_every": (0, 1 << 40),
+    "train.keep_checkpoints": (1, 1 << 20),
+}
+
+
+def experiment_from(values: Mapping[str, Any]) -> Experiment:
+    """Builds and validates an experiment from nested mappings (a ConfigDict's `to_dict()`, or parsed JSON).
+
+    Raises:
+      ConfigError: unknown key (with the nearest known one), wrong type, out of range, or two values at odds.
+    """
+    experiment = _build(Experiment, values, "")
+    validate(experiment)
+    return experiment
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """Nested plain dictionaries, ready for JSON; `experiment_from` reads them back."""
+    return dataclasses.asdict(experiment)
+
+
+def differences(old: Experiment, new: Experiment) -> list[str]:
+    """The keys in which two experiments differ, each as `group.key: old -> new`."""
+    flat_old, flat_new = _flatten(to_dict(old)), _flatten(to_dict(new))
+    return [f"{key}: {flat_old[key]!r} -> {flat_new[key]!r}" for key in flat_old if flat_old[key] != flat_new[key]]
+
+
+def validate(experiment: Experiment) -> None:
+    """Checks every range and every rule between values. Raises ConfigError for the first that does not hold."""
+    flat = _flatten(to_dict(experiment))
+    for key, (low, high) in _RANGES.items():
+        if not low <= flat[key] <= high:  # also false for nan
+            raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high:g}")
+    model, data, train = experiment.model, experiment.data, experiment.train
+    for broken, message in (
+        (
+            model.mixer == "attention" and model.width % model.heads,
+            f"config.model.heads = {model.heads} does not divide config.model.width = {model.width}",
+        ),
+        (
+            model.mixer == "attention" and model.positions == "rope" and (model.width // model.heads) % 2,
+            f"config.model.positions = 'rope' needs an even head width, not {model.width} / {model.heads}",
+        ),
+        (
+            model.grad_cycles > model.cycles,
+            f"config.model.grad_cycles = {model.grad_cycles} is more than config.model.cycles = {model.cycles}",
+        ),
+        (
+            model.gradient == "last_step" and model.grad_cycles != 1,
+            "config.model.gradient = 'last_step' carries gradients through one step: set config.model.grad_cycles = 1",
+        ),
+        (
+            model.states != "y_z" and model.latents != 1,
+            f"config.model.latents = {model.latents} needs config.model.states = 'y_z', not {model.states!r}",
+        ),
+        (
+            model.states == "z" and model.separate_networks,
+            "config.model.separate_networks needs a y to have a network of its own: set config.model.states = 'y_z'",
+        ),
+        (
+            model.answer_layers and not (model.separate_networks or model.states == "y"),
+            "config.model.answer_layers is for two networks: set config.model.separate_networks = True, or answer_layers = 0",
+        ),
+        (
+            model.puzzle_dim > model.tokens_in_front * model.width,
+            f"config.model.puzzle_dim = {model.puzzle_dim} does not fit into {model.tokens_in_front} puzzle tokens of "
+            f"width {model.width}: raise config.model.puzzle_tokens, or set it to 0",
+        ),
+        (
+            model.halt_by == "q_continue" and not experiment.loss.continue_head and model.states != "y",
+            "config.model.halt_by = 'q_continue' compares with a head that is not trained: set config.loss.continue_head = True",
+        ),
+        (
+            data.side not in (4, 6, 9, 16),
+            f"config.data.side = {data.side} is no Sudoku size: choose 4, 6, 9 or 16",
+        ),
+        (
+            data.puzzle == "tokens" and data.augmentations != 0,
+            "config.data.augmentations needs a puzzle whose symmetries are known: set config.data.puzzle, or 0",
+        ),
+        (
+            "generated" in (data.train, data.test) and data.puzzle != "sudoku",
+            f"config.data.train or test = 'generated' is for Sudokus: config.data.puzzle is {data.puzzle!r}",
+        ),
+        (
+            data.train == "generated" and data.train_puzzles < 1,
+            "config.data.train = 'generated' needs config.data.train_puzzles >= 1",
+        ),
+        (
+            data.test == "generated" and data.test_puzzles < 1,
+            "config.data.test = 'generated' needs config.data.test_puzzles >= 1",
+        ),
+        (
+            train.eval_every and not data.test,
+            f"config.train.eval_every = {train.eval_every} needs puzzles to evaluate on: give config.data.test, or 0",
+        ),
+    ):
+        if broken:
+            raise ConfigError(message)
+
+
+def near_miss(name: str, known: typing.Iterable[str]) -> str:
+    """A clause that names what was probably meant, or lists what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def _build(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"config.{path.rstrip('.')} is a group of values, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"config.{path}{key} is unknown: {near_miss(str(key), hints)}")
+    built = {}
+    for key, value in values.items():
+        hint = hints[key]
+        build = _build if dataclasses.is_dataclass(hint) else _checked
+        built[key] = build(hint, value, f"{path}{key}." if build is _build else f"{path}{key}")
+    return cls(**built)
+
+
+def _checked(hint: Any, value: Any, path: str) -> Any:
+    """The value, if it is of the hinted type; an int passes for a float, a bool never for a number."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            near = near_miss(str(value), choices)
+            raise ConfigError(f"config.{path} = {value!r} is not one of {', '.join(map(repr, choices))}: {near}")
+        return value
+    assert not isinstance(hint, types.UnionType)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise ConfigError(f"config.{path} = {value!r} is a {type(value).__name__}: give a {hint.__name__}")
+    if hint is float and math.isnan(value):
+        raise ConfigError(f"config.{path} = nan: give a number")
+    return value
+
+
+def _flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
+    return flat

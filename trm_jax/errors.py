@@ -1,0 +1,19 @@
+"""The errors that a user can cause: one clear line each, saying what, where and how to mend it."""
+
+
+class TrmError(Exception):
+    """A fault in what the user gave. The command line prints its one line and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class DataError(TrmError):
+    """A puzzle, a row or a dataset that is not what it claims to be; names file, row and column."""
+
+
+class ConfigError(TrmError):
+    """A configuration value of the wrong type, out of range, or at odds with another; names the key."""
+
+
+class CheckpointError(TrmError):
+    """Weights or a checkpoint that are missing, damaged, or of another shape; names path and tensor."""

@@ -1,0 +1,107 @@
+"""The update: AdamATan2, the schedule, and sign-SGD for the rows of the puzzle table that a batch touches."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+
+def warmup_cosine(base: float, warmup_steps: int, total_steps: int, min_ratio: float) -> Schedule:
+    """The learning rate at step t = 1, 2, ...: linear up to `warmup_steps`, then a cosine down to base * min_ratio.
+
+    With min_ratio 1, as in all published runs, the rate is constant after the warm-up.
+    """
+
+    def rate(t: jax.Array) -> jax.Array:
+        t = jnp.asarray(t, jnp.float32)
+        progress = (t - warmup_steps) / max(1, total_steps - warmup_steps)
+        after = min_ratio + jnp.maximum(0.0, (1 - min_ratio) * 0.5 * (1 + jnp.cos(jnp.pi * progress)))
+        return base * jnp.where(t < warmup_steps, t / max(1, warmup_steps), after)
+
+    return rate
+
+
+class AdamATan2State(NamedTuple):
+    """count: steps taken, int32 []; mu and nu: the moments, like the parameters."""
+
+    count: jax.Array
+    mu: optax.Params
+    nu: optax.Params
+
+
+def adam_atan2(
+    learning_rate: Schedule,
+    beta1: float = 0.9,
+    beta2: float = 0.95,
+    weight_decay: float = 0.0,
+    form: Literal["original", "debiased"] = "original",
+) -> optax.GradientTransformation:
+    """Adam without an epsilon: atan2 bounds the step where the second moment is small (arXiv 2407.05872).
+
+    Weights decay by learning_rate * weight_decay before the step, every tensor alike, biases and embeddings too.
+
+    Args:
+      learning_rate: of the step number t = 1, 2, ...
+      beta1, beta2: decay of the first and second moment.
+      weight_decay: decoupled.
+      form: "original" takes lr / (1 - beta1^t) * atan2(m, sqrt(v) / sqrt(1 - beta2^t)), as the TRM code does: the
+        first bias correction stands outside the atan2. "debiased" takes lr * 1.27 * atan2(m / (1 - beta1^t), ...) of
+        both corrected moments, as most reimplementations do; once settled its steps are 27 % larger.
+    """
+
+    def init(params: optax.Params) -> AdamATan2State:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return AdamATan2State(jnp.zeros((), jnp.int32), zeros, jax.tree.map(jnp.zeros_like, params))
+
+    def update(
+        grads: optax.Updates, state: AdamATan2State, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, AdamATan2State]:
+        if params is None:
+            raise ValueError("adam_atan2 decays weights: pass params to update()")
+        count = optax.safe_increment(state.count)
+        mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, grads)
+        nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * jnp.square(g), state.nu, grads)
+        rate = learning_rate(count)
+        correction1 = 1 - jnp.float32(beta1) ** count
+        correction2 = 1 - jnp.float32(beta2) ** count
+
+        def step(w: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+            root = jnp.sqrt(v) / jnp.sqrt(correction2)
+            if form == "original":
+                direction = jnp.arctan2(m, root) / correction1
+            else:
+                direction = 1.27 * jnp.arctan2(m / correction1, root)
+            return -rate * (weight_decay * w + direction)
+
+        return jax.tree.map(step, params, mu, nu), AdamATan2State(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def sign_sgd_rows(
+    table_NR: jax.Array, ids_B: jax.Array, grads_BR: jax.Array, rate: jax.Array, weight_decay: float
+) -> jax.Array:
+    """Moves the rows that the batch used by -rate * sign(gradient), after decaying them; leaves all others alone.
+
+    The gradients of rows that occur more than once are summed first. Neither a dense gradient nor anything else of the
+    table's size is made: with the table donated, time and memory depend on B and R alone. Adam on so sparse a gradient
+    is close to sign-SGD (HRM, arXiv 2506.21734), at none of its memory.
+
+    Args:
+      table_NR: float32.
+      ids_B: int rows, duplicates allowed.
+      grads_BR: the gradient with respect to each gathered row.
+      rate: the learning rate of this step.
+      weight_decay: of the touched rows, times the rate.
+    """
+    same_BB = ids_B[:, None] == ids_B[None, :]
+    # A product with a 0/1 matrix sums duplicates in a fixed order on every backend; a scatter-add does not on GPUs.
+    summed_BR = jnp.matmul(same_BB.astype(grads_BR.dtype), grads_BR, precision=jax.lax.Precision.HIGHEST)
+    rows_BR = table_NR[ids_B] * (1 - rate * weight_decay) - rate * jnp.sign(summed_BR)
+    first_B = jnp.argmax(same_BB, axis=1) == jnp.arange(ids_B.shape[0])
+    outside = table_NR.shape[0]
+    return table_NR.at[jnp.where(first_B, ids_B, outside)].set(rows_BR, mode="drop")
