@@ -164,3 +164,8 @@ def train_step(
         carry=new_carry,
     )
     return new_state, metrics
+
+
+def averaged_weights(state: TrainState) -> Weights:
+    """The weights that evaluation uses: the average of what AdamATan2 trains, and the puzzle table as it is."""
+    return replace(state.weights, params=state.ema)

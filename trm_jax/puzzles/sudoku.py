@@ -2,8 +2,8 @@
 
 A grid is a flat int8 array [cells] in row order: 0 is a blank, 1 .. side are the digits.
 The solver holds a whole position in one integer of side**3 bits, one bit per candidate (digit, row, column).
-"Each cell has a digit" and "each row, column and box has each digit" then have the same form, a constraint that
-owns `side` candidates and keeps exactly one, so naked and hidden singles are found by the same few shifts.
+"Each cell has a digit" and "each row, column and box has each digit" then have the same form, a constraint
+that owns `side` candidates and keeps exactly one: the same few shifts find naked and hidden singles.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DIGIT_OF = {c: d for d, pair in enumerate(zip(_CHARACTERS, _CHARACTERS.lower(),
 _DIGIT_OF |= {"0": 0, "_": 0}
 _DECORATION = frozenset("|-+")
 _BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3), 16: (4, 4)}
-_DEFAULT_CLUES = {4: (4, 8), 6: (8, 16), 9: (22, 34), 16: (120, 150)}
+_DEFAULT_CLUES = {4: (4, 8), 6: (8, 16), 9: (22, 34), 16: (100, 140)}
 # A uniqueness check that needs more dead ends than this is given up, which bounds the time of generation.
 _MAX_BACKTRACKS = {4: 1000, 6: 1000, 9: 1000, 16: 30}
 _MAX_ATTEMPTS = 200
@@ -33,7 +33,7 @@ _MAX_ATTEMPTS = 200
 
 @dataclass(frozen=True)
 class Layout:
-    """The geometry of a Sudoku: boxes of box_rows x box_cols cells in a square of side box_rows * box_cols."""
+    """The geometry of a Sudoku: boxes of box_rows x box_cols cells, as many of them as a box has cells."""
 
     box_rows: int
     box_cols: int
@@ -200,35 +200,29 @@ def check_pair(question: ArrayLike, answer: ArrayLike) -> None:
 
 
 class _Tables(NamedTuple):
-    """The exact-cover form of a layout; candidate (digit - 1, row, column) is bit (digit - 1) * cells + cell."""
+    """The exact-cover form of a layout; the candidate (digit, cell) is bit (digit - 1) * cells + cell."""
 
     full: int
     keep: list[int]  # per candidate: all candidates that can stand beside it, itself included
-    kinds: list[
-        tuple[int, list[int], int]
-    ]  # base bits of the constraints, shifts to their candidates, their sum
+    # Per kind of constraint: first candidate of each, shifts to all its candidates, these as one factor.
+    kinds: list[tuple[int, list[int], int]]
 
 
 @lru_cache
 def _tables(layout: Layout) -> _Tables:
-    side, cells = layout.side, layout.cells
-    full = (1 << side * cells) - 1
-    box = [(r, c) for r in range(layout.box_rows) for c in range(layout.box_cols)]
+    side = layout.side
+    bits = np.arange(side**3).reshape(side, side, side)
     kinds = []
-    # Per kind: the shifts from a constraint's base candidate to all its candidates, and which candidates are bases.
-    for shifts, is_base in (
-        ([d * cells for d in range(side)], lambda d, r, c: d == 0),
-        (list(range(side)), lambda d, r, c: c == 0),
-        ([r * side for r in range(side)], lambda d, r, c: r == 0),
-        (
-            [r * side + c for r, c in box],
-            lambda d, r, c: r % layout.box_rows == c % layout.box_cols == 0,
-        ),
+    for bases, shifts in (
+        (bits[0], bits[:, 0, 0]),  # one digit in each (row, column)
+        (bits[:, :, 0], bits[0, 0]),  # one column for each (digit, row)
+        (bits[:, 0], bits[0, :, 0]),  # one row for each (digit, column)
+        (bits[:, :: layout.box_rows, :: layout.box_cols], bits[0, : layout.box_rows, : layout.box_cols]),
     ):
-        places = np.ndindex(side, side, side)
-        base = sum(1 << bit for bit, place in enumerate(places) if is_base(*place))
-        kinds.append((base, shifts, sum(1 << s for s in shifts)))
-    rivals = [0] * (side * cells)
+        steps = shifts.ravel().tolist()
+        kinds.append((sum(1 << b for b in bases.ravel().tolist()), steps, sum(1 << s for s in steps)))
+    rivals = [0] * side**3
+    full = (1 << side**3) - 1
     for base, shifts, spread in kinds:
         for bit in _bits(base):
             members = spread << bit
@@ -246,7 +240,7 @@ def _bits(value: int) -> Iterator[int]:
 
 
 def _propagate(state: int, placed: int, tables: _Tables) -> tuple[int, int]:
-    """Places singles until none is left; the position becomes 0 when some constraint has lost all candidates."""
+    """Places singles until none is left; the position becomes 0 when a constraint loses all candidates."""
     changed = True
     while changed:
         changed = False
@@ -258,7 +252,7 @@ def _propagate(state: int, placed: int, tables: _Tables) -> tuple[int, int]:
                 once |= bits
             if once != base:
                 return 0, placed
-            # The product copies the bit of every constraint with one candidate to all places of its candidates.
+            # The product copies the bit of each constraint with one candidate to the places of all its own.
             new = state & ((once ^ twice) * spread) & ~placed
             if new:
                 changed = True
@@ -338,7 +332,7 @@ def _grid_of(solved: int, layout: Layout) -> Grid:
 
 @dataclass(frozen=True)
 class SolveResult:
-    """What `solve` found: at most `limit` grids [cells], dead ends met, and whether these are all solutions."""
+    """At most `limit` solutions [cells], dead ends met, and whether these are all the solutions."""
 
     solutions: list[Grid]
     backtracks: int
@@ -367,7 +361,7 @@ def solve(
 def all_solutions_4x4() -> Grid:
     """All 288 full grids of side 4, [288, 16] in lexicographic order; read-only."""
     layout = layout_for(4)
-    solved, _, _ = _search(_tables(layout).full, layout, limit=-1, max_backtracks=float("inf"))
+    solved, _, _ = _search(_tables(layout).full, layout, limit=289, max_backtracks=float("inf"))
     grids = np.array(sorted(_grid_of(s, layout).tolist() for s in solved), np.int8)
     grids.setflags(write=False)
     return grids
@@ -376,9 +370,9 @@ def all_solutions_4x4() -> Grid:
 def random_solutions(n: int, layout: Layout, rng: np.random.Generator) -> Grid:
     """Full grids [n, cells], drawn independently.
 
-    Side 4 is uniform over the 288 grids. The others come from the depth-first search on an empty grid, values
-    tried in random order and restarted after 20 dead ends, followed by a random symmetry: equally likely within a
-    class of grids equal up to symmetry, while the classes themselves have unequal weights.
+    Side 4 is uniform over the 288 grids. The others come from the depth-first search on an empty grid, with
+    values tried in random order and a restart after 20 dead ends, followed by a random symmetry: the grids of
+    one symmetry class are equally likely, the classes are not weighted by their size.
     """
     if layout.side == 4:
         return all_solutions_4x4()[rng.integers(288, size=n)]
@@ -392,7 +386,7 @@ def random_solutions(n: int, layout: Layout, rng: np.random.Generator) -> Grid:
 
 
 def _dig(solution: Grid, order: NDArray[np.intp], target: int, layout: Layout) -> Grid:
-    """Blanks cells in the given order while the solution stays unique and more than `target` clues are left."""
+    """Blanks cells in this order where the solution stays unique, while more than `target` clues are left."""
     puzzle, clues = solution.copy(), layout.cells
     for cell in order.tolist():
         if clues <= target:
@@ -410,7 +404,7 @@ def _dig(solution: Grid, order: NDArray[np.intp], target: int, layout: Layout) -
 
 
 def _dig_4x4(solutions: Grid, orders: NDArray[np.intp], targets: NDArray[np.intp]) -> Grid:
-    """`_dig` for many grids of side 4 at once: unique means that one of all 288 grids agrees with the clues."""
+    """`_dig` for many grids of side 4: a puzzle is unique if just one of the 288 grids agrees with it."""
     weights = 1 << np.arange(16, dtype=np.uint16)
     # Bit c of differs[i, g] says that grid g and solution i differ in cell c.
     differs = np.stack([(all_solutions_4x4() != s).dot(weights) for s in solutions])
@@ -433,12 +427,12 @@ def generate(
 ) -> tuple[Grid, Grid]:
     """Makes n distinct puzzles with exactly one solution each: (puzzles [n, cells], answers [n, cells]).
 
-    Cells of a full grid are blanked in random order while the solution stays unique, down to a number of clues
-    drawn evenly from `clues` = (low, high) or, if `minimal`, until no clue can go. A puzzle keeps more clues than
-    drawn where none can go; at side 16 also where uniqueness is not proven within a few dead ends.
-    `solutions` [m, cells] restricts the full grids to these. Puzzle i depends on seed and i alone, save that one
-    equal to an earlier puzzle is drawn again, so a larger n only appends. Raises DataError for arguments out of
-    range, and when no further distinct puzzle turns up.
+    Cells of a full grid are blanked in random order while the solution stays unique, down to a number of
+    clues drawn evenly from `clues` = (low, high) or, if `minimal`, until no clue can go. Where none can go a
+    puzzle keeps more clues than drawn, and so it does where proving uniqueness would take too many dead ends.
+    `solutions` [m, cells] restricts the full grids to these. Puzzle i depends on seed and i alone, save that
+    one equal to an earlier puzzle is drawn again, so a larger n only appends. Raises DataError for arguments
+    out of range, and when no further distinct puzzle turns up.
     """
     if minimal and clues is not None:
         raise DataError("generate: give either clues or minimal, not both")
@@ -536,10 +530,10 @@ def apply(grids: ArrayLike, symmetries: Symmetries) -> Grid:
 
 
 def encode(grids: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Grids -> tokens of the public dataset: 0 is padding, 1 a blank, digit d is d + 1. Keeps shape and dtype."""
+    """Grids -> tokens of the public dataset: 0 is padding, 1 a blank, d + 1 digit d. Keeps the dtype."""
     return grids + 1
 
 
 def decode(tokens: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Tokens -> grids; padding becomes a blank. Keeps shape and dtype."""
+    """Tokens -> grids; padding becomes a blank. Keeps the dtype."""
     return np.maximum(tokens, 1) - 1
