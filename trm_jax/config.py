@@ -92,7 +92,7 @@ class DataConfig:
     puzzle: Literal["sudoku", "maze", "tokens"] = "tokens"  # how cells read and which symmetries hold
     train: str = ""  # path, or "generated"
     test: str = ""  # path, or "generated"; "": no evaluation while training
-    augmentations: int = 0  # fixed random symmetries of each puzzle to draw from; 0: none; -1: a fresh one each time
+    augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
     side: int = 9  # of generated Sudokus: 4, 6, 9 or 16
     train_puzzles: int = 0  # how many to generate
     test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
@@ -153,7 +153,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
-    "data.augmentations": (-1, 1 << 31),
     "data.side": (4, 16),
     "data.train_puzzles": (0, 1 << 31),
     "data.test_puzzles": (0, 1 << 31),
@@ -240,8 +239,12 @@ def validate(experiment: Experiment) -> None:
             f"config.data.side = {data.side} is no Sudoku size: choose 4, 6, 9 or 16",
         ),
         (
-            data.puzzle == "tokens" and data.augmentations != 0,
-            "config.data.augmentations needs a puzzle whose symmetries are known: set config.data.puzzle, or 0",
+            data.puzzle == "tokens" and data.augment,
+            "config.data.augment = True needs a puzzle whose symmetries are known: set config.data.puzzle",
+        ),
+        (
+            data.augment and data.side == 4 and data.test == "generated",
+            "config.data.augment = True turns training solutions of 4x4 into held-out ones (there are but 288): set False",
         ),
         (
             "generated" in (data.train, data.test) and data.puzzle != "sudoku",

@@ -11,7 +11,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -187,7 +187,7 @@ class _Referee:
 
     def single_steps(self, config: Mapping[str, Any]) -> Iterator[Check]:
         """One optimiser step from each recorded state; at the first also from our own fresh optimiser and average."""
-        step = self._train_step()
+        step = self._train_step
         for t in config["snapshots"]:
             before = _below(self.arrays, f"before/{t}/")
             state = self._state_from(before, t - 1)
@@ -199,27 +199,44 @@ class _Referee:
                 yield from self._one_step(step, fresh, config, t, "step 1, own start")
 
     def chained(self, config: Mapping[str, Any]) -> Iterator[Check]:
-        """All optimiser steps in a row, from the recorded initial weights."""
-        step = self._train_step()
-        state = self._state_from({f"params/{k}": v for k, v in _below(self.arrays, "params0/").items()}, 0)
+        """All optimiser steps in a row, from the recorded initial weights.
+
+        Training amplifies rounding: carried out in float64, these same steps leave the recorded q by 7e-5 within 24 steps.
+        So beside the run we make a second one whose initial weights differ by one unit in the last place. Where that
+        alone moves a quantity further than its tolerance, three times the movement is allowed instead.
+        """
+        start = self._state_from({f"params/{k}": v for k, v in _below(self.arrays, "params0/").items()}, 0)
+        ours, nudged = self._run(start, config), self._run(_nudge(start), config)
         rows = _below(self.arrays, "rows/")
-        losses, halting = {}, {}
-        for t in range(1, config["steps"] + 1):
-            state, metrics, readout = step(state, self._training_batch(config, t))
-            losses[f"loss, step {t}"] = (metrics["loss"], rows["loss"][t - 1])
-            losses[f"q_halt, step {t}"] = (readout.q_halt, rows["q_halt"][t - 1])
-            halting[f"halted, step {t}"] = (state.carry.halted, rows["halted"][t - 1])
-            halting[f"steps, step {t}"] = (state.carry.steps, rows["steps"][t - 1])
+        halting, tables, worst, moved = {}, {}, {}, {"weights": 0.0, "q and loss": 0.0}
+        for t, mine, other in zip(range(1, config["steps"] + 1), ours, nudged, strict=True):
+            pairs = {"q and loss": [(mine.q, other.q, rows["q_halt"][t - 1]), (mine.loss, other.loss, rows["loss"][t - 1])]}
             if t in config["snapshots"]:
                 recorded = _below(self.arrays, f"after/{t}/params/")
-                pairs = _pairs(original.export_weights(state.weights), recorded)
-                table = {name: pairs.pop(name) for name in (original.TABLE,) if name in pairs}
-                yield self._largest(f"run of {t} steps: weights", pairs, CHAINED_WEIGHTS)
-                if table:
-                    quantity = f"run of {t} steps: puzzle table, share beyond"
-                    yield self._share(quantity, table, CHAINED_WEIGHTS, FLIPPED_TABLE)
-        yield self._largest("run: q and loss of every step", losses, CHAINED_LOSS)
-        yield self._equal("run: halted and steps of every step", halting)
+                if original.TABLE in recorded:
+                    tables[f"step {t}"] = (mine.weights[original.TABLE], recorded.pop(original.TABLE))
+                pairs["weights"] = [(mine.weights[k], other.weights[k], array) for k, array in recorded.items()]
+            for what, triples in pairs.items():
+                moved[what] = max([moved[what], *(_beyond(a, b, 0.0) for a, b, _ in triples)])
+                error = max(_beyond(a, c, 0.0) for a, _, c in triples)
+                base = CHAINED_WEIGHTS if what == "weights" else CHAINED_LOSS
+                check = Check(self.name, f"whole run: {what}", error, max(base, 3 * moved[what]), f"step {t}")
+                if what not in worst or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance:
+                    worst[what] = check
+            halting[f"halted, step {t}"] = (mine.halted, rows["halted"][t - 1])
+            halting[f"steps, step {t}"] = (mine.steps, rows["steps"][t - 1])
+        yield from worst.values()
+        if tables:
+            yield self._share("whole run: puzzle table, share beyond", tables, CHAINED_WEIGHTS, FLIPPED_TABLE)
+        yield self._equal("whole run: halted and steps of every step", halting)
+
+    def _run(self, state: TrainState, config: Mapping[str, Any]) -> Iterator["_Step"]:
+        step = self._train_step
+        for t in range(1, config["steps"] + 1):
+            state, metrics, readout = step(state, self._training_batch(config, t))
+            weights = original.export_weights(state.weights) if t in config["snapshots"] else {}
+            carry = state.carry
+            yield _Step(readout.q_halt, metrics["loss"], carry.halted, carry.steps, weights)
 
     def _one_step(
         self, step: Any, state: TrainState, config: Mapping[str, Any], t: int, label: str
@@ -269,6 +286,7 @@ class _Referee:
         equal |= {name: (metrics[name], row[f"metrics/{name}"]) for name in COUNTS}
         yield self._equal(f"{label}: halted, steps, counts, carried puzzles", equal)
 
+    @cached_property
     def _train_step(self) -> Any:
         """train_step, with the readout besides: the recordings hold q of every step."""
         optimiser = make_optimiser(self.experiment.optim, self.experiment.train.steps)
@@ -345,6 +363,28 @@ class _Referee:
     def _equal(self, quantity: str, pairs: Mapping[str, tuple[Any, Any]]) -> Check:
         unequal = [name for name, (ours, recorded) in pairs.items() if not np.array_equal(ours, recorded)]
         return Check(self.name, quantity, len(unequal), 0, ", ".join(unequal))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What a whole run is compared by, after one optimiser step; weights only at the recorded snapshots."""
+
+    q: jax.Array
+    loss: jax.Array
+    halted: jax.Array
+    steps: jax.Array
+    weights: dict[str, NDArray[Any]]
+
+
+def _nudge(state: TrainState) -> TrainState:
+    """The state with every trained weight one unit in the last place up or down."""
+    rng = np.random.default_rng(0)
+
+    def nudge(w: Any) -> NDArray[np.float32]:
+        return np.nextafter(w, np.where(rng.random(w.shape) < 0.5, -np.inf, np.inf).astype(np.float32))
+
+    params = jax.tree.map(nudge, state.weights.params)
+    return replace(state, weights=replace(state.weights, params=params), ema=params)
 
 
 def _supervise(

@@ -88,6 +88,7 @@ def _read(
                 )
             rows.append(pair)
         if header is None:
+            line = 1
             raise _Fault("question", "the file is empty; give a header with question and answer, then rows")
         if not rows:
             raise _Fault("question", "the header is not followed by any row; give at least one")
