@@ -4,60 +4,87 @@ Paper: 87.4 % exact on 422,786 test puzzles, 5M weights, trained on 1,000 puzzle
 Cost: 65,104 steps at batch 768, 2.1 EFLOP; the original took 18 to 36 hours on one L40S.
 
     trm train --config=experiments/sudoku_mlp.py --workdir=runs/sudoku_mlp \
-        --config.data.train=train.csv --config.data.test=monitor.csv
+        --config.data.train=train.csv --config.data.test=monitor.csv --config.train.eval_every=2000
 
-The CSV files have the columns question and answer. To choose a checkpoint while training, watch puzzles that are
-neither in training nor in the test set. The paper trains on 1,000 fixed shuffles of each puzzle; here a fresh one is
-drawn each time.
+The CSV files have the columns question and answer. To choose a checkpoint while training, watch puzzles that
+are neither in training nor in the test set. The paper trains on 1,000 fixed shuffles of each puzzle; here a
+fresh one is drawn each time.
+
+Every row of the paper's ablations starts from here: see experiments/ablations.
 """
 
 from ml_collections import ConfigDict
 
+from experiments import check_variant
 
-def get_config() -> ConfigDict:
-    """The paper's hyperparameters."""
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The paper's hyperparameters; there are no variants."""
+    check_variant(variant)
     return ConfigDict(
         {
             "name": "sudoku_mlp",
             "model": {
                 "vocab_size": 11,  # pad, blank, digits 1-9
-                "seq_len": 81,  # cells
-                "num_puzzles": 1,  # one puzzle id for all Sudokus
-                "width": 512,
-                "layers": 2,
-                "mixer": "mlp",
-                "positions": "none",
-                "puzzle_dim": 512,
-                "puzzle_tokens": 16,
+                "seq_len": 81,  # cells S
+                "num_puzzles": 1,  # one row of the puzzle table for all Sudokus
+                "width": 512,  # D
+                "heads": 8,  # of the attention, which this model does not have
+                "expansion": 4.0,  # inner width of a SwiGLU, before its two thirds
+                "layers": 2,  # blocks of the network
+                "answer_layers": 0,  # blocks of a second network for y; 0: as many as layers
+                "mixer": "mlp",  # or "attention"
+                "positions": "none",  # the mixer knows its positions
+                "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "norm_eps": 1e-5,  # added to the mean square
+                "puzzle_dim": 512,  # length of a row of the puzzle table
+                "puzzle_tokens": 16,  # P, positions in front of the cells
+                "states": "y_z",  # y_z, or z or y alone
+                "latents": 1,  # K, how many z
+                "separate_networks": False,  # True: one network for z, another for y
                 "latent_steps": 6,  # n
                 "cycles": 3,  # T
+                "grad_cycles": 1,  # the last so many of the T cycles carry gradients
+                "gradient": "cycles",  # "last_step": only through the last step of z and of y
+                "checkpoint": False,  # True: recompute instead of keeping, for less memory
                 "supervision_steps": 16,  # N_sup
-                "exploration": 0.1,
-                "dtype": "bfloat16",
+                "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
+                "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
+                "dtype": "bfloat16",  # of the computation; weights are float32
+            },
+            "loss": {
+                "tokens": "stablemax",  # or "softmax"
+                "continue_head": False,  # True: also train q_continue
             },
             "optim": {
-                "learning_rate": 1e-4,
-                "warmup_steps": 2_000,
-                "min_ratio": 1.0,  # constant after the warm-up
-                "weight_decay": 1.0,
-                "puzzle_learning_rate": 1e-4,
-                "puzzle_weight_decay": 1.0,
-                "ema_decay": 0.999,
+                "learning_rate": 1e-4,  # of AdamATan2
+                "warmup_steps": 2_000,  # linear
+                "min_ratio": 1.0,  # of the rate at the end; 1: constant after the warm-up
+                "beta1": 0.9,
+                "beta2": 0.95,
+                "weight_decay": 1.0,  # times the rate, each step, on every tensor
+                "atan2_form": "original",  # "debiased": both moments corrected, times 1.27
+                "puzzle_learning_rate": 1e-4,  # of sign-SGD on the puzzle table
+                "puzzle_weight_decay": 1.0,  # of the rows that a batch uses
+                "ema_decay": 0.999,  # of the weights that are evaluated; 0: none
             },
             "data": {
-                "puzzle": "sudoku",
-                "train": "",  # CSV or dataset folder
-                "test": "",
+                "puzzle": "sudoku",  # how cells read, and which symmetries hold
+                "train": "",  # CSV, or a folder in the public dataset format
+                "test": "",  # path; "": no evaluation while training
                 "augment": True,  # digits, bands, stacks, rows, columns, transposition
+                "side": 9,  # of generated Sudokus
+                "train_puzzles": 0,  # to generate
+                "test_puzzles": 0,  # to generate, or to read at most; 0: all
             },
             "train": {
                 "steps": 65_104,  # 50,000 epochs of 1,000 puzzles
-                "batch_size": 768,
+                "batch_size": 768,  # puzzles
                 "seed": 0,
-                "log_every": 100,
-                "eval_every": 0,  # 2,000 is sensible where data.test is given
-                "eval_batch_size": 768,
-                "save_every": 1_000,
+                "log_every": 100,  # steps
+                "eval_every": 0,  # steps; 0: never, needs data.test
+                "eval_batch_size": 768,  # puzzles
+                "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
             },
         }

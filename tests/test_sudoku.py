@@ -154,7 +154,8 @@ def test_satisfies_accepts_valid_grids_only(side):
     layout = sudoku.layout_for(side)
     grid = pattern(layout)
     blank, above, below = grid.copy(), grid.copy(), grid.copy()
-    blank[-1], above[-1], below[-1] = 0, side + 1, -1
+    assert grid[0] == 1  # the digit that a value out of range is likeliest to be taken for
+    blank[0], above[0], below[0] = 0, side + 1, -1
     swapped_row = grid.copy()
     swapped_row[:2] = grid[1::-1]  # rows and boxes hold, columns do not
     latin = (np.add.outer(np.arange(side), np.arange(side)) % side + 1).ravel()  # boxes do not

@@ -1,13 +1,14 @@
 """The public PyTorch implementation's names for things: its configuration, its state dict, its states.
 
-TinyRecursiveModels (github.com/SamsungSAILMontreal/TinyRecursiveModels) calls y `z_H` and z `z_L`, stores linear weights as
-[out, in], and keeps start vectors and the puzzle table as buffers. Recordings and checkpoints of it come in through
-here, and go out again; nothing else knows these names.
+TinyRecursiveModels (github.com/SamsungSAILMontreal/TinyRecursiveModels) calls y `z_H` and z `z_L`, stores
+linear weights as [out, in], and keeps start vectors and the puzzle table as buffers. Its recordings and
+checkpoints come in through here, and go out again; nothing else knows these names.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 PREFIX = "model.inner."
 TABLE = PREFIX + "puzzle_emb.weights"
+COMPILED = "_orig_mod."
 
 _BLOCK = {
     ("attention", "qkv"): "self_attn.qkv_proj",
@@ -39,10 +41,8 @@ _OUTSIDE = {
 }
 
 
-
-
 def export_params(params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """A tree shaped like Weights.params (weights, gradients, moments) under the original's names and layout."""
+    """A tree shaped like Weights.params (weights, gradients, moments), by the original's names and layout."""
     exported = {}
     for path, leaf in _leaves(params):
         name, transposed = _name(path)
@@ -54,26 +54,13 @@ def import_params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     """The inverse of `export_params`, into the structure and shapes of `like` (arrays or shapes).
 
     Raises:
-      CheckpointError: names every tensor that is missing or of another shape, one after the other.
+      CheckpointError: names every tensor that is missing, not of floats, or of another shape.
     """
-    wrong, tree = [], {}
-    for path, leaf in _leaves(like):
-        name, transposed = _name(path)
-        shape = tuple(leaf.shape[::-1] if transposed else leaf.shape)
-        if name not in arrays:
-            wrong.append(f"{name} is missing")
-        elif arrays[name].shape != shape:
-            wrong.append(f"{name} has shape {list(arrays[name].shape)}, the model {list(shape)}")
-        else:
-            array = np.asarray(arrays[name], np.float32)
-            _set(tree, path, np.ascontiguousarray(array.T if transposed else array))
-    if wrong:
-        raise CheckpointError("weights do not fit the model: " + "; ".join(wrong))
-    return tree
+    return _params(like, _fitting("weights", _param_shapes(like), arrays))
 
 
 def export_state(state: State, suffix: str = "") -> dict[str, NDArray[Any]]:
-    """y and z, or with suffix "_init" their start vectors, under the original's names: z_H, z_L or z_L1 ... z_LK."""
+    """y and z, or with suffix "_init" their starts, by the original's names: z_H, z_L or z_L1 ... z_LK."""
     stem = "" if suffix else "z_"
     exported = {}
     if state.y is not None:
@@ -86,22 +73,8 @@ def export_state(state: State, suffix: str = "") -> dict[str, NDArray[Any]]:
 
 
 def import_state(like: State, arrays: Arrays, prefix: str, suffix: str = "") -> State:
-    """The inverse of `export_state`, from the arrays whose names follow `prefix`."""
-    expected = export_state(_zeros(like), suffix)
-    wrong = []
-    for name, array in expected.items():
-        if prefix + name not in arrays:
-            wrong.append(f"{prefix + name} is missing")
-        elif arrays[prefix + name].shape != array.shape:
-            wrong.append(
-                f"{prefix + name} has shape {list(arrays[prefix + name].shape)}, the model {list(array.shape)}"
-            )
-    if wrong:
-        raise CheckpointError("states do not fit the model: " + "; ".join(wrong))
-    found = {name: np.asarray(arrays[prefix + name], np.float32) for name in expected}
-    answer = "H_init" if suffix else "z_H"
-    latents = [array for name, array in found.items() if name != answer]
-    return State(found.get(answer), np.stack(latents, axis=0 if suffix else 1) if latents else None)
+    """The inverse of `export_state`, from the arrays named after `prefix`; raises like `import_params`."""
+    return _state(_fitting("states", _state_shapes(like, prefix, suffix), arrays), prefix, suffix)
 
 
 def export_weights(weights: Weights) -> dict[str, NDArray[Any]]:
@@ -121,40 +94,25 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
       arrays: by name; a prefix `_orig_mod.`, which torch.compile adds, is ignored.
 
     Raises:
-      CheckpointError: names every tensor that is missing, superfluous, or of another shape.
+      CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape.
     """
-    arrays = {name.removeprefix("_orig_mod."): array for name, array in arrays.items()}
-    wrong, known = [], set(export_names(like))
-    wrong += [f"{name} is not part of the model" for name in arrays if name not in known]
-    params: dict[str, Any] = {}
-    starts, table = State(None, None), None
-    try:
-        params = import_params(like.params, arrays)
-    except CheckpointError as error:
-        wrong.append(str(error).partition(": ")[2])
-    try:
-        starts = import_state(like.starts, arrays, PREFIX, "_init")
-    except CheckpointError as error:
-        wrong.append(str(error).partition(": ")[2])
-    if like.puzzle_table is not None:
-        if TABLE not in arrays:
-            wrong.append(f"{TABLE} is missing")
-        elif arrays[TABLE].shape != like.puzzle_table.shape:
-            wrong.append(
-                f"{TABLE} has shape {list(arrays[TABLE].shape)}, the model {list(like.puzzle_table.shape)}"
-            )
-        else:
-            table = np.asarray(arrays[TABLE], np.float32)
-    if wrong:
-        raise CheckpointError("weights do not fit the model: " + "; ".join(wrong))
-    return Weights(params, starts, table)
+    found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
+    starts = _state(
+        {name: found[name] for name in _state_shapes(like.starts, PREFIX, "_init")}, PREFIX, "_init"
+    )
+    table: Any = found.get(TABLE)
+    return Weights(_params(like.params, found), starts, table)
 
 
-def export_names(like: Weights) -> list[str]:
-    """The names that `export_weights` gives to weights of these shapes."""
-    names = [_name(path)[0] for path, _ in _leaves(like.params)]
-    names += [PREFIX + name for name in export_state(_zeros(like.starts), "_init")]
-    return names + ([TABLE] if like.puzzle_table is not None else [])
+def strip_compiled(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The same arrays without the prefix that torch.compile puts before every name."""
+    return {name.removeprefix(COMPILED): array for name, array in arrays.items()}
+
+
+def export_shapes(like: Weights) -> dict[str, tuple[int, ...]]:
+    """The names and shapes that `export_weights` gives to weights like these (arrays or shapes)."""
+    table = {} if like.puzzle_table is None else {TABLE: tuple(like.puzzle_table.shape)}
+    return _param_shapes(like.params) | _state_shapes(like.starts, PREFIX, "_init") | table
 
 
 # kind of a recording -> the parts in which its model differs from TRM
@@ -168,7 +126,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 def experiment_of(config: Mapping[str, Any]) -> Experiment:
-    """The experiment that a recording's configuration describes (keys as in the original's YAML, plus `kind`).
+    """The experiment that a recording's configuration describes (keys of the original's YAML, plus `kind`).
 
     Raises:
       ConfigError: a missing key or an unknown kind.
@@ -231,6 +189,59 @@ def _name(path: tuple[str, ...]) -> tuple[str, bool]:
     return f"{PREFIX}{level}.layers.{block.removeprefix('block_')}.{_BLOCK[part, dense]}.weight", True
 
 
+def _fitting(
+    what: str, expected: Mapping[str, tuple[int, ...]], arrays: Arrays, closed: bool = False
+) -> dict[str, NDArray[np.float32]]:
+    """The expected arrays as float32, or one error that names all that is wrong; closed: nothing else."""
+    wrong = []
+    for name, shape in expected.items():
+        array = arrays.get(name)
+        if array is None:
+            wrong.append(f"{name} is missing")
+        elif array.shape != shape:
+            wrong.append(f"{name} has shape {list(array.shape)}, the model {list(shape)}")
+        elif not jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's own issubdtype does not know bfloat16
+            wrong.append(f"{name} holds {array.dtype}, not floats")
+    if closed:
+        wrong += [f"{name} is not part of the model" for name in arrays if name not in expected]
+    if wrong:
+        raise CheckpointError(f"{what} do not fit the model: {'; '.join(wrong)}")
+    return {name: np.asarray(arrays[name], np.float32) for name in expected}
+
+
+def _param_shapes(like: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for path, leaf in _leaves(like):
+        name, transposed = _name(path)
+        shapes[name] = tuple(leaf.shape[::-1] if transposed else leaf.shape)
+    return shapes
+
+
+def _params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, _ in _leaves(like):
+        name, transposed = _name(path)
+        _set(tree, path, np.ascontiguousarray(arrays[name].T if transposed else arrays[name]))
+    return tree
+
+
+def _state_shapes(like: State, prefix: str, suffix: str) -> dict[str, tuple[int, ...]]:
+    def zeros(array: Any) -> Any:
+        return None if array is None else np.zeros(array.shape, np.float32)
+
+    exported = export_state(State(zeros(like.y), zeros(like.z)), suffix)
+    return {prefix + name: array.shape for name, array in exported.items()}
+
+
+def _state(arrays: Arrays, prefix: str, suffix: str) -> State:
+    """y and z from arrays in the order of `export_state`."""
+    answer = prefix + ("H_init" if suffix else "z_H")
+    latents = [array for name, array in arrays.items() if name != answer]
+    y: Any = arrays.get(answer)
+    z: Any = np.stack(latents, axis=0 if suffix else 1) if latents else None
+    return State(y, z)
+
+
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -243,10 +254,3 @@ def _set(tree: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
     for key in path[:-1]:
         tree = tree.setdefault(key, {})
     tree[path[-1]] = leaf
-
-
-def _zeros(state: State) -> State:
-    def zeros(like: Any) -> Any:
-        return None if like is None else np.zeros(like.shape, np.float32)
-
-    return State(zeros(state.y), zeros(state.z))

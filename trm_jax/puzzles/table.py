@@ -132,7 +132,7 @@ def _checked_header(names: list[str]) -> list[str]:
             problem = "stands there twice" if name in names else "is missing"
             there = ", ".join(repr(other[:40]) for other in names[:20])
             raise _Fault(name, f"{problem}; the header has {there}, needed once each: question, answer")
-    return names
+    return [name or str(number) for number, name in enumerate(names, 1)]
 
 
 def _parsed_pair(

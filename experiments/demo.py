@@ -1,0 +1,104 @@
+"""Sudokus that the program makes itself: the whole way from data to a solved puzzle, on a laptop, in minutes.
+
+Not in the paper. 4x4 has but 288 solutions, so this shows that everything works, not that the model is good.
+
+    trm train --config=experiments/demo.py --workdir=runs/demo
+
+Variants: "" is 4x4; "6x6" and "9x9" (`--config=experiments/demo.py:6x6`) are larger boards, for which model,
+recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-Extreme; a GPU is advisable.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import check_variant
+
+VARIANTS = ("6x6", "9x9")
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """A small model on generated 4x4 Sudokus, or on the larger boards of the variants."""
+    check_variant(variant, *VARIANTS)
+    config = ConfigDict(
+        {
+            "name": "demo",
+            "model": {
+                "vocab_size": 6,  # pad, blank, digits 1-4
+                "seq_len": 16,  # cells S
+                "num_puzzles": 1,  # no table, so one for all
+                "width": 128,  # D
+                "heads": 8,  # of the attention, which this model does not have
+                "expansion": 4.0,  # inner width of a SwiGLU, before its two thirds
+                "layers": 2,  # blocks of the network
+                "answer_layers": 0,  # blocks of a second network for y; 0: as many as layers
+                "mixer": "mlp",  # or "attention"
+                "positions": "none",  # the mixer knows its positions
+                "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "norm_eps": 1e-5,  # added to the mean square
+                "puzzle_dim": 0,  # no puzzle table
+                "puzzle_tokens": 0,  # P, none
+                "states": "y_z",  # y_z, or z or y alone
+                "latents": 1,  # K, how many z
+                "separate_networks": False,  # True: one network for z, another for y
+                "latent_steps": 2,  # n
+                "cycles": 2,  # T
+                "grad_cycles": 1,  # the last so many of the T cycles carry gradients
+                "gradient": "cycles",  # "last_step": only through the last step of z and of y
+                "checkpoint": False,  # True: recompute instead of keeping, for less memory
+                "supervision_steps": 4,  # N_sup
+                "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
+                "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
+                "dtype": "float32",  # of the computation; weights are float32
+            },
+            "loss": {
+                "tokens": "stablemax",  # or "softmax"
+                "continue_head": False,  # True: also train q_continue
+            },
+            "optim": {
+                "learning_rate": 1e-3,  # of AdamATan2
+                "warmup_steps": 50,  # linear
+                "min_ratio": 1.0,  # of the rate at the end; 1: constant after the warm-up
+                "beta1": 0.9,
+                "beta2": 0.95,
+                "weight_decay": 0.1,  # times the rate, each step, on every tensor
+                "atan2_form": "original",  # "debiased": both moments corrected, times 1.27
+                "puzzle_learning_rate": 1e-4,  # of the puzzle table; unused
+                "puzzle_weight_decay": 0.1,  # of the puzzle table; unused
+                "ema_decay": 0.99,  # of the weights that are evaluated; 0: none
+            },
+            "data": {
+                "puzzle": "sudoku",  # how cells read, and which symmetries hold
+                "train": "generated",  # or a path
+                "test": "generated",  # or a path; "": no evaluation while training
+                "augment": False,  # must stay off: there are but 288 solutions
+                "side": 4,  # 4, 6, 9 or 16
+                "train_puzzles": 20_000,  # to generate
+                "test_puzzles": 1_000,  # to generate, or to read at most; 0: all
+            },
+            "train": {
+                "steps": 1_000,
+                "batch_size": 128,  # puzzles
+                "seed": 0,
+                "log_every": 20,  # steps
+                "eval_every": 250,  # steps; 0: never, needs data.test
+                "eval_batch_size": 500,  # puzzles
+                "save_every": 250,  # steps
+                "keep_checkpoints": 2,
+            },
+        }
+    )
+    if variant:
+        config.name = f"demo_{variant}"
+        side = int(variant.partition("x")[0])
+        config.data.side = side
+        config.model.vocab_size = side + 2  # pad, blank, digits
+        config.model.seq_len = side * side
+    if variant == "6x6":
+        config.model.latent_steps = 3
+        config.train.steps = 2_000
+    elif variant == "9x9":
+        config.model.width = 256
+        config.model.latent_steps = 6
+        config.model.cycles = 3
+        config.model.supervision_steps = 8
+        config.train.steps = 10_000
+    return config

@@ -1,0 +1,77 @@
+"""What a person sees while something runs: a progress bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+def say(message: str) -> None:
+    """One line to the person at the terminal, on standard error, where progress goes; results go to standard output."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person writes it: 42s, 3m05s, 2h10m, 3d04h."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m{seconds % 60:02}s"
+    if seconds < 86_400:
+        return f"{seconds // 3600}h{seconds % 3600 // 60:02}m"
+    return f"{seconds // 86_400}d{seconds % 86_400 // 3600:02}h"
+
+
+class Bar:
+    """Progress of one long thing. A context manager; `update` may be called as often as one likes."""
+
+    def __init__(self, title: str, total: int, start: int = 0, every: int = 1) -> None:
+        """every: without a terminal, at most one line for so many units."""
+        self._title, self._total, self._start, self._every = title, total, start, every
+        self._began = time.monotonic()
+        self._next = start + 1
+        self._progress: Progress | None = None
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._progress.add_task(title, total=total, completed=start, note="")
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    @property
+    def live(self) -> bool:
+        """Whether a bar is being drawn, so that updates between lines are seen."""
+        return self._progress is not None
+
+    def update(self, done: int, note: str | None = None) -> None:
+        """So many units are done; the note (figures, say) stands beside the bar, or on the line."""
+        if self._progress:
+            fields = {} if note is None else {"note": note}
+            self._progress.update(self._task, completed=done, **fields)
+        elif done >= self._next or done == self._total:
+            self._next = done + self._every
+            pace = (time.monotonic() - self._began) / max(1, done - self._start)
+            eta = duration(pace * (self._total - done))
+            say(f"{self._title} {done}/{self._total}{'  ' + note if note else ''}  ETA {eta}")
