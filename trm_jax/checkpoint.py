@@ -59,9 +59,13 @@ class Checkpoints:
             todelete_subdir="deleted",
         )
         self._directory = (workdir / FOLDER).absolute()
-        self._manager = ocp.CheckpointManager(
-            self._directory, options=options, item_names=("weights", "training", "meta")
-        )
+        # Named from the start, or else a manager that has not saved yet could not tell names and shapes.
+        handlers = {
+            "weights": ocp.StandardCheckpointHandler(),
+            "training": ocp.StandardCheckpointHandler(),
+            "meta": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +101,9 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self._directory}: saving step {step} failed: {error}") from error
         if not made:
-            raise CheckpointError(f"{self._directory}: step {step} was not saved: is it older than one that is there?")
+            raise CheckpointError(
+                f"{self._directory}: step {step} was not saved: is it older than one that is there?"
+            )
 
     def save_weights(self, weights: Weights, meta: Meta) -> None:
         """Saves weights alone, as step 0, the average equal to the weights: what `trm convert` writes."""
@@ -130,7 +136,9 @@ class Checkpoints:
         """Experiment, trained weights and averaged parameters of a step; the newest where none is named."""
         step = self.latest if step is None else step
         if step is None or step not in self._manager.all_steps():
-            raise CheckpointError(f"{self._directory}: no checkpoint {'' if step is None else f'of step {step} '}here")
+            raise CheckpointError(
+                f"{self._directory}: no checkpoint {'' if step is None else f'of step {step} '}here"
+            )
         experiment = _read_meta(self._directory, step).experiment
         like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
         tree = {"state": {"weights": like, "ema": like.params}}
@@ -156,9 +164,12 @@ class Checkpoints:
         metadata = self._manager.item_metadata(step)
         found: dict[str, Any] = {}
         for item in ("weights", "training"):
-            if metadata[item] is not None:
+            if metadata.get(item) is not None:
                 found |= dict(metadata[item].items())
-        items = {"weights": [n for n in like if _is_weight(n)], "training": [n for n in like if not _is_weight(n)]}
+        items = {
+            "weights": [n for n in like if _is_weight(n)],
+            "training": [n for n in like if not _is_weight(n)],
+        }
         wrong = [f"{name} is missing" for name in like if name not in found]
         for name, array in like.items():
             if name in found and (found[name].shape, found[name].dtype) != (array.shape, array.dtype):
@@ -171,12 +182,16 @@ class Checkpoints:
         requests = {}
         for item, names in items.items():
             if names:
-                shapes = {n: jax.ShapeDtypeStruct(like[n].shape, like[n].dtype, sharding=sharding) for n in names}
+                shapes = {
+                    n: jax.ShapeDtypeStruct(like[n].shape, like[n].dtype, sharding=sharding) for n in names
+                }
                 requests[item] = ocp.args.StandardRestore(shapes)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**requests))
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{self._directory / str(step)} is damaged: {_first_line(error)}") from error
+            raise CheckpointError(
+                f"{self._directory / str(step)} is damaged: {_first_line(error)}"
+            ) from error
         return {name: array for item in requests for name, array in restored[item].items()}
 
 
@@ -194,7 +209,9 @@ def load(path: Path, averaged: bool = True) -> tuple[Experiment, Weights]:
     if path.name.isdigit() and path.parent.name == FOLDER:
         workdir, step = path.parent.parent, int(path.name)
     if not (workdir / FOLDER).is_dir():
-        raise CheckpointError(f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written")
+        raise CheckpointError(
+            f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written"
+        )
     with Checkpoints(workdir) as checkpoints:
         experiment, weights, ema = checkpoints.restore_weights(step)
     return experiment, Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights

@@ -6,7 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 def say(message: str) -> None:
@@ -34,6 +41,7 @@ class Bar:
         self._title, self._total, self._start, self._every = title, total, start, every
         self._began = time.monotonic()
         self._next = start + 1
+        self._note = ""
         self._progress: Progress | None = None
         console = Console(stderr=True)
         if console.is_terminal:
@@ -68,8 +76,8 @@ class Bar:
     def update(self, done: int, note: str | None = None) -> None:
         """So many units are done; the note (figures, say) stands beside the bar, or on the line."""
         if self._progress:
-            fields = {} if note is None else {"note": note}
-            self._progress.update(self._task, completed=done, **fields)
+            self._note = self._note if note is None else note
+            self._progress.update(self._task, completed=done, note=self._note)
         elif done >= self._next or done == self._total:
             self._next = done + self._every
             pace = (time.monotonic() - self._began) / max(1, done - self._start)

@@ -122,7 +122,9 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
     data = experiment.data
     if not source:
         if not data.test:
-            raise DataError("the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder")
+            raise DataError(
+                "the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder"
+            )
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
     path = Path(source)
     return read_folder(path, split, limit) if path.is_dir() else read_csv(path, data.puzzle, limit)
@@ -157,7 +159,9 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         num_puzzles, sets = int(about["num_puzzle_identifiers"]), list(about["sets"])
         ignored = about["ignore_label_id"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}") from None
+        raise DataError(
+            f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}"
+        ) from None
     parts = [_read_set(folder, str(name), seq_len, vocab_size, num_puzzles) for name in sets]
     if not parts:
         raise DataError(f"{folder / 'dataset.json'}: names no sets")
@@ -185,7 +189,9 @@ def augmentation(config: DataConfig, seq_len: int) -> Augment | None:
 class Sampler:
     """Endless training batches; `position` can be kept and set, and says all that the future depends on."""
 
-    def __init__(self, puzzles: PuzzleSet, batch_size: int, seed: int, augment: Augment | None = None) -> None:
+    def __init__(
+        self, puzzles: PuzzleSet, batch_size: int, seed: int, augment: Augment | None = None
+    ) -> None:
         self._puzzles, self._batch_size, self._seed, self._augment = puzzles, batch_size, seed, augment
         self.position = Position()
         self._order: tuple[int, NDArray[np.int64]] | None = None
@@ -291,12 +297,14 @@ def _turn_grids(
     return np.take_along_axis(inputs, cells, axis=1), np.take_along_axis(labels, cells, axis=1)
 
 
-_Set = tuple[Tokens, Tokens, Tokens, Tokens, Tokens]
+_Set = tuple[Tokens, Tokens, Tokens, NDArray[np.int64], NDArray[np.int64]]
 
 
 def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzles: int) -> _Set:
     if not name.isidentifier():
-        raise DataError(f"{folder / 'dataset.json'}: {name!r} is no name for a set: letters, digits and _ only")
+        raise DataError(
+            f"{folder / 'dataset.json'}: {name!r} is no name for a set: letters, digits and _ only"
+        )
     inputs, labels, ids, puzzles, groups = (
         _read_array(folder / f"{name}__{field}.npy")
         for field in ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
@@ -306,12 +314,25 @@ def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzle
         if array.shape != (len(inputs), seq_len):
             raise DataError(f"{path}: shape {array.shape}, dataset.json says {seq_len} cells")
         if len(array) and not 0 <= int(array.min()) <= int(array.max()) < vocab_size:
-            raise DataError(f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}")
-    for field, starts, total in (("puzzle_indices", puzzles, len(inputs)), ("group_indices", groups, len(ids))):
-        if starts.ndim != 1 or len(starts) < 2 or starts[0] != 0 or starts[-1] != total or (np.diff(starts) < 1).any():
+            raise DataError(
+                f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}"
+            )
+    for field, starts, total in (
+        ("puzzle_indices", puzzles, len(inputs)),
+        ("group_indices", groups, len(ids)),
+    ):
+        if (
+            starts.ndim != 1
+            or len(starts) < 2
+            or starts[0] != 0
+            or starts[-1] != total
+            or (np.diff(starts) < 1).any()
+        ):
             raise DataError(f"{folder / f'{name}__{field}.npy'}: not rising from 0 to {total}")
     if ids.shape != (len(puzzles) - 1,) or not 0 <= int(ids.min()) <= int(ids.max()) < num_puzzles:
-        raise DataError(f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle")
+        raise DataError(
+            f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle"
+        )
     return inputs, labels, ids, puzzles.astype(np.int64), groups.astype(np.int64)
 
 

@@ -15,7 +15,9 @@ from jax.typing import DTypeLike
 # 1 / sqrt(fan in).
 lecun_normal = nn.initializers.lecun_normal()
 # The same for a table [rows, D], whose rows are to have standard deviation 1 / sqrt(D).
-embedding_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2)
+embedding_normal = nn.initializers.variance_scaling(
+    1.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2
+)
 
 
 def rms_norm(h: jax.Array, eps: float) -> jax.Array:
@@ -46,6 +48,23 @@ def rotate(h_BLHC: jax.Array, cos_LC: jax.Array, sin_LC: jax.Array) -> jax.Array
     return turned.astype(h_BLHC.dtype)
 
 
+class Linear(nn.Module):
+    """A projection [..., d] -> [..., features] without bias.
+
+    It multiplies matrices: with more than two axes XLA copies activations to transpose them for the weights' gradient,
+    which made a training step on a CPU twice as slow.
+    """
+
+    features: int
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, h: jax.Array) -> jax.Array:
+        d = h.shape[-1]
+        kernel = self.param("kernel", lecun_normal, (d, self.features)).astype(self.dtype)
+        return (h.reshape(-1, d) @ kernel).reshape(*h.shape[:-1], self.features)
+
+
 class SwiGLU(nn.Module):
     """W_down(silu(gate) * up) over the last axis, gate and up from one projection."""
 
@@ -56,9 +75,8 @@ class SwiGLU(nn.Module):
     def __call__(self, h: jax.Array) -> jax.Array:
         d = h.shape[-1]
         inner = swiglu_width(d, self.expansion)
-        dense = {"use_bias": False, "dtype": self.dtype, "kernel_init": lecun_normal}
-        gate, up = jnp.split(nn.Dense(2 * inner, name="gate_up", **dense)(h), 2, axis=-1)
-        return nn.Dense(d, name="down", **dense)(jax.nn.silu(gate) * up)
+        gate, up = jnp.split(Linear(2 * inner, self.dtype, name="gate_up")(h), 2, axis=-1)
+        return Linear(d, self.dtype, name="down")(jax.nn.silu(gate) * up)
 
 
 class Attention(nn.Module):
@@ -71,14 +89,15 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
         batch, length, d = h_BLD.shape
-        dense = {"use_bias": False, "dtype": self.dtype, "kernel_init": lecun_normal}
-        qkv = nn.Dense(3 * d, name="qkv", **dense)(h_BLD).reshape(batch, length, 3 * self.heads, d // self.heads)
+        qkv = Linear(3 * d, self.dtype, name="qkv")(h_BLD).reshape(
+            batch, length, 3 * self.heads, d // self.heads
+        )
         q_BLHC, k_BLHC, v_BLHC = jnp.split(qkv, 3, axis=2)
         if self.rope_theta is not None:
             cos_LC, sin_LC = rotary_angles(length, d // self.heads, self.rope_theta)
             q_BLHC, k_BLHC = rotate(q_BLHC, cos_LC, sin_LC), rotate(k_BLHC, cos_LC, sin_LC)
         mixed_BLHC = jax.nn.dot_product_attention(q_BLHC, k_BLHC, v_BLHC)
-        return nn.Dense(d, name="out", **dense)(mixed_BLHC.reshape(batch, length, d))
+        return Linear(d, self.dtype, name="out")(mixed_BLHC.reshape(batch, length, d))
 
 
 class Block(nn.Module):
@@ -120,7 +139,13 @@ class Network(nn.Module):
         h_BLD = h_BLD + injection_BLD
         for i in range(self.layers):
             block = Block(
-                self.mixer, self.heads, self.expansion, self.rope_theta, self.norm_eps, self.dtype, name=f"block_{i}"
+                self.mixer,
+                self.heads,
+                self.expansion,
+                self.rope_theta,
+                self.norm_eps,
+                self.dtype,
+                name=f"block_{i}",
             )
             h_BLD = block(h_BLD)
         return h_BLD

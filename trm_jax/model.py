@@ -5,6 +5,7 @@ weights and a loaded checkpoint all go through the same code.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax.config import ModelConfig
-from trm_jax.layers import Network, embedding_normal, lecun_normal
+from trm_jax.layers import Linear, Network, embedding_normal
 from trm_jax.recursion import Networks, Schedule, State, recurse
 
 Params = dict[str, Any]
@@ -68,7 +69,7 @@ class _Core(nn.Module):
         self.tokens = self.param("tokens", embedding_normal, (c.vocab_size, c.width))
         if c.positions == "learned":
             self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
-        self.token_head = nn.Dense(c.vocab_size, use_bias=False, dtype=c.dtype, kernel_init=lecun_normal)
+        self.token_head = Linear(c.vocab_size, c.dtype)
         # Halting starts out improbable, whatever the answer (sigmoid(-5) < 1 %), as in the original.
         self.q_head = nn.Dense(
             2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-5.0)
@@ -168,8 +169,8 @@ class Model:
         Returns:
           The new state, detached, and its `Readout`, through which gradients flow.
         """
-        apply = partial(self._core.apply, {"params": params})
-        x_BLD = apply(inputs_BS, puzzle_rows_BR, method="embed")
+        apply: Callable[..., Any] = partial(self._core.apply, {"params": params})
+        x_BLD: jax.Array = apply(inputs_BS, puzzle_rows_BR, method="embed")
         state = recurse(self._networks, params, state, x_BLD, self.schedule)
         readout: Readout = apply(state.readout, method="read")
         return jax.lax.stop_gradient(state), readout
@@ -177,7 +178,9 @@ class Model:
     @cached_property
     def _networks(self) -> Networks:
         def net(method: str) -> Any:
-            return lambda params, h, injection: self._core.apply({"params": params}, h, injection, method=method)
+            return lambda params, h, injection: self._core.apply(
+                {"params": params}, h, injection, method=method
+            )
 
         return Networks(net("latent"), net("answer"))
 

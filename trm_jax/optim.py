@@ -26,9 +26,9 @@ def warmup_cosine(base: float, warmup_steps: int, total_steps: int, min_ratio: f
 
 
 class AdamATan2State(NamedTuple):
-    """count: steps taken, int32 []; mu and nu: the moments, like the parameters."""
+    """steps: taken, int32 []; mu and nu: the moments, like the parameters."""
 
-    count: jax.Array
+    steps: jax.Array
     mu: optax.Params
     nu: optax.Params
 
@@ -62,7 +62,7 @@ def adam_atan2(
     ) -> tuple[optax.Updates, AdamATan2State]:
         if params is None:
             raise ValueError("adam_atan2 decays weights: pass params to update()")
-        count = optax.safe_increment(state.count)
+        count = optax.safe_increment(state.steps)
         mu = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, grads)
         nu = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * jnp.square(g), state.nu, grads)
         rate = learning_rate(count)

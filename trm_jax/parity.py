@@ -124,7 +124,9 @@ def check_recording(path: Path) -> list[Check]:
         config = json.loads(str(arrays["config"]))
         experiment = original.experiment_of(config)
         with jax.default_matmul_precision("highest"):
-            referee = _Referee(path.stem, arrays, experiment, MIXER if experiment.model.mixer == "mlp" else Tolerances())
+            referee = _Referee(
+                path.stem, arrays, experiment, MIXER if experiment.model.mixer == "mlp" else Tolerances()
+            )
             if "steps" not in config:
                 return list(referee.forward())
             checks = list(referee.single_steps(config))
@@ -159,17 +161,23 @@ class _Referee:
             if states:
                 yield self._states(f"{label}: states", carry.state, states, self.tolerances.states[s])
             if s < 2:
-                yield self._compare(f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.states[s])
+                yield self._compare(
+                    f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.states[s]
+                )
                 yield self._q(label, readout, recorded, self.tolerances.q[s])
                 yield self._loss(label, total, metrics, recorded, self.tolerances.loss[s])
             elif self.tolerances.later_logits is not None:
-                yield self._compare(f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.later_logits)
+                yield self._compare(
+                    f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.later_logits
+                )
                 tokens = {"predicted tokens": (readout.logits.argmax(-1), recorded["logits"].argmax(-1))}
                 yield self._equal(f"{label}: predicted tokens", tokens)
             ours = {"halted": carry.halted, "steps": carry.steps}
             if s < 2 or self.tolerances.later_logits is not None:
                 ours |= {f"metrics/{name}": metrics[name] for name in COUNTS}
-            yield self._equal(f"{label}: halted, steps, counts", {k: (v, recorded[k]) for k, v in ours.items()})
+            yield self._equal(
+                f"{label}: halted, steps, counts", {k: (v, recorded[k]) for k, v in ours.items()}
+            )
 
         gradient = jax.jit(partial(_gradient, self.model, self.experiment))
         carry = empty_carry(self.model, weights.starts, size)
@@ -208,20 +216,30 @@ class _Referee:
         start = self._state_from({f"params/{k}": v for k, v in _below(self.arrays, "params0/").items()}, 0)
         ours, nudged = self._run(start, config), self._run(_nudge(start), config)
         rows = _below(self.arrays, "rows/")
-        halting, tables, worst, moved = {}, {}, {}, {"weights": 0.0, "q and loss": 0.0}
+        halting, tables, moved = {}, {}, {"weights": 0.0, "q and loss": 0.0}
+        worst: dict[str, Check] = {}
         for t, mine, other in zip(range(1, config["steps"] + 1), ours, nudged, strict=True):
-            pairs = {"q and loss": [(mine.q, other.q, rows["q_halt"][t - 1]), (mine.loss, other.loss, rows["loss"][t - 1])]}
+            pairs: dict[str, list[tuple[Any, Any, Any]]] = {}
+            pairs["q and loss"] = [
+                (mine.q, other.q, rows["q_halt"][t - 1]),
+                (mine.loss, other.loss, rows["loss"][t - 1]),
+            ]
             if t in config["snapshots"]:
                 recorded = _below(self.arrays, f"after/{t}/params/")
                 if original.TABLE in recorded:
                     tables[f"step {t}"] = (mine.weights[original.TABLE], recorded.pop(original.TABLE))
-                pairs["weights"] = [(mine.weights[k], other.weights[k], array) for k, array in recorded.items()]
+                pairs["weights"] = [
+                    (mine.weights[k], other.weights[k], array) for k, array in recorded.items()
+                ]
             for what, triples in pairs.items():
                 moved[what] = max([moved[what], *(_beyond(a, b, 0.0) for a, b, _ in triples)])
                 error = max(_beyond(a, c, 0.0) for a, _, c in triples)
                 base = CHAINED_WEIGHTS if what == "weights" else CHAINED_LOSS
                 check = Check(self.name, f"whole run: {what}", error, max(base, 3 * moved[what]), f"step {t}")
-                if what not in worst or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance:
+                if (
+                    what not in worst
+                    or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance
+                ):
                     worst[what] = check
             halting[f"halted, step {t}"] = (mine.halted, rows["halted"][t - 1])
             halting[f"steps, step {t}"] = (mine.steps, rows["steps"][t - 1])
@@ -257,7 +275,9 @@ class _Referee:
                 ("weights", ours, recorded, tolerances.weights),
                 ("averages", average, recorded_ema, tolerances.ema),
             ):
-                yield self._share(f"{label}: {what}, share beyond", _pairs(values, theirs), tolerance, FLIPPED_WEIGHTS)
+                yield self._share(
+                    f"{label}: {what}, share beyond", _pairs(values, theirs), tolerance, FLIPPED_WEIGHTS
+                )
         else:
             yield self._largest(f"{label}: weights", _pairs(ours, recorded), tolerances.weights)
             yield self._largest(f"{label}: averages", _pairs(average, recorded_ema), tolerances.ema)
@@ -266,12 +286,16 @@ class _Referee:
         for source, values in (("table", ours), ("table in evaluation", average)):
             pairs = {name: (values[name], after[f"params/{name}"]) for name in table}
             if pairs:
-                yield self._share(f"{label}: puzzle {source}, share beyond", pairs, tolerances.weights, FLIPPED_TABLE)
+                yield self._share(
+                    f"{label}: puzzle {source}, share beyond", pairs, tolerances.weights, FLIPPED_TABLE
+                )
         opt_state = state.opt_state
         assert isinstance(opt_state, AdamATan2State)
         for what, moment, floor in (("m", opt_state.mu, 5e-9), ("v", opt_state.nu, 1e-12)):
             pairs = _pairs(original.export_params(moment), _below(after, f"{what}/"))
-            relative = {k: _beyond(a, b, floor) / max(float(np.abs(b).max()), 1e-30) for k, (a, b) in pairs.items()}
+            relative = {
+                k: _beyond(a, b, floor) / max(float(np.abs(b).max()), 1e-30) for k, (a, b) in pairs.items()
+            }
             worst = max(relative, key=relative.__getitem__)
             yield Check(self.name, f"{label}: {what}, relative", relative[worst], tolerances.moments, worst)
 
@@ -279,7 +303,9 @@ class _Referee:
         yield self._states(f"{label}: states", carry.state, _below(after, "carry/"), tolerances.states[0])
         yield self._q(label, readout, row, tolerances.q[0])
         yield self._loss(label, metrics["loss"], metrics, row, tolerances.loss[0])
-        yield self._compare(f"{label}: learning rate", metrics["learning_rate"], row["lr"], 1e-6 * config["lr"])
+        yield self._compare(
+            f"{label}: learning rate", metrics["learning_rate"], row["lr"], 1e-6 * config["lr"]
+        )
         data = carry.data
         equal = {f"data/{k}": (v, after[f"carry/data/{n}"]) for k, n, v in _fields(data)}
         equal |= {"halted": (carry.halted, row["halted"]), "steps": (carry.steps, row["steps"])}
@@ -301,7 +327,10 @@ class _Referee:
         return jax.jit(step)
 
     def _training_batch(self, config: Mapping[str, Any], t: int) -> Batch:
-        batches = {name: values[(t - 1) % config["num_batches"]] for name, values in _below(self.arrays, "batches/").items()}
+        batches = {
+            name: values[(t - 1) % config["num_batches"]]
+            for name, values in _below(self.arrays, "batches/").items()
+        }
         return _batch(batches, "")
 
     def _state_from(self, before: Arrays, steps_done: int) -> TrainState:
@@ -346,7 +375,9 @@ class _Referee:
     def _loss(self, label: str, total: Any, metrics: Metrics, recorded: Arrays, tolerance: float) -> Check:
         parts = [name for name in metrics if name.endswith("_loss")]
         pairs = {name: (metrics[name], recorded[f"metrics/{name}"]) for name in [*parts, "accuracy"]}
-        return self._largest(f"{label}: loss, its parts, accuracy", pairs | {"loss": (total, recorded["loss"])}, tolerance)
+        return self._largest(
+            f"{label}: loss, its parts, accuracy", pairs | {"loss": (total, recorded["loss"])}, tolerance
+        )
 
     def _compare(self, quantity: str, ours: Any, recorded: Any, tolerance: float) -> Check:
         return self._largest(quantity, {quantity: (ours, recorded)}, tolerance)
@@ -356,7 +387,9 @@ class _Referee:
         worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
         return Check(self.name, quantity, errors[worst], tolerance, worst)
 
-    def _share(self, quantity: str, pairs: Mapping[str, tuple[Any, Any]], tolerance: float, allowed: float) -> Check:
+    def _share(
+        self, quantity: str, pairs: Mapping[str, tuple[Any, Any]], tolerance: float, allowed: float
+    ) -> Check:
         beyond = [(~(np.abs(ours - recorded) <= tolerance)).ravel() for ours, recorded in pairs.values()]
         return Check(self.name, f"{quantity} {tolerance:.0e}", float(np.concatenate(beyond).mean()), allowed)
 
@@ -392,7 +425,9 @@ def _supervise(
 ) -> tuple[Carry, jax.Array, Metrics, Readout]:
     carry = refill(model, weights.starts, carry, batch)
     rows = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
-    total, (carry, metrics, readout) = supervised_loss(model, experiment.loss, weights.params, rows, carry, None)
+    total, (carry, metrics, readout) = supervised_loss(
+        model, experiment.loss, weights.params, rows, carry, None
+    )
     return carry, total, metrics, readout
 
 
@@ -400,7 +435,9 @@ def _gradient(model: Model, experiment: Experiment, weights: Weights, carry: Car
     carry = refill(model, weights.starts, carry, batch)
     rows = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
     loss = partial(supervised_loss, model, experiment.loss, carry=carry, key=jax.random.key(0))
-    (total, (carry, metrics, _)), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights.params, rows)
+    (total, (carry, metrics, _)), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+        weights.params, rows
+    )
     return grads, carry, total, metrics
 
 

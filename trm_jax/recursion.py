@@ -104,7 +104,9 @@ def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedul
 
     if schedule.gradient == "last_step":
         if n > 1:
-            state = _latent_steps(nets.latent, frozen_params, jax.lax.stop_gradient(state), frozen_x, 0, n - 1)
+            state = _latent_steps(
+                nets.latent, frozen_params, jax.lax.stop_gradient(state), frozen_x, 0, n - 1
+            )
             state = jax.lax.stop_gradient(state)
         state = _latent_steps(nets.latent, params, state, x_BLD, n - 1, n, schedule.checkpoint)
         return _answer_step(nets.answer, params, state, x_BLD, schedule.checkpoint)

@@ -40,7 +40,9 @@ class TrainState:
     key: jax.Array
 
 
-def init_state(model: Model, optimiser: optax.GradientTransformation, batch_size: int, seed: int) -> TrainState:
+def init_state(
+    model: Model, optimiser: optax.GradientTransformation, batch_size: int, seed: int
+) -> TrainState:
     """A fresh state: random weights, their copy as average, an empty carry."""
     init_key, step_key = jax.random.split(jax.random.key(seed))
     weights = model.init(init_key)
@@ -61,7 +63,12 @@ def make_optimiser(config: OptimConfig, total_steps: int) -> optax.GradientTrans
 
 
 def supervised_loss(
-    model: Model, loss: LossConfig, params: Params, rows_BR: jax.Array | None, carry: Carry, key: jax.Array | None
+    model: Model,
+    loss: LossConfig,
+    params: Params,
+    rows_BR: jax.Array | None,
+    carry: Carry,
+    key: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Carry, Metrics, Readout]]:
     """One supervision step from a refilled carry, and what it costs.
 

@@ -43,11 +43,14 @@ class Carry:
 
 
 def empty_carry(model: Model, starts: State, batch_size: int) -> Carry:
-    """The carry before the first step: every row halted, so that every row takes a puzzle."""
-    cells = jnp.zeros((batch_size, model.config.seq_len), jnp.int32)
-    ids = jnp.zeros((batch_size,), jnp.int32)
-    state = model.start(starts, batch_size)
-    return Carry(state, jnp.zeros_like(ids), jnp.ones((batch_size,), jnp.bool_), Batch(cells, cells, ids))
+    """The carry before the first step: every row halted, so that every row takes a puzzle. No two arrays share memory."""
+
+    def zeros(*cells: int) -> jax.Array:
+        return jnp.zeros((batch_size, *cells), jnp.int32)
+
+    S = model.config.seq_len
+    data = Batch(inputs=zeros(S), labels=zeros(S), puzzle_ids=zeros())
+    return Carry(model.start(starts, batch_size), zeros(), jnp.ones((batch_size,), jnp.bool_), data)
 
 
 def refill(model: Model, starts: State, carry: Carry, batch: Batch) -> Carry:

@@ -68,8 +68,7 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
             raise ConfigError(
                 f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0 to follow them"
             )
-    model: ModelConfig = replace(experiment.model, **sizes)
-    resolved = replace(experiment, model=model)
+    resolved = replace(experiment, model=replace(experiment.model, **sizes))  # type: ignore[arg-type]
     validate(resolved)
     return resolved
 
@@ -202,7 +201,9 @@ def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
         ("kinds of token", config.vocab_size, puzzles.vocab_size),
     ):
         if takes != found:
-            raise DataError(f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind")
+            raise DataError(
+                f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind"
+            )
     if config.puzzle_dim and int(puzzles.puzzle_ids.max()) >= config.num_puzzles:
         raise DataError(
             f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
@@ -225,14 +226,18 @@ def _evaluate(
             "time/eval_seconds": report.seconds,
         },
     )
-    say(f"step {t}: averaged weights solve {row.exact_accuracy:.2%} of {report.puzzles} held-out puzzles exactly")
+    say(
+        f"step {t}: averaged weights solve {row.exact_accuracy:.2%} of {report.puzzles} held-out puzzles exactly"
+    )
     return report
 
 
 def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, workdir: Path) -> None:
     harmful = [d for d in differences(meta.experiment, experiment) if d.partition(":")[0] not in HARMLESS]
     if meta.experiment.train.steps != experiment.train.steps and experiment.optim.min_ratio != 1:
-        harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)")
+        harmful.append(
+            f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)"
+        )
     if harmful:
         raise CheckpointError(
             f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: put them back, or give a new workdir"

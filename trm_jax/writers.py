@@ -56,13 +56,17 @@ def read_metrics(workdir: Path) -> list[dict[str, float | None]]:
 
 
 def _drop_after(path: Path, step: int) -> None:
-    kept = [line for line in path.read_text().splitlines() if (row := _parse(line)) is not None and row["step"] <= step]
+    kept = [
+        line
+        for line in path.read_text().splitlines()
+        if (row := _parse(line)) is not None and (row["step"] or 0) <= step
+    ]
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in kept))
     temporary.replace(path)
 
 
-def _parse(line: str) -> dict[str, float] | None:
+def _parse(line: str) -> dict[str, float | None] | None:
     try:
         row = json.loads(line)
     except ValueError:

@@ -1,0 +1,34 @@
+# `make demo` and `make test` work on a fresh clone; everything goes into .venv and runs/.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS ?= dev,viz
+
+.PHONY: setup demo test test-all lint parity clean
+
+setup: .setup-stamp
+
+.setup-stamp: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@touch $@
+
+demo: setup
+	@$(BIN)/trm demo
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest
+
+parity: setup
+	$(BIN)/trm parity tests/testdata
+
+clean:
+	rm -rf .venv .setup-stamp build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

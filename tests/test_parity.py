@@ -1,0 +1,230 @@
+"""Is this the original's model? Recordings of its computation pass, planted faults do not, damage is told.
+
+tests/testdata holds three small recordings of the original's PyTorch code (float32, CPU; keys in docs/parity.md):
+forward_mlp (evaluation and gradients of the mixer, zero-padded puzzle tokens), train_mlp (optimiser steps 1 and 3 of
+the mixer, from coarsely rounded states) and train_attention (optimiser step 1). To save space they leave out some of
+the large tensors. Where a folder shared/parity lies beside the repository, its recordings are checked as well.
+"""
+
+import io
+import json
+import pickle
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from trm_jax import layers, losses, model, optim, original, parity, recursion, step
+from trm_jax.errors import DataError
+from trm_jax.parity import Check, check_recording
+
+TESTDATA = Path(__file__).parent / "testdata"
+SHARED = Path(__file__).parents[2] / "shared" / "parity"
+SMALL = sorted(TESTDATA.glob("*.npz"))
+NOT_SHARED = pytest.param(None, marks=pytest.mark.skip(reason=f"no recordings in {SHARED}"), id="absent")
+
+
+def failures(path: Path) -> list[Check]:
+    return [check for check in check_recording(path) if not check.passed]
+
+
+def test_the_small_recordings_are_there():
+    assert [path.stem for path in SMALL] == ["forward_mlp", "train_attention", "train_mlp"]
+
+
+@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+def test_small_recordings_pass(path):
+    assert failures(path) == []
+
+
+@pytest.mark.parametrize("path", sorted(SHARED.glob("*.npz")) or [NOT_SHARED], ids=lambda path: path.stem)
+def test_all_recordings_pass(path):
+    assert failures(path) == []
+
+
+# Planted faults: each a small function that breaks one thing, and the recordings that must then fail.
+
+
+def norm_over_features_in_the_mixer(patch):
+    rms_norm, width = layers.rms_norm, {"now": 0}
+
+    def faulty(h, eps):
+        # In a mixer block the transposed norm comes first, the other one second.
+        width["now"] += 1
+        if width["now"] % 2:
+            return rms_norm(h.swapaxes(1, 2), eps).swapaxes(1, 2)
+        return rms_norm(h, eps)
+
+    patch.setattr(layers, "rms_norm", faulty)
+
+
+def interleaved_rotary(patch):
+    def faulty(h_BLHC, cos_LC, sin_LC):
+        half = cos_LC.shape[-1] // 2
+        cos, sin = (jnp.repeat(table[:, :half], 2, axis=-1)[None, :, None] for table in (cos_LC, sin_LC))
+        pairs = h_BLHC.reshape(*h_BLHC.shape[:-1], half, 2)
+        turned = jnp.stack([-pairs[..., 1], pairs[..., 0]], axis=-1).reshape(h_BLHC.shape)
+        return h_BLHC * cos + turned * sin
+
+    patch.setattr(layers, "rotate", faulty)
+
+
+def gradient_through_one_cycle_more(patch):
+    def faulty(nets, params, state, x_BLD, schedule):
+        return recursion.recurse(
+            nets, params, state, x_BLD, replace(schedule, grad_cycles=schedule.grad_cycles + 1)
+        )
+
+    patch.setattr(model, "recurse", faulty)
+
+
+def labels_of_the_incoming_batch(patch):
+    refill, token_loss, correctness, incoming = step.refill, step.token_loss, step.correctness, []
+
+    def remember(model, starts, carry, batch):
+        incoming.append(batch.labels)
+        return refill(model, starts, carry, batch)
+
+    patch.setattr(step, "refill", remember)
+    patch.setattr(step, "token_loss", lambda logits, labels, form: token_loss(logits, incoming[-1], form))
+    patch.setattr(step, "correctness", lambda logits, labels: correctness(logits, incoming[-1]))
+
+
+def softmax_for_stablemax(patch):
+    patch.setattr(losses, "log_stablemax", jax.nn.log_softmax)
+
+
+def q_head_from_the_mean(patch):
+    read = model._Core.read
+
+    def faulty(self, y_BLD):
+        return read(self, y_BLD.at[:, 0].set(y_BLD.mean(axis=1)))
+
+    def both(self, y_BLD):
+        return read(self, y_BLD)._replace(
+            **{name: getattr(faulty(self, y_BLD), name) for name in ("q_halt", "q_continue")}
+        )
+
+    patch.setattr(model._Core, "read", both)
+
+
+def adam_with(patch, direction):
+    """AdamATan2 with the right moments, whose step is `direction(w, m, v, rate, correction1, correction2, decay)`."""
+
+    def faulty(learning_rate, beta1, beta2, weight_decay, form):
+        right = optim.adam_atan2(learning_rate, beta1, beta2, weight_decay, form)
+
+        def update(grads, state, params):
+            _, new = right.update(grads, state, params)
+            rate, corrections = learning_rate(new.count), (1 - beta1**new.count, 1 - beta2**new.count)
+            take = partial(direction, rate=rate, corrections=corrections, decay=weight_decay)
+            return jax.tree.map(take, params, new.mu, new.nu), new
+
+        return optax.GradientTransformation(right.init, update)
+
+    patch.setattr(step, "adam_atan2", faulty)
+
+
+def bias_correction_inside_the_atan2(patch):
+    def direction(w, m, v, rate, corrections, decay):
+        return -rate * (decay * w + jnp.arctan2(m / corrections[0], jnp.sqrt(v / corrections[1])))
+
+    adam_with(patch, direction)
+
+
+def bias_correction_inside_and_factor(patch):
+    def direction(w, m, v, rate, corrections, decay):
+        return -rate * (decay * w + 1.27 * jnp.arctan2(m / corrections[0], jnp.sqrt(v / corrections[1])))
+
+    adam_with(patch, direction)
+
+
+def weight_decay_after_the_step(patch):
+    def direction(w, m, v, rate, corrections, decay):
+        stepped = w - rate / corrections[0] * jnp.arctan2(m, jnp.sqrt(v / corrections[1]))
+        return stepped * (1 - rate * decay) - w
+
+    adam_with(patch, direction)
+
+
+def no_weight_decay_of_vectors(patch):
+    def direction(w, m, v, rate, corrections, decay):
+        return -rate * (
+            (decay if w.ndim > 1 else 0) * w + jnp.arctan2(m, jnp.sqrt(v / corrections[1])) / corrections[0]
+        )
+
+    adam_with(patch, direction)
+
+
+def average_of_the_puzzle_table(patch):
+    state_from, averaged_weights, before = parity._Referee._state_from, parity.averaged_weights, []
+
+    def remember(self, *args):
+        state = state_from(self, *args)
+        before.append((state.weights.puzzle_table, self.experiment.optim.ema_decay))
+        return state
+
+    def faulty(state):
+        weights = averaged_weights(state)
+        old, decay = before[-1]
+        return replace(weights, puzzle_table=decay * old + (1 - decay) * weights.puzzle_table)
+
+    patch.setattr(parity._Referee, "_state_from", remember)
+    patch.setattr(parity, "averaged_weights", faulty)
+
+
+def decay_of_untouched_rows(patch):
+    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay):
+        new = optim.sign_sgd_rows(table_NR, ids_B, grads_BR, rate, weight_decay)
+        touched = jnp.zeros(len(table_NR), bool).at[ids_B].set(True)
+        return jnp.where(touched[:, None], new, table_NR * (1 - rate * weight_decay))
+
+    patch.setattr(step, "sign_sgd_rows", faulty)
+
+
+def duplicate_rows_not_summed(patch):
+    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay):
+        rows_BR = table_NR[ids_B] * (1 - rate * weight_decay) - rate * jnp.sign(grads_BR)
+        return table_NR.at[ids_B].set(rows_BR)
+
+    patch.setattr(step, "sign_sgd_rows", faulty)
+
+
+FAULTS = {
+    norm_over_features_in_the_mixer: ["forward_mlp", "train_mlp"],
+    interleaved_rotary: ["train_attention"],
+    gradient_through_one_cycle_more: ["forward_mlp", "train_mlp", "train_attention"],
+    # The other recordings offer the same batch again, or stop after every row has taken its first puzzle.
+    labels_of_the_incoming_batch: ["train_mlp"],
+    softmax_for_stablemax: ["forward_mlp", "train_mlp", "train_attention"],
+    q_head_from_the_mean: ["forward_mlp", "train_mlp", "train_attention"],
+    bias_correction_inside_the_atan2: ["train_mlp", "train_attention"],
+    bias_correction_inside_and_factor: ["train_mlp", "train_attention"],
+    weight_decay_after_the_step: ["train_mlp"],
+    no_weight_decay_of_vectors: ["train_mlp"],
+    average_of_the_puzzle_table: ["train_mlp", "train_attention"],
+    decay_of_untouched_rows: ["train_mlp"],
+    duplicate_rows_not_summed: ["train_mlp"],
+}
+
+
+@pytest.mark.parametrize(
+    ("fault", "recording"),
+    [
+        pytest.param(fault, recording, id=f"{fault.__name__}-{recording}")
+        for fault, recordings in FAULTS.items()
+        for recording in recordings
+    ],
+)
+def test_a_planted_fault_is_caught(monkeypatch, fault, recording):
+    fault(monkeypatch)
+    # Nothing compiled before the fault may stand in for it, nor anything compiled with it outlive it.
+    jax.clear_caches()
+    found = failures(TESTDATA / f"{recording}.npz")
+    jax.clear_caches()
+    assert found
