@@ -167,9 +167,7 @@ def test_sizes_that_are_left_open_come_from_the_tensors(tmp_path, variant):
 def test_a_size_that_nothing_tells_is_asked_for(tmp_path, variant, changes, message):
     convert.write_state_dict(tmp_path / "w.safetensors", state_dict_for(variant))
     with pytest.raises(ConfigError, match=message):
-        convert.import_checkpoint(
-            tmp_path / "w.safetensors", tmp_path / "ours", experiment_for(variant, **changes)
-        )
+        convert.import_checkpoint(tmp_path / "w.safetensors", tmp_path / "ours", experiment_for(variant, **changes))
     assert not (tmp_path / "ours").exists()
 
 

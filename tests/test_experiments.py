@@ -15,9 +15,7 @@ from trm_jax.model import Model, count_weights
 
 ROOT = Path(experiments.__file__).parent
 FILES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in ROOT.rglob("*.py")
-    if path.name != "__init__.py"
+    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
 )
 CASES = [
     (name, variant)
@@ -53,9 +51,7 @@ def test_every_key_is_present_and_valid(name: str, variant: str) -> None:
 def test_an_unknown_variant_is_an_error_that_names_the_known_ones(name: str) -> None:
     module = importlib.import_module(f"experiments.{name}")
 
-    with pytest.raises(
-        ValueError, match=r"unknown variant 'n7'.*" + ", ".join(getattr(module, "VARIANTS", ()))
-    ):
+    with pytest.raises(ValueError, match=r"unknown variant 'n7'.*" + ", ".join(getattr(module, "VARIANTS", ()))):
         module.get_config("n7")
 
 
@@ -108,9 +104,7 @@ ARC: dict[str, Any] = ATTENTION | {
     "data.puzzle": "tokens",
     "data.augment": False,
 }
-MAZE: dict[str, Any] = (
-    PUZZLES | ATTENTION | {"model.vocab_size": 6, "model.seq_len": 900, "model.latent_steps": 4}
-)
+MAZE: dict[str, Any] = PUZZLES | ATTENTION | {"model.vocab_size": 6, "model.seq_len": 900, "model.latent_steps": 4}
 PAPER: dict[tuple[str, str], dict[str, Any]] = {
     ("sudoku_mlp", ""): SUDOKU | {"model.mixer": "mlp", "model.positions": "none"},
     ("sudoku_attention", ""): SUDOKU | ATTENTION,

@@ -98,9 +98,7 @@ def test_weights_come_back_unchanged(variant):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_params_and_states_come_back_unchanged(variant):
     weights = weights_of(variant)
-    assert_same(
-        original.import_params(weights.params, original.export_params(weights.params)), weights.params
-    )
+    assert_same(original.import_params(weights.params, original.export_params(weights.params)), weights.params)
     model = Model(dataclasses.replace(TINY, **VARIANTS[variant]))
     state = jax.tree.map(
         lambda a: a + jnp.arange(3.0)[:, None, None].reshape(3, *(1,) * (a.ndim - 1)),
@@ -113,12 +111,8 @@ def test_params_and_states_come_back_unchanged(variant):
 def test_linear_weights_are_transposed_and_tables_are_not():
     weights = weights_of("attention")
     exported = original.export_params(weights.params)
-    np.testing.assert_array_equal(
-        exported["model.inner.lm_head.weight"], weights.params["token_head"]["kernel"].T
-    )
-    np.testing.assert_array_equal(
-        exported["model.inner.embed_tokens.embedding_weight"], weights.params["tokens"]
-    )
+    np.testing.assert_array_equal(exported["model.inner.lm_head.weight"], weights.params["token_head"]["kernel"].T)
+    np.testing.assert_array_equal(exported["model.inner.embed_tokens.embedding_weight"], weights.params["tokens"])
 
 
 @pytest.mark.parametrize(
@@ -172,14 +166,10 @@ def test_a_misfit_in_params_or_states_is_named_and_others_are_ignored():
     exported = original.export_params(weights.params) | {"other": np.zeros(1)}
     assert_same(original.import_params(weights.params, exported), weights.params)
     del exported["model.inner.q_head.bias"]
-    with pytest.raises(
-        CheckpointError, match=r"^weights do not fit the model: model\.inner\.q_head\.bias is missing$"
-    ):
+    with pytest.raises(CheckpointError, match=r"^weights do not fit the model: model\.inner\.q_head\.bias is missing$"):
         original.import_params(weights.params, exported)
     state = State(np.zeros((2, 4, 8), np.float32), np.zeros((2, 1, 4, 8), np.float32))
-    with pytest.raises(
-        CheckpointError, match=r"^states do not fit the model: carry/z_H has shape \[2\], the model"
-    ):
+    with pytest.raises(CheckpointError, match=r"^states do not fit the model: carry/z_H has shape \[2\], the model"):
         original.import_state(state, {"carry/z_H": np.zeros(2), "carry/z_L": np.zeros((2, 4, 8))}, "carry/")
 
 
@@ -221,9 +211,7 @@ def test_experiment_of_each_kind(kind, expected):
 
 
 def test_experiment_of_switches():
-    experiment = original.experiment_of(
-        RECORDED | {"mlp_t": True, "no_ACT_continue": False, "rope_theta": 100.0}
-    )
+    experiment = original.experiment_of(RECORDED | {"mlp_t": True, "no_ACT_continue": False, "rope_theta": 100.0})
     assert experiment.model.mixer == "mlp"
     assert experiment.model.halt_by == "q_continue"
     assert experiment.loss.continue_head

@@ -95,17 +95,14 @@ def test_text_round_trips(side):
 
 def test_rendered_square_looks_as_people_draw_it():
     assert (
-        sudoku.render(sudoku.parse("1234.4.12.4.4321"), L4)
-        == "1 2 | 3 4\n. 4 | . 1\n----+----\n2 . | 4 .\n4 3 | 2 1"
+        sudoku.render(sudoku.parse("1234.4.12.4.4321"), L4) == "1 2 | 3 4\n. 4 | . 1\n----+----\n2 . | 4 .\n4 3 | 2 1"
     )
 
 
 def test_parse_errors_name_the_place():
     assert "'x' in row 1, column 3 of the text" in message(sudoku.parse, "12x4341221434321")
     assert "'x' in row 2, column 4 of the text" in message(sudoku.parse, "1234\n341x\n2143\n4321")
-    assert "'7' in row 1, column 2 of the text is neither a digit 1-4" in message(
-        sudoku.parse, "17" + 14 * "."
-    )
+    assert "'7' in row 1, column 2 of the text is neither a digit 1-4" in message(sudoku.parse, "17" + 14 * ".")
     assert "'G'" in message(sudoku.parse, "G" * 81)
     assert "80 cells found" in message(sudoku.parse, "." * 80)
     assert "80 cells found, but this Sudoku has 81" in message(sudoku.parse, "." * 80, L9)
@@ -138,9 +135,7 @@ def test_conflicts_and_clues():
         grid[list(cells)] = 5
         assert sudoku.conflicts(grid, L9) == [cells]
         places = " and ".join(f"r{cell // 9 + 1}c{cell % 9 + 1}" for cell in cells)
-        assert f"clues: digit 5 stands twice in {unit}, at {places};" in message(
-            sudoku.check_clues, grid, L9, "clues"
-        )
+        assert f"clues: digit 5 stands twice in {unit}, at {places};" in message(sudoku.check_clues, grid, L9, "clues")
     six = sudoku.layout_for(6)
     wide = np.zeros(36, np.int8)
     wide[[3, 11]] = 2  # boxes of side 6 are two rows high and three columns wide
@@ -312,9 +307,7 @@ def test_generation_that_runs_out_of_distinct_puzzles_ends(every_4x4):
     assert "16 of 30 distinct puzzles" in text  # sixteen ways to blank one cell
     puzzles, _ = sudoku.generate(16, L4, 0, clues=(15, 15), solutions=every_4x4[:1])
     assert sorted(np.flatnonzero(p == 0).tolist() for p in puzzles) == [[cell] for cell in range(16)]
-    np.testing.assert_array_equal(
-        sudoku.generate(9, L4, 0, clues=(15, 15), solutions=every_4x4[:1])[0], puzzles[:9]
-    )
+    np.testing.assert_array_equal(sudoku.generate(9, L4, 0, clues=(15, 15), solutions=every_4x4[:1])[0], puzzles[:9])
 
 
 def test_generate_refuses_bad_arguments():
@@ -374,9 +367,7 @@ def test_symmetries_keep_uniqueness():
         ):
             counts = [[len(sudoku.solve(p, layout).solutions) for p in batch] for batch in (before, after)]
             assert counts[0] == counts[1]
-        for moved, answer in zip(
-            sudoku.apply(puzzles, symmetries), sudoku.apply(found, symmetries), strict=True
-        ):
+        for moved, answer in zip(sudoku.apply(puzzles, symmetries), sudoku.apply(found, symmetries), strict=True):
             np.testing.assert_array_equal(sudoku.solve(moved, layout).solutions[0], answer)
 
 

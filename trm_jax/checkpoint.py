@@ -101,9 +101,7 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{self._directory}: saving step {step} failed: {error}") from error
         if not made:
-            raise CheckpointError(
-                f"{self._directory}: step {step} was not saved: is it older than one that is there?"
-            )
+            raise CheckpointError(f"{self._directory}: step {step} was not saved: is it older than one that is there?")
 
     def save_weights(self, weights: Weights, meta: Meta) -> None:
         """Saves weights alone, as step 0, the average equal to the weights: what `trm convert` writes."""
@@ -126,7 +124,7 @@ class Checkpoints:
         meta = _read_meta(self._directory, step)
         if not (self._directory / str(step) / "training").is_dir():
             raise CheckpointError(
-                f"{self._directory / str(step)} holds weights without a training state: it can be evaluated, not resumed"
+                f"{self._directory / str(step)} holds weights without a training state: evaluate it, or train elsewhere"
             )
         tree = {"state": like, "totals": dict(totals)}
         restored = _unflat(tree, self._restore(step, _flat(tree)))
@@ -136,9 +134,7 @@ class Checkpoints:
         """Experiment, trained weights and averaged parameters of a step; the newest where none is named."""
         step = self.latest if step is None else step
         if step is None or step not in self._manager.all_steps():
-            raise CheckpointError(
-                f"{self._directory}: no checkpoint {'' if step is None else f'of step {step} '}here"
-            )
+            raise CheckpointError(f"{self._directory}: no checkpoint {'' if step is None else f'of step {step} '}here")
         experiment = _read_meta(self._directory, step).experiment
         like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
         tree = {"state": {"weights": like, "ema": like.params}}
@@ -182,16 +178,12 @@ class Checkpoints:
         requests = {}
         for item, names in items.items():
             if names:
-                shapes = {
-                    n: jax.ShapeDtypeStruct(like[n].shape, like[n].dtype, sharding=sharding) for n in names
-                }
+                shapes = {n: jax.ShapeDtypeStruct(like[n].shape, like[n].dtype, sharding=sharding) for n in names}
                 requests[item] = ocp.args.StandardRestore(shapes)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**requests))
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{self._directory / str(step)} is damaged: {_first_line(error)}"
-            ) from error
+            raise CheckpointError(f"{self._directory / str(step)} is damaged: {_first_line(error)}") from error
         return {name: array for item in requests for name, array in restored[item].items()}
 
 

@@ -54,37 +54,25 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     demo = command("demo", _demo, "train a small model on generated Sudokus, evaluate it, draw what it does")
-    demo.add_argument(
-        "--workdir", type=Path, default=Path("runs/demo"), help="where everything goes (runs/demo)"
-    )
+    demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="where everything goes (runs/demo)")
     demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
 
-    train = command(
-        "train", _train, "train an experiment; the same command again resumes it", takes_config=True
-    )
+    train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints and metrics")
 
     evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles")
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
-    evaluate.add_argument(
-        "puzzles", nargs="?", default="", help="CSV file or dataset folder (the experiment's own)"
-    )
-    evaluate.add_argument(
-        "--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)"
-    )
+    evaluate.add_argument("puzzles", nargs="?", default="", help="CSV file or dataset folder (the experiment's own)")
+    evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     evaluate.add_argument("--limit", type=_positive, default=0, help="read at most so many puzzles")
-    evaluate.add_argument(
-        "--batch-size", type=_positive, default=0, help="puzzles at once (as in the experiment)"
-    )
+    evaluate.add_argument("--batch-size", type=_positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
     evaluate.add_argument("--json", type=Path, help="also write the figures to this file")
 
     solve = command("solve", _solve, "solve one puzzle, step by step")
     solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
-    solve.add_argument(
-        "puzzle", nargs="?", default="-", help="its characters, a file that holds them, or - for stdin"
-    )
+    solve.add_argument("puzzle", nargs="?", default="-", help="its characters, a file that holds them, or - for stdin")
     solve.add_argument("--steps", type=_positive, default=0, help="supervision steps (N_sup)")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
     solve.add_argument("--picture", type=Path, help="draw the answer after every step into this PNG file")
@@ -93,18 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
 
     convert = command("convert", _convert, "weights of the original in and out", takes_config=True)
-    convert.add_argument(
-        "source", type=Path, help="a torch state dict or .safetensors file, or a workdir of ours"
-    )
-    convert.add_argument(
-        "target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)"
-    )
+    convert.add_argument("source", type=Path, help="a torch state dict or .safetensors file, or a workdir of ours")
+    convert.add_argument("target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)")
     convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
     convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")
 
-    estimate = command(
-        "estimate", _estimate, "count an experiment's weights and operations", takes_config=True
-    )
+    estimate = command("estimate", _estimate, "count an experiment's weights and operations", takes_config=True)
     estimate.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -228,9 +210,7 @@ def _steps(text: str) -> list[int]:
     except ValueError:
         steps = [0]
     if any(step < 1 for step in steps):
-        raise ConfigError(
-            f"--steps={text}: give numbers of supervision steps, each at least 1, such as 1,2,16"
-        )
+        raise ConfigError(f"--steps={text}: give numbers of supervision steps, each at least 1, such as 1,2,16")
     return steps
 
 

@@ -46,9 +46,7 @@ class ModelConfig:
     gradient: Literal["cycles", "last_step"] = "cycles"  # last_step: HRM's one-step gradient
     checkpoint: bool = False  # recompute the network applications in the backward pass
     supervision_steps: int = 16  # N_sup
-    halt_by: Literal["q_halt", "q_continue"] = (
-        "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
-    )
+    halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
     dtype: Dtype = "bfloat16"  # of the computation; weights are float32
 
@@ -68,9 +66,7 @@ class LossConfig:
     """What is minimised: token loss + 0.5 * (halting loss + continue loss)."""
 
     tokens: Literal["stablemax", "softmax"] = "stablemax"
-    continue_head: bool = (
-        False  # also train q_continue, by one more supervision step (paper, table 1: "w/ ACT")
-    )
+    continue_head: bool = False  # also train q_continue, by one more supervision step (paper, table 1: "w/ ACT")
 
 
 @dataclass(frozen=True)
@@ -83,9 +79,7 @@ class OptimConfig:
     beta1: float = 0.9
     beta2: float = 0.95
     weight_decay: float = 0.1
-    atan2_form: Literal["original", "debiased"] = (
-        "original"  # debiased: 1.27 * atan2 of both corrected moments
-    )
+    atan2_form: Literal["original", "debiased"] = "original"  # debiased: 1.27 * atan2 of both corrected moments
     puzzle_learning_rate: float = 1e-2
     puzzle_weight_decay: float = 0.1
     ema_decay: float = 0.999
@@ -192,9 +186,7 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
 def differences(old: Experiment, new: Experiment) -> list[str]:
     """The keys in which two experiments differ, each as `group.key: old -> new`."""
     flat_old, flat_new = _flatten(to_dict(old)), _flatten(to_dict(new))
-    return [
-        f"{key}: {flat_old[key]!r} -> {flat_new[key]!r}" for key in flat_old if flat_old[key] != flat_new[key]
-    ]
+    return [f"{key}: {flat_old[key]!r} -> {flat_new[key]!r}" for key in flat_old if flat_old[key] != flat_new[key]]
 
 
 def validate(experiment: Experiment) -> None:
@@ -202,9 +194,7 @@ def validate(experiment: Experiment) -> None:
     flat = _flatten(to_dict(experiment))
     for key, (low, high) in _RANGES.items():
         if not low <= flat[key] <= high:  # also false for nan
-            raise ConfigError(
-                f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high:g}"
-            )
+            raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high:g}")
     model, data, train = experiment.model, experiment.data, experiment.train
     for broken, message in (
         (
@@ -233,7 +223,7 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             model.answer_layers and not (model.separate_networks or model.states == "y"),
-            "config.model.answer_layers is for two networks: set config.model.separate_networks = True, or answer_layers = 0",
+            "config.model.answer_layers is for two networks: set config.model.separate_networks = True, or it to 0",
         ),
         (
             model.puzzle_dim > model.tokens_in_front * model.width,
@@ -242,7 +232,7 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             model.halt_by == "q_continue" and not experiment.loss.continue_head and model.states != "y",
-            "config.model.halt_by = 'q_continue' compares with a head that is not trained: set config.loss.continue_head = True",
+            "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
         ),
         (
             data.side not in (4, 6, 9, 16),
@@ -254,7 +244,7 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             data.augment and data.side == 4 and data.test == "generated",
-            "config.data.augment = True turns training solutions of 4x4 into held-out ones (there are but 288): set False",
+            "config.data.augment = True turns the 288 solutions of 4x4 into each other, held-out ones too: set False",
         ),
         (
             "generated" in (data.train, data.test) and data.puzzle != "sudoku",
@@ -305,9 +295,7 @@ def _checked(hint: Any, value: Any, path: str) -> Any:
         choices = typing.get_args(hint)
         if value not in choices:
             near = near_miss(str(value), choices)
-            raise ConfigError(
-                f"config.{path} = {value!r} is not one of {', '.join(map(repr, choices))}: {near}"
-            )
+            raise ConfigError(f"config.{path} = {value!r} is not one of {', '.join(map(repr, choices))}: {near}")
         return value
     assert not isinstance(hint, types.UnionType)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

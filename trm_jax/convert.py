@@ -126,13 +126,10 @@ def read_state_dict(path: Path) -> StateDict:
         return _read_torch(path)
     try:
         arrays = load_file(path)
-    except (
-        Exception
-    ) as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
+    except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
         raise CheckpointError(f"{path}: not a readable .safetensors file: {_first_line(error)}") from error
     return {
-        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array
-        for name, array in arrays.items()
+        name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
     }
 
 
@@ -204,9 +201,7 @@ def _with_sizes(experiment: Experiment, arrays: Mapping[str, NDArray[Any]]) -> E
         if name not in arrays:
             raise CheckpointError(f"weights do not fit the model: {name} is missing")
         if arrays[name].ndim != 2:
-            raise CheckpointError(
-                f"weights do not fit the model: {name} has shape {list(arrays[name].shape)}"
-            )
+            raise CheckpointError(f"weights do not fit the model: {name} has shape {list(arrays[name].shape)}")
         return arrays[name].shape[axis]
 
     model = experiment.model

@@ -1,14 +1,14 @@
 """Puzzles from files, and batches from puzzles.
 
-A `PuzzleSet` is arrays of tokens, grouped as in the public dataset format: examples belong to puzzles (one task under one
-augmentation), puzzles to groups (one task). Training visits each group once an epoch, and one puzzle of it. All
+A `PuzzleSet` is arrays of tokens, grouped as in the public dataset format: examples belong to puzzles (one task under
+one augmentation), puzzles to groups (one task). Training visits each group once an epoch, and one puzzle of it. All
 randomness is counter-based: a batch depends on the seed and on its `Position` alone.
 """
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from trm_jax.config import DataConfig, Experiment
 from trm_jax.errors import DataError
-from trm_jax.puzzles import dihedral, maze, sudoku, table
+from trm_jax.puzzles import sudoku, table
+from trm_jax.puzzles.kind import Kind, cells_of, kind_of
 
 Tokens = NDArray[np.integer[Any]]
 # (inputs, labels, generator) -> both under the same random symmetry, drawn row by row
@@ -55,7 +56,7 @@ class PuzzleSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of sizes and of up to 4,096 examples spread over the set; tells whether a run goes on with its data."""
+        """SHA-256 of sizes and of up to 4,096 examples; tells whether a run goes on with its own data."""
         digest = sha256(repr((self.inputs.shape, len(self.puzzle_starts), len(self.group_starts))).encode())
         for array in (self.inputs, self.labels):
             sample = np.asarray(array[:: max(1, len(self) // 4_096)])
@@ -122,9 +123,7 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
     data = experiment.data
     if not source:
         if not data.test:
-            raise DataError(
-                "the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder"
-            )
+            raise DataError("the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder")
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
     path = Path(source)
     return read_folder(path, split, limit) if path.is_dir() else read_csv(path, data.puzzle, limit)
@@ -136,14 +135,22 @@ def read_csv(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
     Raises:
       DataError: names file, row and column; or the kind of puzzle, if it cannot be read from CSV.
     """
-    if puzzle == "sudoku":
-        questions, answers = table.read_pairs(path, sudoku.parse, sudoku.check_pair, limit or None)
-        layout = sudoku.layout_of_length(questions.shape[1])
-        return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size)
-    if puzzle == "maze":
-        questions, answers = table.read_pairs(path, maze.parse, maze.check_pair, limit or None)
-        return from_pairs(questions, answers, maze.VOCAB_SIZE)
-    raise DataError(f"{path}: CSV files hold Sudokus or mazes: set config.data.puzzle to 'sudoku' or 'maze'")
+    if puzzle == "tokens":
+        raise DataError(f"{path}: CSV files hold Sudokus or mazes: set config.data.puzzle to 'sudoku' or 'maze'")
+    kind: Kind | None = None
+
+    def parse(text: str) -> NDArray[np.int8]:
+        # The first puzzle sets the size for all that follow.
+        nonlocal kind
+        kind = kind or kind_of(puzzle, cells_of(puzzle, text))
+        return kind.parse(text).astype(np.int8)
+
+    def check(question: Tokens, answer: Tokens) -> None:
+        assert kind is not None
+        kind.check_pair(question, answer)
+
+    questions, answers = table.read_pairs(path, parse, check, limit or None)
+    return from_pairs(questions, answers, kind_of(puzzle, questions.shape[1]).vocab_size)
 
 
 def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
@@ -159,9 +166,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         num_puzzles, sets = int(about["num_puzzle_identifiers"]), list(about["sets"])
         ignored = about["ignore_label_id"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}"
-        ) from None
+        raise DataError(f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}") from None
     parts = [_read_set(folder, str(name), seq_len, vocab_size, num_puzzles) for name in sets]
     if not parts:
         raise DataError(f"{folder / 'dataset.json'}: names no sets")
@@ -176,22 +181,13 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
 
 def augmentation(config: DataConfig, seq_len: int) -> Augment | None:
     """The random symmetries of the configured puzzle, or None where it asks for none."""
-    if not config.augment:
-        return None
-    if config.puzzle == "sudoku":
-        return partial(_shuffle_sudokus, sudoku.layout_of_length(seq_len))
-    side = int(np.sqrt(seq_len))
-    if side * side != seq_len:
-        raise DataError(f"config.data.augment: the dihedral maps need square mazes, not {seq_len} cells")
-    return partial(_turn_grids, dihedral.dihedral_indices((side, side)))
+    return kind_of(config.puzzle, seq_len).augment if config.augment else None
 
 
 class Sampler:
     """Endless training batches; `position` can be kept and set, and says all that the future depends on."""
 
-    def __init__(
-        self, puzzles: PuzzleSet, batch_size: int, seed: int, augment: Augment | None = None
-    ) -> None:
+    def __init__(self, puzzles: PuzzleSet, batch_size: int, seed: int, augment: Augment | None = None) -> None:
         self._puzzles, self._batch_size, self._seed, self._augment = puzzles, batch_size, seed, augment
         self.position = Position()
         self._order: tuple[int, NDArray[np.int64]] | None = None
@@ -282,29 +278,12 @@ def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size)
 
 
-def _shuffle_sudokus(
-    layout: sudoku.Layout, inputs: Tokens, labels: Tokens, rng: np.random.Generator
-) -> tuple[Tokens, Tokens]:
-    symmetries = sudoku.draw_symmetries(rng, len(inputs), layout)
-    shuffled = (sudoku.apply(sudoku.decode(tokens), symmetries) for tokens in (inputs, labels))
-    return tuple(sudoku.encode(grids) for grids in shuffled)  # type: ignore[return-value]
-
-
-def _turn_grids(
-    maps: NDArray[np.int32], inputs: Tokens, labels: Tokens, rng: np.random.Generator
-) -> tuple[Tokens, Tokens]:
-    cells = maps[rng.integers(0, len(maps), len(inputs))]
-    return np.take_along_axis(inputs, cells, axis=1), np.take_along_axis(labels, cells, axis=1)
-
-
 _Set = tuple[Tokens, Tokens, Tokens, NDArray[np.int64], NDArray[np.int64]]
 
 
 def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzles: int) -> _Set:
     if not name.isidentifier():
-        raise DataError(
-            f"{folder / 'dataset.json'}: {name!r} is no name for a set: letters, digits and _ only"
-        )
+        raise DataError(f"{folder / 'dataset.json'}: {name!r} is no name for a set: letters, digits and _ only")
     inputs, labels, ids, puzzles, groups = (
         _read_array(folder / f"{name}__{field}.npy")
         for field in ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
@@ -314,25 +293,15 @@ def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzle
         if array.shape != (len(inputs), seq_len):
             raise DataError(f"{path}: shape {array.shape}, dataset.json says {seq_len} cells")
         if len(array) and not 0 <= int(array.min()) <= int(array.max()) < vocab_size:
-            raise DataError(
-                f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}"
-            )
+            raise DataError(f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}")
     for field, starts, total in (
         ("puzzle_indices", puzzles, len(inputs)),
         ("group_indices", groups, len(ids)),
     ):
-        if (
-            starts.ndim != 1
-            or len(starts) < 2
-            or starts[0] != 0
-            or starts[-1] != total
-            or (np.diff(starts) < 1).any()
-        ):
+        if starts.ndim != 1 or len(starts) < 2 or starts[0] != 0 or starts[-1] != total or (np.diff(starts) < 1).any():
             raise DataError(f"{folder / f'{name}__{field}.npy'}: not rising from 0 to {total}")
     if ids.shape != (len(puzzles) - 1,) or not 0 <= int(ids.min()) <= int(ids.max()) < num_puzzles:
-        raise DataError(
-            f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle"
-        )
+        raise DataError(f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle")
     return inputs, labels, ids, puzzles.astype(np.int64), groups.astype(np.int64)
 
 

@@ -54,9 +54,7 @@ class Answers(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("model", "steps"))
-def answer(
-    model: Model, weights: Weights, inputs_BS: jax.Array, puzzle_ids_B: jax.Array, steps: int
-) -> Answers:
+def answer(model: Model, weights: Weights, inputs_BS: jax.Array, puzzle_ids_B: jax.Array, steps: int) -> Answers:
     """The answers of a model after each of `steps` supervision steps."""
 
     def read(readout: Readout) -> Answers:
@@ -103,9 +101,7 @@ class Evaluator:
         self._puzzles, self._steps = puzzles, sorted(set(steps))
         self._batch_size = min(batch_size, len(puzzles))
 
-        def run(
-            weights: Weights, inputs: jax.Array, labels: jax.Array, ids: jax.Array
-        ) -> tuple[jax.Array, ...]:
+        def run(weights: Weights, inputs: jax.Array, labels: jax.Array, ids: jax.Array) -> tuple[jax.Array, ...]:
             def read(readout: Readout) -> tuple[jax.Array, ...]:
                 right_B, exact_B = correctness(readout.logits, labels)
                 return right_B, exact_B, readout.q_halt

@@ -15,9 +15,7 @@ from jax.typing import DTypeLike
 # 1 / sqrt(fan in).
 lecun_normal = nn.initializers.lecun_normal()
 # The same for a table [rows, D], whose rows are to have standard deviation 1 / sqrt(D).
-embedding_normal = nn.initializers.variance_scaling(
-    1.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2
-)
+embedding_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2)
 
 
 def rms_norm(h: jax.Array, eps: float) -> jax.Array:
@@ -89,9 +87,7 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
         batch, length, d = h_BLD.shape
-        qkv = Linear(3 * d, self.dtype, name="qkv")(h_BLD).reshape(
-            batch, length, 3 * self.heads, d // self.heads
-        )
+        qkv = Linear(3 * d, self.dtype, name="qkv")(h_BLD).reshape(batch, length, 3 * self.heads, d // self.heads)
         q_BLHC, k_BLHC, v_BLHC = jnp.split(qkv, 3, axis=2)
         if self.rope_theta is not None:
             cos_LC, sin_LC = rotary_angles(length, d // self.heads, self.rope_theta)

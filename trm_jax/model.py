@@ -178,9 +178,7 @@ class Model:
     @cached_property
     def _networks(self) -> Networks:
         def net(method: str) -> Any:
-            return lambda params, h, injection: self._core.apply(
-                {"params": params}, h, injection, method=method
-            )
+            return lambda params, h, injection: self._core.apply({"params": params}, h, injection, method=method)
 
         return Networks(net("latent"), net("answer"))
 

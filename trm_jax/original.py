@@ -97,9 +97,7 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
       CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape.
     """
     found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
-    starts = _state(
-        {name: found[name] for name in _state_shapes(like.starts, PREFIX, "_init")}, PREFIX, "_init"
-    )
+    starts = _state({name: found[name] for name in _state_shapes(like.starts, PREFIX, "_init")}, PREFIX, "_init")
     table: Any = found.get(TABLE)
     return Weights(_params(like.params, found), starts, table)
 

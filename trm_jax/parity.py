@@ -161,9 +161,7 @@ class _Referee:
             if states:
                 yield self._states(f"{label}: states", carry.state, states, self.tolerances.states[s])
             if s < 2:
-                yield self._compare(
-                    f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.states[s]
-                )
+                yield self._compare(f"{label}: logits", readout.logits, recorded["logits"], self.tolerances.states[s])
                 yield self._q(label, readout, recorded, self.tolerances.q[s])
                 yield self._loss(label, total, metrics, recorded, self.tolerances.loss[s])
             elif self.tolerances.later_logits is not None:
@@ -175,9 +173,7 @@ class _Referee:
             ours = {"halted": carry.halted, "steps": carry.steps}
             if s < 2 or self.tolerances.later_logits is not None:
                 ours |= {f"metrics/{name}": metrics[name] for name in COUNTS}
-            yield self._equal(
-                f"{label}: halted, steps, counts", {k: (v, recorded[k]) for k, v in ours.items()}
-            )
+            yield self._equal(f"{label}: halted, steps, counts", {k: (v, recorded[k]) for k, v in ours.items()})
 
         gradient = jax.jit(partial(_gradient, self.model, self.experiment))
         carry = empty_carry(self.model, weights.starts, size)
@@ -209,8 +205,8 @@ class _Referee:
     def chained(self, config: Mapping[str, Any]) -> Iterator[Check]:
         """All optimiser steps in a row, from the recorded initial weights.
 
-        Training amplifies rounding: carried out in float64, these same steps leave the recorded q by 7e-5 within 24 steps.
-        So beside the run we make a second one whose initial weights differ by one unit in the last place. Where that
+        Training amplifies rounding: carried out in float64, these steps leave the recorded q by 7e-5 within 24
+        steps. So beside the run we make a second one whose initial weights differ by one unit in the last place. Where that
         alone moves a quantity further than its tolerance, three times the movement is allowed instead.
         """
         start = self._state_from({f"params/{k}": v for k, v in _below(self.arrays, "params0/").items()}, 0)
@@ -228,18 +224,13 @@ class _Referee:
                 recorded = _below(self.arrays, f"after/{t}/params/")
                 if original.TABLE in recorded:
                     tables[f"step {t}"] = (mine.weights[original.TABLE], recorded.pop(original.TABLE))
-                pairs["weights"] = [
-                    (mine.weights[k], other.weights[k], array) for k, array in recorded.items()
-                ]
+                pairs["weights"] = [(mine.weights[k], other.weights[k], array) for k, array in recorded.items()]
             for what, triples in pairs.items():
                 moved[what] = max([moved[what], *(_beyond(a, b, 0.0) for a, b, _ in triples)])
                 error = max(_beyond(a, c, 0.0) for a, _, c in triples)
                 base = CHAINED_WEIGHTS if what == "weights" else CHAINED_LOSS
                 check = Check(self.name, f"whole run: {what}", error, max(base, 3 * moved[what]), f"step {t}")
-                if (
-                    what not in worst
-                    or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance
-                ):
+                if what not in worst or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance:
                     worst[what] = check
             halting[f"halted, step {t}"] = (mine.halted, rows["halted"][t - 1])
             halting[f"steps, step {t}"] = (mine.steps, rows["steps"][t - 1])
@@ -256,15 +247,13 @@ class _Referee:
             carry = state.carry
             yield _Step(readout.q_halt, metrics["loss"], carry.halted, carry.steps, weights)
 
-    def _one_step(
-        self, step: Any, state: TrainState, config: Mapping[str, Any], t: int, label: str
-    ) -> Iterator[Check]:
+    def _one_step(self, step: Any, state: TrainState, config: Mapping[str, Any], t: int, label: str) -> Iterator[Check]:
         tolerances = self.tolerances
         state, metrics, readout = step(state, self._training_batch(config, t))
         after, rows = _below(self.arrays, f"after/{t}/"), _below(self.arrays, "rows/")
         row = {name: values[t - 1] for name, values in rows.items()}
 
-        table = {original.TABLE} & {name for name in _below(after, "params/")}
+        table = {original.TABLE} & set(_below(after, "params/"))
         recorded = {k: v for k, v in _below(after, "params/").items() if k not in table}
         recorded_ema = _below(after, "ema/")
         ours = original.export_weights(state.weights)
@@ -275,9 +264,7 @@ class _Referee:
                 ("weights", ours, recorded, tolerances.weights),
                 ("averages", average, recorded_ema, tolerances.ema),
             ):
-                yield self._share(
-                    f"{label}: {what}, share beyond", _pairs(values, theirs), tolerance, FLIPPED_WEIGHTS
-                )
+                yield self._share(f"{label}: {what}, share beyond", _pairs(values, theirs), tolerance, FLIPPED_WEIGHTS)
         else:
             yield self._largest(f"{label}: weights", _pairs(ours, recorded), tolerances.weights)
             yield self._largest(f"{label}: averages", _pairs(average, recorded_ema), tolerances.ema)
@@ -286,16 +273,12 @@ class _Referee:
         for source, values in (("table", ours), ("table in evaluation", average)):
             pairs = {name: (values[name], after[f"params/{name}"]) for name in table}
             if pairs:
-                yield self._share(
-                    f"{label}: puzzle {source}, share beyond", pairs, tolerances.weights, FLIPPED_TABLE
-                )
+                yield self._share(f"{label}: puzzle {source}, share beyond", pairs, tolerances.weights, FLIPPED_TABLE)
         opt_state = state.opt_state
         assert isinstance(opt_state, AdamATan2State)
         for what, moment, floor in (("m", opt_state.mu, 5e-9), ("v", opt_state.nu, 1e-12)):
             pairs = _pairs(original.export_params(moment), _below(after, f"{what}/"))
-            relative = {
-                k: _beyond(a, b, floor) / max(float(np.abs(b).max()), 1e-30) for k, (a, b) in pairs.items()
-            }
+            relative = {k: _beyond(a, b, floor) / max(float(np.abs(b).max()), 1e-30) for k, (a, b) in pairs.items()}
             worst = max(relative, key=relative.__getitem__)
             yield Check(self.name, f"{label}: {what}, relative", relative[worst], tolerances.moments, worst)
 
@@ -303,9 +286,7 @@ class _Referee:
         yield self._states(f"{label}: states", carry.state, _below(after, "carry/"), tolerances.states[0])
         yield self._q(label, readout, row, tolerances.q[0])
         yield self._loss(label, metrics["loss"], metrics, row, tolerances.loss[0])
-        yield self._compare(
-            f"{label}: learning rate", metrics["learning_rate"], row["lr"], 1e-6 * config["lr"]
-        )
+        yield self._compare(f"{label}: learning rate", metrics["learning_rate"], row["lr"], 1e-6 * config["lr"])
         data = carry.data
         equal = {f"data/{k}": (v, after[f"carry/data/{n}"]) for k, n, v in _fields(data)}
         equal |= {"halted": (carry.halted, row["halted"]), "steps": (carry.steps, row["steps"])}
@@ -328,8 +309,7 @@ class _Referee:
 
     def _training_batch(self, config: Mapping[str, Any], t: int) -> Batch:
         batches = {
-            name: values[(t - 1) % config["num_batches"]]
-            for name, values in _below(self.arrays, "batches/").items()
+            name: values[(t - 1) % config["num_batches"]] for name, values in _below(self.arrays, "batches/").items()
         }
         return _batch(batches, "")
 
@@ -387,9 +367,7 @@ class _Referee:
         worst = max(errors, key=lambda name: np.inf if np.isnan(errors[name]) else errors[name])
         return Check(self.name, quantity, errors[worst], tolerance, worst)
 
-    def _share(
-        self, quantity: str, pairs: Mapping[str, tuple[Any, Any]], tolerance: float, allowed: float
-    ) -> Check:
+    def _share(self, quantity: str, pairs: Mapping[str, tuple[Any, Any]], tolerance: float, allowed: float) -> Check:
         beyond = [(~(np.abs(ours - recorded) <= tolerance)).ravel() for ours, recorded in pairs.values()]
         return Check(self.name, f"{quantity} {tolerance:.0e}", float(np.concatenate(beyond).mean()), allowed)
 
@@ -425,9 +403,7 @@ def _supervise(
 ) -> tuple[Carry, jax.Array, Metrics, Readout]:
     carry = refill(model, weights.starts, carry, batch)
     rows = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
-    total, (carry, metrics, readout) = supervised_loss(
-        model, experiment.loss, weights.params, rows, carry, None
-    )
+    total, (carry, metrics, readout) = supervised_loss(model, experiment.loss, weights.params, rows, carry, None)
     return carry, total, metrics, readout
 
 
@@ -435,9 +411,7 @@ def _gradient(model: Model, experiment: Experiment, weights: Weights, carry: Car
     carry = refill(model, weights.starts, carry, batch)
     rows = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
     loss = partial(supervised_loss, model, experiment.loss, carry=carry, key=jax.random.key(0))
-    (total, (carry, metrics, _)), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-        weights.params, rows
-    )
+    (total, (carry, metrics, _)), grads = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights.params, rows)
     return grads, carry, total, metrics
 
 

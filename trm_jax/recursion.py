@@ -104,18 +104,14 @@ def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedul
 
     if schedule.gradient == "last_step":
         if n > 1:
-            state = _latent_steps(
-                nets.latent, frozen_params, jax.lax.stop_gradient(state), frozen_x, 0, n - 1
-            )
+            state = _latent_steps(nets.latent, frozen_params, jax.lax.stop_gradient(state), frozen_x, 0, n - 1)
             state = jax.lax.stop_gradient(state)
         state = _latent_steps(nets.latent, params, state, x_BLD, n - 1, n, schedule.checkpoint)
         return _answer_step(nets.answer, params, state, x_BLD, schedule.checkpoint)
     return _cycles(nets, params, state, x_BLD, n, schedule.grad_cycles, schedule.checkpoint)
 
 
-def _cycles(
-    nets: Networks, params: Any, state: State, x_BLD: jax.Array, n: int, count: int, checkpoint: bool
-) -> State:
+def _cycles(nets: Networks, params: Any, state: State, x_BLD: jax.Array, n: int, count: int, checkpoint: bool) -> State:
     def cycle(state: State, _: None) -> tuple[State, None]:
         state = _latent_steps(nets.latent, params, state, x_BLD, 0, n, checkpoint)
         return _answer_step(nets.answer, params, state, x_BLD, checkpoint), None

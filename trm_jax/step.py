@@ -40,9 +40,7 @@ class TrainState:
     key: jax.Array
 
 
-def init_state(
-    model: Model, optimiser: optax.GradientTransformation, batch_size: int, seed: int
-) -> TrainState:
+def init_state(model: Model, optimiser: optax.GradientTransformation, batch_size: int, seed: int) -> TrainState:
     """A fresh state: random weights, their copy as average, an empty carry."""
     init_key, step_key = jax.random.split(jax.random.key(seed))
     weights = model.init(init_key)
@@ -129,8 +127,8 @@ def train_step(
       batch: fresh puzzles, of which only halted rows take theirs.
 
     Returns:
-      The next state, and metrics: those of `supervised_loss`, `loss` (the total), the two learning rates, and the global
-      norms of gradients, weights and updates.
+      The next state, and metrics: those of `supervised_loss`, `loss` (the total), the two learning rates, and the
+      global norms of gradients, weights and updates.
     """
     config, batch_size = experiment.optim, batch.inputs.shape[0]
     weights = state.weights
@@ -143,9 +141,7 @@ def train_step(
         total, rest = supervised_loss(model, experiment.loss, params, rows_BR, carry, key)
         return total / batch_size, (total, rest)
 
-    grads, (total, (new_carry, metrics, _)) = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)(
-        weights.params, rows_BR
-    )
+    grads, (total, (new_carry, metrics, _)) = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)(weights.params, rows_BR)
     param_grads, row_grads_BR = grads
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
     params = optax.apply_updates(weights.params, updates)

@@ -43,7 +43,7 @@ class Carry:
 
 
 def empty_carry(model: Model, starts: State, batch_size: int) -> Carry:
-    """The carry before the first step: every row halted, so that every row takes a puzzle. No two arrays share memory."""
+    """The carry before the first step: every row halted, so that every row takes a puzzle; no memory is shared."""
 
     def zeros(*cells: int) -> jax.Array:
         return jnp.zeros((batch_size, *cells), jnp.int32)

@@ -23,7 +23,7 @@ from trm_jax.config import Experiment, ModelConfig, differences, validate
 from trm_jax.console import Bar, say
 from trm_jax.dataset import Position, PuzzleSet, Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
-from trm_jax.evaluate import Evaluator, Report
+from trm_jax.evaluate import Evaluator
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, count_weights
 from trm_jax.step import TrainState, averaged_weights, init_state, make_optimiser, train_step
@@ -47,12 +47,12 @@ HARMLESS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: at which step, whether that was its last, and its last evaluation, if it made one."""
+    """How a run ended: at which step, whether that was its last, whether this part of it made a step, and its length."""
 
     step: int
     finished: bool
+    trained: bool
     seconds: float
-    evaluation: Report | None
 
 
 def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
@@ -66,7 +66,7 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
         stated = getattr(experiment.model, name)
         if stated not in (0, found):
             raise ConfigError(
-                f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0 to follow them"
+                f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0"
             )
     resolved = replace(experiment, model=replace(experiment.model, **sizes))  # type: ignore[arg-type]
     validate(resolved)
@@ -105,7 +105,6 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
         return state, {name: totals[name] + metrics[name].astype(jnp.float32) for name in totals}
 
     compiled_step = jax.jit(step, donate_argnums=0)
-    evaluation: Report | None = None
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
         restored = checkpoints.restore(state, totals) if checkpoints.latest is not None else None
         if restored is not None:
@@ -140,7 +139,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
                 elif bar.live:
                     bar.update(t)
                 if evaluator and (t % config.eval_every == 0 or t == config.steps):
-                    evaluation = _evaluate(evaluator, state, held_out, metrics_writer, t)
+                    _evaluate(evaluator, state, held_out, metrics_writer, t)
                     clock = _Clock(t)
                 if last or (config.save_every and t % config.save_every == 0):
                     position = asdict(sampler.position) | {"fingerprint": puzzles.fingerprint}
@@ -152,7 +151,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
         done = int(state.step)
     if signals.stop and done < config.steps:
         say(f"stopped at step {done} by {signals.name}; saved: the same command goes on from here")
-    return Outcome(done, done >= config.steps, time.monotonic() - began, evaluation)
+    return Outcome(done, done >= config.steps, done > first, time.monotonic() - began)
 
 
 class StopSignals:
@@ -201,9 +200,7 @@ def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
         ("kinds of token", config.vocab_size, puzzles.vocab_size),
     ):
         if takes != found:
-            raise DataError(
-                f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind"
-            )
+            raise DataError(f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind")
     if config.puzzle_dim and int(puzzles.puzzle_ids.max()) >= config.num_puzzles:
         raise DataError(
             f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
@@ -212,7 +209,7 @@ def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
 
 def _evaluate(
     evaluator: Evaluator, state: TrainState, held_out: PuzzleSet | None, writer: MetricsWriter, t: int
-) -> Report:
+) -> None:
     assert held_out is not None
     with Bar("  evaluating", len(held_out), every=max(1, len(held_out) // 4)) as bar:
         report = evaluator(averaged_weights(state), bar.update)
@@ -226,21 +223,16 @@ def _evaluate(
             "time/eval_seconds": report.seconds,
         },
     )
-    say(
-        f"step {t}: averaged weights solve {row.exact_accuracy:.2%} of {report.puzzles} held-out puzzles exactly"
-    )
-    return report
+    say(f"step {t}: averaged weights solve {row.exact_accuracy:.2%} of {report.puzzles} held-out puzzles exactly")
 
 
 def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, workdir: Path) -> None:
     harmful = [d for d in differences(meta.experiment, experiment) if d.partition(":")[0] not in HARMLESS]
     if meta.experiment.train.steps != experiment.train.steps and experiment.optim.min_ratio != 1:
-        harmful.append(
-            f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)"
-        )
+        harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)")
     if harmful:
         raise CheckpointError(
-            f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: put them back, or give a new workdir"
+            f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: use them, or a new workdir"
         )
     if meta.position.get("fingerprint") != puzzles.fingerprint:
         raise CheckpointError(

@@ -59,9 +59,7 @@ def render(tokens: ArrayLike, shape: Shape) -> str:
 def _checked(tokens: ArrayLike, shape: Shape, where: str) -> Maze:
     values = np.asarray(tokens).ravel()
     if values.size != shape[0] * shape[1]:
-        raise DataError(
-            f"{where}: {values.size} cells found, but a maze of {shape[0]} x {shape[1]} is needed"
-        )
+        raise DataError(f"{where}: {values.size} cells found, but a maze of {shape[0]} x {shape[1]} is needed")
     for cell in np.flatnonzero((values < WALL) | (values > PATH))[:1]:
         raise DataError(f"{where}: {_place(cell, shape)} is token {values[cell]}, but cells go from 1 to 5")
     return values.astype(np.int8)

@@ -81,9 +81,7 @@ def parse(text: str, layout: Layout | None = None) -> Grid:
     if -1 not in digits:
         layout = layout or layout_of_length(len(kept))
         if len(kept) != layout.cells:
-            raise DataError(
-                f"{len(kept)} cells found, but this Sudoku has {layout.cells}: add or remove some"
-            )
+            raise DataError(f"{len(kept)} cells found, but this Sudoku has {layout.cells}: add or remove some")
     top = layout.side if layout else max(_BOXES)
     for i, digit in zip(kept, digits, strict=True):
         if not 0 <= digit <= top:
@@ -344,9 +342,7 @@ class SolveResult:
         return self.complete and len(self.solutions) == 1
 
 
-def solve(
-    puzzle: ArrayLike, layout: Layout, limit: int = 2, max_backtracks: int | None = None
-) -> SolveResult:
+def solve(puzzle: ArrayLike, layout: Layout, limit: int = 2, max_backtracks: int | None = None) -> SolveResult:
     """Solves one puzzle [cells], stopping after `limit` solutions or more than `max_backtracks` dead ends.
 
     Clues that contradict each other give no solution; a wrong length or a digit out of range is a DataError.
@@ -438,13 +434,9 @@ def generate(
         raise DataError("generate: give either clues or minimal, not both")
     low, high = (0, 0) if minimal else clues or _DEFAULT_CLUES[layout.side]
     if not 0 <= low <= high <= layout.cells:
-        raise DataError(
-            f"generate: clues {(low, high)} must be a (low, high) pair within 0 to {layout.cells}"
-        )
+        raise DataError(f"generate: clues {(low, high)} must be a (low, high) pair within 0 to {layout.cells}")
     if n < 0 or not 0 <= seed < 2**128:
-        raise DataError(
-            f"generate: n is {n} and seed is {seed}; neither may be negative, nor seed above 2**128"
-        )
+        raise DataError(f"generate: n is {n} and seed is {seed}; neither may be negative, nor seed above 2**128")
     pool = None if solutions is None else _checked_solutions(solutions, layout)
     if pool is None and layout.side == 4:
         pool = all_solutions_4x4()

@@ -69,9 +69,7 @@ def _read(
             try:
                 fields = next(reader, None)
             except csv.Error as error:
-                raise _Fault(
-                    _UNKNOWN, f"not readable as CSV ({error}); correct the quotes or commas"
-                ) from None
+                raise _Fault(_UNKNOWN, f"not readable as CSV ({error}); correct the quotes or commas") from None
             if fields is None:
                 break
             if not fields:
@@ -83,9 +81,7 @@ def _read(
             pair = _parsed_pair(dict(zip(header, fields, strict=True)), parse, check)
             if rows and len(pair[0]) != len(rows[0][0]):
                 wanted = len(rows[0][0])
-                raise _Fault(
-                    "question", f"{len(pair[0])} cells, but the first row has {wanted}; use one size"
-                )
+                raise _Fault("question", f"{len(pair[0])} cells, but the first row has {wanted}; use one size")
             rows.append(pair)
         if header is None:
             line = 1

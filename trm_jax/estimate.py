@@ -1,0 +1,106 @@
+"""What an experiment costs before it is run: weights by part, and operations of a training step."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+
+from trm_jax.config import Experiment, ModelConfig
+from trm_jax.layers import swiglu_width
+from trm_jax.model import Model, count_weights
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """weights: numbers by part. flops: floating-point operations, a multiplication and an addition counting two."""
+
+    weights: dict[str, int]
+    from_data: list[str]
+    trained: int
+    applications_per_step: int
+    flops_per_application: int
+    flops_per_puzzle_step: int
+    flops_per_step: int
+    flops_total: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """Lines for people."""
+        lines = [f"{name:28}{count:>16,} weights" for name, count in self.weights.items() if count]
+        if self.from_data:
+            lines.append(f"(counted as 1, to come from the data: {', '.join(self.from_data)})")
+        lines += [
+            f"{'trained by AdamATan2':28}{self.trained:>16,} weights",
+            f"{'network applications a step':28}{self.applications_per_step:>16,} (a backward pass counts two)",
+            f"{'one application':28}{_si(self.flops_per_application):>16} a puzzle",
+            f"{'one training step':28}{_si(self.flops_per_puzzle_step):>16} a puzzle",
+            f"{'one training step':28}{_si(self.flops_per_step):>16} a batch",
+            f"{'the whole run':28}{_si(self.flops_total):>16}",
+        ]
+        return "\n".join(lines)
+
+
+def estimate(experiment: Experiment) -> Estimate:
+    """Counts weights without allocating any, and matrix products by arithmetic (elementwise work is left out).
+
+    Sizes that the experiment leaves to the data (0) count as one.
+    """
+    known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
+    model = ModelConfig(**(asdict(experiment.model) | known))
+    weights = count_weights(jax.eval_shape(Model(model).init, jax.random.key(0)))
+    latent, answer = applications(model)
+    if experiment.loss.continue_head:  # one more supervision step, forward only
+        latent, answer = latent + model.cycles * _latent_steps(model), answer + model.cycles
+    two = model.separate_networks or model.states == "y"
+    answer_layers = (model.answer_layers or model.layers) if two else model.layers
+    per_puzzle = latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
+    per_step = per_puzzle * experiment.train.batch_size
+    return Estimate(
+        weights=weights,
+        from_data=[f"config.model.{name}" for name in known if not getattr(experiment.model, name)],
+        trained=sum(weights[name] for name in ("network", "heads", "embeddings")),
+        applications_per_step=latent + answer,
+        flops_per_application=forward_flops(model, model.layers),
+        flops_per_puzzle_step=per_puzzle,
+        flops_per_step=per_step,
+        flops_total=per_step * experiment.train.steps,
+    )
+
+
+def applications(model: ModelConfig) -> tuple[int, int]:
+    """Forward passes' worth of (latent, answer) network applications in one training step.
+
+    A cycle with gradients costs three times a cycle without, and four times where it is recomputed; the original's T
+    cycles with gradients through the last come to (T + 2)(n + 1).
+    """
+    n, cost = _latent_steps(model), 4 if model.checkpoint else 3
+    if model.gradient == "last_step":
+        return n * model.cycles + min(n, 1) * (cost - 1), model.cycles + cost - 1
+    cycles = model.cycles - model.grad_cycles + cost * model.grad_cycles
+    return n * cycles, cycles
+
+
+def forward_flops(model: ModelConfig, layers: int) -> int:
+    """Operations of one network application on one puzzle: two for each weight and position, plus attention's own."""
+    L, D = model.positions_total, model.width
+    feed_forward = 3 * D * swiglu_width(D, model.expansion) * L
+    if model.mixer == "mlp":
+        mixer = 3 * L * swiglu_width(L, model.expansion) * D
+    else:
+        mixer = 4 * D * D * L + 2 * L * L * D
+    return 2 * layers * (feed_forward + mixer)
+
+
+def _latent_steps(model: ModelConfig) -> int:
+    return 0 if model.states == "y" else model.latent_steps
+
+
+def _si(flops: float) -> str:
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if flops < 1000:
+            return f"{flops:.3g} {unit}FLOP"
+        flops /= 1000
+    return f"{flops:.3g} EFLOP"
