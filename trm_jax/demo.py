@@ -33,9 +33,7 @@ def run(workdir: Path, variant: str = "") -> bool:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     data, side = experiment.data, experiment.data.side
-    say(
-        f"making {data.train_puzzles:,} Sudokus of {side}x{side} to learn from, and {data.test_puzzles:,} to be tested on"
-    )
+    say(f"making {data.train_puzzles:,} Sudokus of {side}x{side} to learn from, {data.test_puzzles:,} to be tested on")
     test = dataset.load(data, "test", experiment.train.seed)
     shared = _shared_solutions(dataset.load(data, "train", experiment.train.seed), test)
     say(f"solutions that occur in both: {shared}")

@@ -87,10 +87,8 @@ def forward_flops(model: ModelConfig, layers: int) -> int:
     """Operations of one network application on one puzzle: two for each weight and position, plus attention's own."""
     L, D = model.positions_total, model.width
     feed_forward = 3 * D * swiglu_width(D, model.expansion) * L
-    if model.mixer == "mlp":
-        mixer = 3 * L * swiglu_width(L, model.expansion) * D
-    else:
-        mixer = 4 * D * D * L + 2 * L * L * D
+    token_mixer, attention = 3 * L * swiglu_width(L, model.expansion) * D, 4 * D * D * L + 2 * L * L * D
+    mixer = token_mixer if model.mixer == "mlp" else attention
     return 2 * layers * (feed_forward + mixer)
 
 

@@ -206,8 +206,8 @@ class _Referee:
         """All optimiser steps in a row, from the recorded initial weights.
 
         Training amplifies rounding: carried out in float64, these steps leave the recorded q by 7e-5 within 24
-        steps. So beside the run we make a second one whose initial weights differ by one unit in the last place. Where that
-        alone moves a quantity further than its tolerance, three times the movement is allowed instead.
+        steps. So beside the run we make a second one whose initial weights differ by one unit in the last place. Where
+        that alone moves a quantity further than its tolerance, three times the movement is allowed instead.
         """
         start = self._state_from({f"params/{k}": v for k, v in _below(self.arrays, "params0/").items()}, 0)
         ours, nudged = self._run(start, config), self._run(_nudge(start), config)

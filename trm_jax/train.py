@@ -47,7 +47,7 @@ HARMLESS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: at which step, whether that was its last, whether this part of it made a step, and its length."""
+    """How a run ended: at which step, whether that was the last one, and whether this part of the run made any."""
 
     step: int
     finished: bool
