@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku
+from trm_jax.puzzles.sudoku_search import random_solutions
 from trm_jax.puzzles.table import read_pairs
 
 Q1, A1 = "12..341.21434321", "1234341221434321"
@@ -130,7 +131,7 @@ def test_bad_content_is_placed(write, content, expected):
 
 
 def test_rows_of_different_sizes(write):
-    full_6x6 = sudoku.to_text(sudoku.random_solutions(1, sudoku.layout_for(6), np.random.default_rng(0)))
+    full_6x6 = sudoku.to_text(random_solutions(1, sudoku.layout_for(6), np.random.default_rng(0)))
     path = write(GOOD + f"c,{full_6x6},{full_6x6},1\n")
     assert fault(path).startswith("row 4, column question: 36 cells, but the first row has 16")
 

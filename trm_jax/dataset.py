@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trm_jax.config import DataConfig, Experiment
 from trm_jax.errors import DataError
-from trm_jax.puzzles import sudoku, table
+from trm_jax.puzzles import sudoku, sudoku_search, table
 from trm_jax.puzzles.kind import Kind, cells_of, kind_of
 
 Tokens = NDArray[np.integer[Any]]
@@ -264,17 +264,17 @@ def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     # One stream for the solutions, one for each split's puzzles.
     rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
     if config.side == 4:
-        solutions = rng.permutation(sudoku.all_solutions_4x4())
+        solutions = rng.permutation(sudoku_search.all_solutions_4x4())
         held_out = len(solutions) // 5
     else:
         held_out = max(1, min(config.test_puzzles, 1_000)) if config.test == "generated" else 0
         wanted = held_out + max(1, min(config.train_puzzles, 10_000))
-        solutions = np.unique(sudoku.random_solutions(wanted, layout, rng), axis=0)
+        solutions = np.unique(sudoku_search.random_solutions(wanted, layout, rng), axis=0)
         rng.shuffle(solutions)
     test = split == "test"
     part = solutions[:held_out] if test else solutions[held_out:]
     count = config.test_puzzles if test else config.train_puzzles
-    questions, answers = sudoku.generate(count, layout, 2 * seed + test, solutions=part)
+    questions, answers = sudoku_search.generate(count, layout, 2 * seed + test, solutions=part)
     return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size)
 
 

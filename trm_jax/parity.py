@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from trm_jax import original
 from trm_jax.config import Experiment
-from trm_jax.errors import DataError
+from trm_jax.errors import DataError, TrmError
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, Readout, Weights
 from trm_jax.optim import AdamATan2State
@@ -122,6 +123,8 @@ def check_recording(path: Path) -> list[Check]:
     arrays = _load(path)
     try:
         config = json.loads(str(arrays["config"]))
+        if not isinstance(config, dict):
+            raise DataError("key 'config' holds no JSON object")
         experiment = original.experiment_of(config)
         with jax.default_matmul_precision("highest"):
             referee = _Referee(
@@ -134,6 +137,8 @@ def check_recording(path: Path) -> list[Check]:
             return checks + (list(referee.chained(config)) if config["kind"] == "hrm" else [])
     except KeyError as error:
         raise DataError(f"{path}: the recording lacks the key {error}") from None
+    except TrmError as error:
+        raise DataError(f"{path}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}: key 'config' is not JSON: {error}") from None
 
@@ -152,8 +157,10 @@ class _Referee:
 
         step = jax.jit(partial(_supervise, self.model, self.experiment))
         carry = empty_carry(self.model, weights.starts, size)
-        last = max(int(match[1]) for name in self.arrays if (match := re.match(r"eval/(\d+)/", name)))
-        for s in range(last + 1):
+        count = len({match[1] for name in self.arrays if (match := re.match(r"eval/(\d+)/", name))})
+        if not count:
+            raise KeyError("eval/0/logits")
+        for s in range(count):
             carry, total, metrics, readout = step(weights, carry, batch)
             recorded = _below(self.arrays, f"eval/{s}/")
             label = f"evaluation {s + 1}"
@@ -419,12 +426,26 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # A lone array (.npy) in place of an archive is no context manager: TypeError.
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not a readable recording (.npz): {error}") from None
 
 
+class _Below(dict[str, NDArray[Any]]):
+    """Part of a recording; a key that it lacks is told by its whole name."""
+
+    def __init__(self, arrays: Arrays, prefix: str) -> None:
+        super().__init__(arrays)
+        self._prefix = prefix
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise KeyError(self._prefix + name)
+
+
 def _below(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return _Below(
+        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}, prefix=prefix
+    )
 
 
 def _batch(arrays: Arrays, prefix: str) -> Batch:
@@ -443,6 +464,8 @@ def _pairs(ours: Mapping[str, Any], recorded: Arrays) -> dict[str, tuple[Any, An
 
 
 def _beyond(ours: Any, recorded: Any, floor: float) -> float:
-    """The largest absolute difference, less a floor; nan where anything is not a number."""
+    """The largest absolute difference, less a floor; nan where anything is not a number, or shapes differ."""
+    if np.shape(ours) != np.shape(recorded):
+        return float("nan")
     difference = np.abs(np.asarray(ours, np.float64) - np.asarray(recorded, np.float64))
     return max(0.0, float(difference.max()) - floor) if not np.isnan(difference).any() else float("nan")
