@@ -21,7 +21,7 @@ import optax
 import pytest
 
 from trm_jax import layers, losses, model, optim, parity, recursion, step
-from trm_jax.errors import CheckpointError, ConfigError, DataError, TrmError
+from trm_jax.errors import DataError
 from trm_jax.parity import Check, check_recording
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -267,19 +267,15 @@ def altered(tmp_path):
 )
 def test_a_missing_key_is_named(altered, recording, key):
     path = altered(recording, {key: None})
-    with pytest.raises(TrmError, match=key.rpartition("/")[2]) as caught:
+    with pytest.raises(DataError, match=key.rpartition("/")[2]) as caught:
         check_recording(path)
     assert "\n" not in str(caught.value)
-    # A tensor of the model that is missing is told as for any other weights.
-    assert isinstance(caught.value, CheckpointError if "/params/" in key else DataError)
+    assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize(
-    ("config", "error"),
-    [("{", DataError), (json.dumps({"kind": "trm"}), ConfigError), (json.dumps({"kind": "lstm"}), ConfigError)],
-)
-def test_a_bad_config_is_told(altered, config, error):
-    with pytest.raises(error) as caught:
+@pytest.mark.parametrize("config", ["{", "[]", json.dumps({"kind": "trm"}), json.dumps({"kind": "lstm"})])
+def test_a_bad_config_is_told(altered, config):
+    with pytest.raises(DataError, match=r"kind|config") as caught:
         check_recording(altered("forward_mlp", {"config": np.asarray(config)}))
     assert "\n" not in str(caught.value)
 

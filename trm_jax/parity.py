@@ -436,16 +436,15 @@ class _Below(dict[str, NDArray[Any]]):
 
     def __init__(self, arrays: Arrays, prefix: str) -> None:
         super().__init__(arrays)
-        self._prefix = prefix
+        self.prefix = prefix
 
     def __missing__(self, name: str) -> NDArray[Any]:
-        raise KeyError(self._prefix + name)
+        raise KeyError(self.prefix + name)
 
 
 def _below(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
-    return _Below(
-        {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}, prefix=prefix
-    )
+    found = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return _Below(found, (arrays.prefix if isinstance(arrays, _Below) else "") + prefix)
 
 
 def _batch(arrays: Arrays, prefix: str) -> Batch:
