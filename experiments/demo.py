@@ -25,7 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "vocab_size": 6,  # pad, blank, digits 1-4
                 "seq_len": 16,  # cells S
                 "num_puzzles": 1,  # no table, so one for all
-                "width": 128,  # D
+                "width": 64,  # D
                 "heads": 8,  # of the attention, which this model does not have
                 "expansion": 4.0,  # inner width of a SwiGLU, before its two thirds
                 "layers": 2,  # blocks of the network
@@ -40,13 +40,13 @@ def get_config(variant: str = "") -> ConfigDict:
                 "latents": 1,  # K, how many z
                 "separate_networks": False,  # True: one network for z, another for y
                 "latent_steps": 2,  # n
-                "cycles": 2,  # T
+                "cycles": 1,  # T
                 "grad_cycles": 1,  # the last so many of the T cycles carry gradients
                 "gradient": "cycles",  # "last_step": only through the last step of z and of y
                 "checkpoint": False,  # True: recompute instead of keeping, for less memory
-                "supervision_steps": 4,  # N_sup
+                "supervision_steps": 8,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
-                "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
+                "exploration": 0.2,  # share of puzzles that may not halt before a drawn step
                 "dtype": "float32",  # of the computation; weights are float32
             },
             "loss": {
@@ -54,9 +54,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 "continue_head": False,  # True: also train q_continue
             },
             "optim": {
-                "learning_rate": 1e-3,  # of AdamATan2
+                "learning_rate": 3e-3,  # of AdamATan2
                 "warmup_steps": 50,  # linear
-                "min_ratio": 1.0,  # of the rate at the end; 1: constant after the warm-up
+                "min_ratio": 0.0,  # of the rate at the end: down to nothing, so that a short run settles
                 "beta1": 0.9,
                 "beta2": 0.95,
                 "weight_decay": 0.1,  # times the rate, each step, on every tensor
@@ -75,13 +75,13 @@ def get_config(variant: str = "") -> ConfigDict:
                 "test_puzzles": 1_000,  # to generate, or to read at most; 0: all
             },
             "train": {
-                "steps": 1_000,
-                "batch_size": 128,  # puzzles
+                "steps": 350,
+                "batch_size": 96,  # puzzles
                 "seed": 0,
                 "log_every": 20,  # steps
-                "eval_every": 250,  # steps; 0: never, needs data.test
+                "eval_every": 100,  # steps; 0: never, needs data.test
                 "eval_batch_size": 500,  # puzzles
-                "save_every": 250,  # steps
+                "save_every": 100,  # steps
                 "keep_checkpoints": 2,
             },
         }
@@ -92,8 +92,11 @@ def get_config(variant: str = "") -> ConfigDict:
         config.data.side = side
         config.model.vocab_size = side + 2  # pad, blank, digits
         config.model.seq_len = side * side
+        config.optim.learning_rate = 1e-3
     if variant == "6x6":
+        config.model.width = 128
         config.model.latent_steps = 3
+        config.model.cycles = 2
         config.train.steps = 2_000
     elif variant == "9x9":
         config.model.width = 256

@@ -1,6 +1,7 @@
 """Strictness for every test: eight fake CPU devices, and no shape is ever broadcast by accident."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
@@ -21,3 +22,11 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public benchmark data at {folder}")
     return folder
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Half the time, for tests in which compilation takes most of it and speed counts nothing."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

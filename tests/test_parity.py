@@ -34,14 +34,6 @@ def failures(path: Path) -> list[Check]:
     return [check for check in check_recording(path) if not check.passed]
 
 
-@pytest.fixture
-def quick_compilation():
-    """Half the time where it is the verdict that counts, not the speed; the cases without a fault pass with it too."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def test_the_small_recordings_are_there():
     assert [path.stem for path in SMALL] == ["forward_mlp", "train_attention", "train_mlp"]
 

@@ -132,6 +132,12 @@ def test_generated_4x4_are_unique_by_brute_force_and_appended_to(every_4x4):
         np.testing.assert_array_equal(fewer_found, found[:n])
 
 
+def test_a_clue_stays_where_uniqueness_was_not_proven(monkeypatch):
+    monkeypatch.setitem(search._MAX_BACKTRACKS, 9, -1)  # every proof is given up at its first dead end
+    puzzles, found = search.generate(1, L9, seed=0, clues=(40, 40))
+    np.testing.assert_array_equal(puzzles, found)
+
+
 @pytest.mark.parametrize("side", SMALL_SIDES)
 def test_minimal_puzzles_need_every_clue(side):
     layout = sudoku.layout_for(side)

@@ -110,25 +110,27 @@ class Checkpoints:
             raise CheckpointError(f"{self._directory} holds checkpoints already: give another folder")
         self.wait()
 
-    def restore(
-        self, like: TrainState, totals: Mapping[str, jax.Array]
-    ) -> tuple[TrainState, dict[str, jax.Array], Meta] | None:
-        """The newest checkpoint in the structure and shapes of `like` and `totals`; None where there is none.
+    def latest_meta(self) -> Meta | None:
+        """What the newest checkpoint says of itself; None where there is none. Reads no arrays."""
+        return None if self.latest is None else _read_meta(self._directory, self.latest)
+
+    def restore(self, like: TrainState, totals: Mapping[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
+        """The arrays of the newest checkpoint, in the structure and shapes of `like` and `totals`.
 
         Raises:
-          CheckpointError: it holds weights only, or arrays of other names, shapes or dtypes (each is named).
+          CheckpointError: there is none; it holds weights only, or arrays of other names, shapes or dtypes (each is
+            named).
         """
         step = self.latest
         if step is None:
-            return None
-        meta = _read_meta(self._directory, step)
+            raise CheckpointError(f"{self._directory}: no checkpoint here")
         if not (self._directory / str(step) / "training").is_dir():
             raise CheckpointError(
                 f"{self._directory / str(step)} holds weights without a training state: evaluate it, or train elsewhere"
             )
         tree = {"state": like, "totals": dict(totals)}
         restored = _unflat(tree, self._restore(step, _flat(tree)))
-        return restored["state"], restored["totals"], meta
+        return restored["state"], restored["totals"]
 
     def restore_weights(self, step: int | None = None) -> tuple[Experiment, Weights, Params]:
         """Experiment, trained weights and averaged parameters of a step; the newest where none is named."""

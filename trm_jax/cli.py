@@ -1,13 +1,15 @@
 """The command `trm`. Nothing here computes: each command parses its words and calls the module of its name."""
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-from trm_jax.config import Experiment, experiment_from
+from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.errors import ConfigError, DataError, TrmError
 from trm_jax.version import VERSION
 
@@ -17,11 +19,10 @@ DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; an error that the user can mend is one line on standard error."""
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    if rest and not getattr(args, "takes_config", False):
-        parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
+        args, rest = _parser().parse_known_args(argv)
+        if rest and not args.takes_config:
+            raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
         return int(args.run(args, rest))
     except TrmError as error:
         print(f"trm: error: {error}", file=sys.stderr)
@@ -33,10 +34,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output has gone (`trm ... | head`); that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        # A full disk, say, or a folder without permission: nothing that a traceback would explain better.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"trm: error: {where}{error.strerror or error}", file=sys.stderr)
+        return FAILED
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see `{self.prog} --help`)")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="trm",
         description="Tiny Recursive Models in JAX: train, evaluate, solve, compare.",
         allow_abbrev=False,
@@ -54,11 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     demo = command("demo", _demo, "train a small model on generated Sudokus, evaluate it, draw what it does")
-    demo.add_argument("--workdir", type=Path, default=Path("runs/demo"), help="where everything goes (runs/demo)")
+    demo.add_argument(
+        "--workdir", type=_output_folder, default=Path("runs/demo"), help="where everything goes (runs/demo)"
+    )
     demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
 
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
-    train.add_argument("--workdir", type=Path, required=True, help="folder for checkpoints and metrics")
+    train.add_argument("--workdir", type=_output_folder, required=True, help="folder for checkpoints and metrics")
 
     evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles")
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
@@ -68,14 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--limit", type=_positive, default=0, help="read at most so many puzzles")
     evaluate.add_argument("--batch-size", type=_positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
-    evaluate.add_argument("--json", type=Path, help="also write the figures to this file")
+    evaluate.add_argument("--json", type=_output_file, help="also write the figures to this file")
 
     solve = command("solve", _solve, "solve one puzzle, step by step")
     solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
     solve.add_argument("puzzle", nargs="?", default="-", help="its characters, a file that holds them, or - for stdin")
     solve.add_argument("--steps", type=_positive, default=0, help="supervision steps (N_sup)")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
-    solve.add_argument("--picture", type=Path, help="draw the answer after every step into this PNG file")
+    solve.add_argument("--picture", type=_output_file, help="draw the answer after every step into this PNG file")
 
     parity = command("parity", _parity, "compare with recordings of the original: is this the same model?")
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
@@ -179,29 +194,63 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
     from absl import flags
     from ml_collections import config_flags
 
-    words = ["trm", *arguments]
+    files = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
+    if len(files) != 1:
+        raise ConfigError("which experiment? give one --config=experiments/NAME.py")
+    overrides = ["trm", *(word for word in arguments if not word.startswith("--config="))]
+    # Told here and not by the flags, which know neither near misses nor types beyond those in the file.
+    types = {
+        key: wanted(key)
+        for word in overrides
+        if word.startswith("--config.")
+        for key in (word.removeprefix("--config.").partition("=")[0],)
+    }
+    config = _read_experiment(files[0])
     values = flags.FlagValues()
-    # Without --config=FILE there is nothing to override, whatever else is said.
-    if not any(word == "--config" or word.startswith("--config=") for word in words):
-        raise ConfigError("which experiment? give --config=experiments/NAME.py")
-    holder = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words, lock_config=True)
     try:
-        left = values(words)
-        config = holder.value
-        experiment = experiment_from(config.to_dict())
+        holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=overrides)
+        left = values(overrides)
+    except flags.IllegalFlagValueError as error:
+        word = str(error).removeprefix("flag --").partition(": ")[0]
+        raise ConfigError(f"{word}: give {types[word.removeprefix('config.').partition('=')[0]]}") from None
+    except (KeyError, AttributeError) as error:
+        missing = str(error.args[0]).splitlines()[0]
+        raise ConfigError(f"{files[0]} does not set {missing}, so nothing can override it: add it there") from None
+    except flags.Error as error:
+        raise ConfigError(f"{_one_line(error)}: overrides are written --config.GROUP.KEY=VALUE") from None
+    if len(left) > 1:
+        raise ConfigError(f"unknown argument {left[1]!r}: overrides are written --config.GROUP.KEY=VALUE")
+    return experiment_from(holder.value.to_dict())
+
+
+def _read_experiment(source: str) -> Any:
+    """The ConfigDict that get_config of an experiment file returns; source is FILE or FILE:VARIANT."""
+    from ml_collections import ConfigDict
+
+    path, _, variant = source.partition(":")
+    spec = importlib.util.spec_from_file_location("experiment", path) if Path(path).is_file() else None
+    if spec is None or spec.loader is None:
+        names = [file.name for file in Path(path).parent.glob("*.py") if file.name != "__init__.py"]
+        raise ConfigError(
+            f"--config={path}: no such Python file" + (f", {near_miss(Path(path).name, names)}" if names else "")
+        )
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config(variant) if variant else module.get_config()
     except TrmError:
         raise
     except Exception as error:  # the file is a program of the user's: whatever it raises is told as its fault
-        raise ConfigError(_explain(error)) from error
-    if len(left) > 1:
-        raise ConfigError(f"unknown argument {left[1]!r}: overrides are written --config.GROUP.KEY=VALUE")
-    return experiment
+        raise ConfigError(f"--config={source}: {_one_line(error)}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(
+            f"--config={source}: get_config returns {config!r}: let it return an ml_collections ConfigDict"
+        )
+    return config
 
 
-def _explain(error: Exception) -> str:
-    """The line of a many-line error that says what was wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return f"config: {lines[-1] if 'Traceback' in str(error) else ' '.join(lines)}"
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _steps(text: str) -> list[int]:
@@ -215,10 +264,28 @@ def _steps(text: str) -> list[int]:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _output_file(text: str) -> Path:
+    """A file that can be written. Told before hours of work end in nothing, not after."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
+    return path
+
+
+def _output_folder(text: str) -> Path:
+    """A folder that exists or can be made."""
+    path = Path(text)
+    for there in (path, *path.parents):
+        if there.exists() and not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} cannot be a folder: {there} is a file")
+    return path
 
 
 if __name__ == "__main__":

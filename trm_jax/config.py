@@ -8,7 +8,6 @@ ConfigError that names the key, the value and the mend. JAX is not imported here
 import dataclasses
 import difflib
 import math
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -194,24 +193,27 @@ def validate(experiment: Experiment) -> None:
     flat = _flatten(to_dict(experiment))
     for key, (low, high) in _RANGES.items():
         if not low <= flat[key] <= high:  # also false for nan
-            raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high:g}")
+            raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high}")
     model, data, train = experiment.model, experiment.data, experiment.train
     for broken, message in (
         (
             model.mixer == "attention" and model.width % model.heads,
-            f"config.model.heads = {model.heads} does not divide config.model.width = {model.width}",
+            f"config.model.heads = {model.heads} does not divide config.model.width = {model.width}: change either",
         ),
         (
             model.mixer == "attention" and model.positions == "rope" and (model.width // model.heads) % 2,
-            f"config.model.positions = 'rope' needs an even head width, not {model.width} / {model.heads}",
+            f"config.model.positions = 'rope' needs an even head width, not {model.width} / {model.heads}: "
+            "change config.model.heads",
         ),
         (
             model.grad_cycles > model.cycles,
-            f"config.model.grad_cycles = {model.grad_cycles} is more than config.model.cycles = {model.cycles}",
+            f"config.model.grad_cycles = {model.grad_cycles} is more than config.model.cycles = {model.cycles}: "
+            "lower it",
         ),
         (
             model.gradient == "last_step" and model.grad_cycles != 1,
-            "config.model.gradient = 'last_step' carries gradients through one step: set config.model.grad_cycles = 1",
+            f"config.model.grad_cycles = {model.grad_cycles}, but config.model.gradient = 'last_step' carries "
+            "gradients through one step: set it to 1",
         ),
         (
             model.states != "y_z" and model.latents != 1,
@@ -219,11 +221,13 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             model.states == "z" and model.separate_networks,
-            "config.model.separate_networks needs a y to have a network of its own: set config.model.states = 'y_z'",
+            "config.model.separate_networks = True needs a y to have a network of its own: "
+            "set config.model.states = 'y_z'",
         ),
         (
             model.answer_layers and not (model.separate_networks or model.states == "y"),
-            "config.model.answer_layers is for two networks: set config.model.separate_networks = True, or it to 0",
+            f"config.model.answer_layers = {model.answer_layers} is for two networks: "
+            "set config.model.separate_networks = True, or it to 0",
         ),
         (
             model.puzzle_dim > model.tokens_in_front * model.width,
@@ -248,15 +252,16 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             "generated" in (data.train, data.test) and data.puzzle != "sudoku",
-            f"config.data.train or test = 'generated' is for Sudokus: config.data.puzzle is {data.puzzle!r}",
+            f"config.data.puzzle = {data.puzzle!r} cannot be generated: set it to 'sudoku', or give paths in "
+            "config.data.train and config.data.test",
         ),
         (
             data.train == "generated" and data.train_puzzles < 1,
-            "config.data.train = 'generated' needs config.data.train_puzzles >= 1",
+            "config.data.train_puzzles = 0, but config.data.train = 'generated': give at least 1",
         ),
         (
             data.test == "generated" and data.test_puzzles < 1,
-            "config.data.test = 'generated' needs config.data.test_puzzles >= 1",
+            "config.data.test_puzzles = 0, but config.data.test = 'generated': give at least 1",
         ),
         (
             train.eval_every and not data.test,
@@ -265,6 +270,22 @@ def validate(experiment: Experiment) -> None:
     ):
         if broken:
             raise ConfigError(message)
+
+
+def wanted(key: str) -> str:
+    """What the value of a key such as "model.width" has to be, in words. Raises ConfigError if there is no such key."""
+    hint: Any = Experiment
+    path = "config"
+    for name in key.split("."):
+        if not dataclasses.is_dataclass(hint):
+            raise ConfigError(f"config.{key} is unknown: {path} is one value, not a group")
+        hints = typing.get_type_hints(hint)
+        if name not in hints:
+            raise ConfigError(f"{path}.{name} is unknown: {near_miss(name, hints)}")
+        path, hint = f"{path}.{name}", hints[name]
+    if dataclasses.is_dataclass(hint):
+        raise ConfigError(f"{path} is a group of values: give {path}.KEY=VALUE")
+    return _in_words(hint)
 
 
 def near_miss(name: str, known: typing.Iterable[str]) -> str:
@@ -276,7 +297,7 @@ def near_miss(name: str, known: typing.Iterable[str]) -> str:
 
 def _build(cls: type, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"config.{path.rstrip('.')} is a group of values, not {values!r}")
+        raise ConfigError(f"{f'config.{path}'[:-1]} = {values!r} is one value: give a group of values")
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in hints:
@@ -294,17 +315,21 @@ def _checked(hint: Any, value: Any, path: str) -> Any:
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         if value not in choices:
-            near = near_miss(str(value), choices)
-            raise ConfigError(f"config.{path} = {value!r} is not one of {', '.join(map(repr, choices))}: {near}")
+            raise ConfigError(f"config.{path} = {value!r} is unknown: give {_in_words(hint)}")
         return value
-    assert not isinstance(hint, types.UnionType)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ConfigError(f"config.{path} = {value!r} is a {type(value).__name__}: give a {hint.__name__}")
+        raise ConfigError(f"config.{path} = {value!r} is of type {type(value).__name__}: give {_in_words(hint)}")
     if hint is float and math.isnan(value):
         raise ConfigError(f"config.{path} = nan: give a number")
     return value
+
+
+def _in_words(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
+    return {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[hint]
 
 
 def _flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:

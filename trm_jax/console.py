@@ -73,6 +73,12 @@ class Bar:
         """Whether a bar is being drawn, so that updates between lines are seen."""
         return self._progress is not None
 
+    def restart_clock(self, done: int) -> None:
+        """Time is counted from here: what came before (compilation, say) tells nothing of the pace."""
+        self._began, self._start = time.monotonic(), done
+        if self._progress:
+            self._progress.reset(self._task, completed=done)
+
     def update(self, done: int, note: str | None = None) -> None:
         """So many units are done; the note (figures, say) stands beside the bar, or on the line."""
         if self._progress:

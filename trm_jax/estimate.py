@@ -98,7 +98,7 @@ def _latent_steps(model: ModelConfig) -> int:
 
 def _si(flops: float) -> str:
     for unit in ("", "K", "M", "G", "T", "P"):
-        if flops < 1000:
+        if flops < 999.5:  # beyond it three digits would round to 1e+03
             return f"{flops:.3g} {unit}FLOP"
         flops /= 1000
     return f"{flops:.3g} EFLOP"

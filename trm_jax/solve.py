@@ -1,5 +1,6 @@
 """Solves one puzzle and shows how: the answer after each supervision step, what changed, q, and the rules' verdict."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,21 +58,25 @@ def read_question(kind: Kind, source: str) -> Tokens:
       DataError: not readable, of another length, a character that means nothing, or clues that contradict each other.
     """
     text, where = source, "puzzle"
-    if source == "-":
-        text, where = sys.stdin.read(_LONGEST), "standard input"
-    elif "\n" not in source and len(source) < 4_096 and Path(source).is_file():
-        where = source
-        try:
-            with Path(source).open(encoding="utf-8-sig") as file:
+    try:
+        if source == "-":
+            where = "standard input"
+            text = sys.stdin.read(_LONGEST)
+        elif os.path.exists(source):  # unlike Path.exists, this takes a puzzle that is too long to be a file's name
+            where = source
+            with open(source, encoding="utf-8-sig") as file:
                 text = file.read(_LONGEST)
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{source}: not readable as text: {error}") from None
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not readable as text: {error}") from None
     try:
         question = kind.parse(text)
         kind.check_question(question)
     except DataError as error:
-        hint = " (no file of that name either)" if where == "puzzle" and "/" in source else ""
-        raise DataError(f"{where}: {error}{hint}") from None
+        looks_like_file = where == "puzzle" and ("/" in source or Path(source).suffix[1:].isalpha())
+        hint = " (no file of that name either)" if looks_like_file else ""
+        raise DataError(f"{where}: {str(error).removeprefix('puzzle: ')}{hint}") from None
     return question
 
 
@@ -97,18 +102,20 @@ def run(source: Path, puzzle: str, steps: int, quiet: bool, picture: Path | None
 
 
 def show(kind: Kind, question: Tokens, thoughts: list[Thought], out: Console | None = None) -> None:
-    """Prints the question and each step's grid; cells that changed are bold green, and marked ' without colours."""
+    """Prints the question and each step's grid; cells that changed are bold green, or marked ' without colours."""
     out = out or Console(highlight=False)
+    marked = out.no_color or out.color_system is None
     out.print("question")
-    out.print(_grid(kind, question, np.zeros(len(question), np.bool_)))
+    out.print(_grid(kind, question, np.zeros(len(question), np.bool_), marked), soft_wrap=True)
     for i, thought in enumerate(thoughts):
         sure = float(jax.nn.sigmoid(thought.q_halt))
         verdict = "keeps the rules" if thought.satisfied else "breaks the rules"
         count = int(thought.changed.sum())
-        head = f"supervision step {i + 1}: {count} cells changed, q_halt {thought.q_halt:+.2f} ({sure:.0%} sure), "
-        out.print(f"\n{head}[{'green' if thought.satisfied else 'red'}]{verdict}[/]")
+        cells = "cell" if count == 1 else "cells"
+        head = f"supervision step {i + 1}: {count} {cells} changed, q_halt {thought.q_halt:+.2f} ({sure:.0%} sure), "
+        out.print(f"\n{head}[{'green' if thought.satisfied else 'red'}]{verdict}[/]", soft_wrap=True)
         if count or i == 0:
-            out.print(_grid(kind, thought.tokens, thought.changed))
+            out.print(_grid(kind, thought.tokens, thought.changed, marked), soft_wrap=True)
     first = next((i for i, thought in enumerate(thoughts) if thought.satisfied), None)
     if thoughts[-1].satisfied:
         out.print(f"\nsolved at supervision step {(first or 0) + 1}: {kind.text(thoughts[-1].tokens)}", soft_wrap=True)
@@ -116,23 +123,31 @@ def show(kind: Kind, question: Tokens, thoughts: list[Thought], out: Console | N
         out.print("\nnot solved: the last answer breaks the rules; more --steps may help")
 
 
-def _grid(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_]) -> Text:
-    """The cells as a grid with lines between boxes."""
+def _grid(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], marked: bool) -> Text:
+    """The cells as a grid, two characters each so that it looks square: with lines between boxes, or with a frame."""
     rows, columns = kind.shape
-    text, glyphs = Text(), kind.glyphs(tokens)
-    box_rows, box_cols = kind.boxes or (rows, columns)
+    box_rows, box_cols = kind.boxes or kind.shape
+    glyphs = kind.glyphs(tokens)
+    rule = "+".join(["-" * (2 * box_cols + 1)] * (columns // box_cols))
+    lines = []
     for r in range(rows):
         if r and r % box_rows == 0:
-            text.append("+".join(["-" * (2 * box_cols + 1)] * (columns // box_cols)) + "\n", style="dim")
+            lines.append(Text(rule, "dim"))
+        line = Text()
         for c in range(columns):
             if c and c % box_cols == 0:
-                text.append("| ", style="dim")
+                line.append("| ", "dim")
             cell = r * columns + c
-            mark = "'" if changed[cell] else " "
-            text.append((" " if c % box_cols == 0 and not c else "") + glyphs[cell] + mark, _style(bool(changed[cell])))
-        text.append("\n" if r + 1 < rows else "")
-    return text
-
-
-def _style(changed: bool) -> str:
-    return "bold green" if changed else ""
+            # Walls of a maze are solid.
+            beside = "'" if changed[cell] and marked else "#" if glyphs[cell] == "#" else " "
+            line.append(glyphs[cell] + beside, "bold green" if changed[cell] else "")
+        if kind.boxes:
+            line = Text(" ") + line
+            line.rstrip()
+        else:
+            line = Text.assemble(("|", "dim"), line, ("|", "dim"))
+        lines.append(line)
+    if not kind.boxes:
+        frame = Text("+" + "-" * (2 * columns) + "+", "dim")
+        lines = [frame, *lines, frame]
+    return Text("\n").join(lines)

@@ -84,6 +84,10 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
       ConfigError, DataError, CheckpointError: in one line; a workdir of another experiment is left as it is.
     """
     began = time.monotonic()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     data, config = experiment.data, experiment.train
     puzzles = dataset.load(data, "train", config.seed)
     experiment = resolve(experiment, puzzles)
@@ -106,10 +110,10 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
 
     compiled_step = jax.jit(step, donate_argnums=0)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
-        restored = checkpoints.restore(state, totals) if checkpoints.latest is not None else None
-        if restored is not None:
-            state, totals, meta = restored
+        meta = checkpoints.latest_meta()
+        if meta is not None:
             _check_same_run(meta, experiment, puzzles, workdir)
+            state, totals = checkpoints.restore(state, totals)
             sampler.position = Position(**{k: v for k, v in meta.position.items() if k != "fingerprint"})
         first = int(state.step)
         _announce(experiment, state, workdir, first)
@@ -129,6 +133,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
                     jax.block_until_ready(totals)
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
                     clock = _Clock(t)
+                    bar.restart_clock(t)
                 if t % config.log_every == 0:
                     steps = config.log_every
                     row = _means(totals, steps, config.batch_size)
@@ -234,7 +239,7 @@ def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, work
         raise CheckpointError(
             f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: use them, or a new workdir"
         )
-    if meta.position.get("fingerprint") != puzzles.fingerprint:
+    if meta.position and meta.position["fingerprint"] != puzzles.fingerprint:
         raise CheckpointError(
             f"{workdir} was trained on other puzzles than {experiment.data.train!r} holds: give those, or a new workdir"
         )

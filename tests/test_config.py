@@ -1,0 +1,273 @@
+"""Configurations: what is wrong is refused in one line that names the key, the value and the mend."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from trm_jax import config
+from trm_jax.config import Experiment, differences, experiment_from, to_dict, validate, wanted
+from trm_jax.errors import ConfigError
+
+# A configuration that keeps to every rule, on which one value at a time is made wrong.
+GOOD: dict[str, Any] = {
+    "model": {"width": 64, "heads": 4, "cycles": 2},
+    "data": {"puzzle": "sudoku", "train": "generated", "train_puzzles": 10},
+}
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    """GOOD with group__key=value put in."""
+    result: dict[str, Any] = json.loads(json.dumps(GOOD))
+    for name, value in values.items():
+        group, _, key = name.partition("__")
+        if key:
+            result.setdefault(group, {})[key] = value
+        else:
+            result[group] = value
+    return result
+
+
+def refusal(values: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        experiment_from(values)
+    text = str(caught.value)
+    assert text.startswith("config")
+    assert "\n" not in text
+    return text
+
+
+UNKNOWN_KEYS = [
+    ({"modle": {}}, "config.modle is unknown: did you mean 'model'?"),
+    ({"Model": {}}, "config.Model is unknown: did you mean 'model'?"),
+    (changed(model__witdh=3), "config.model.witdh is unknown: did you mean 'width'?"),
+    (changed(model__num_heads=3), "config.model.num_heads is unknown: did you mean 'heads'?"),
+    (changed(optim__lr=1e-3), "config.optim.lr is unknown: known: atan2_form, beta1, beta2, ema_decay, "),
+    (changed(optim__learningrate=1e-3), "config.optim.learningrate is unknown: did you mean 'learning_rate'?"),
+    (changed(train__batchsize=8), "config.train.batchsize is unknown: did you mean 'batch_size'?"),
+    (changed(data__tests="x"), "config.data.tests is unknown: did you mean 'test'?"),
+    (changed(loss__token="softmax"), "config.loss.token is unknown: did you mean 'tokens'?"),
+    ({3: {}}, "config.3 is unknown: known: data, loss, model, name, optim, train"),
+]
+
+WRONG_TYPES = [
+    (changed(model__width="abc"), "config.model.width = 'abc' is of type str: give a whole number"),
+    (changed(model__width=64.0), "config.model.width = 64.0 is of type float: give a whole number"),
+    (changed(model__layers=True), "config.model.layers = True is of type bool: give a whole number"),
+    (changed(model__width=None), "config.model.width = None is of type NoneType: give a whole number"),
+    (changed(optim__learning_rate="1e-4"), "config.optim.learning_rate = '1e-4' is of type str: give a number"),
+    (changed(optim__beta1=False), "config.optim.beta1 = False is of type bool: give a number"),
+    (changed(name=3), "config.name = 3 is of type int: give text"),
+    (changed(data__train=7), "config.data.train = 7 is of type int: give text"),
+    (changed(data__augment=1), "config.data.augment = 1 is of type int: give True or False"),
+    (changed(model__checkpoint="yes"), "config.model.checkpoint = 'yes' is of type str: give True or False"),
+    (changed(model=3), "config.model = 3 is one value: give a group of values"),
+    (3, "config = 3 is one value: give a group of values"),
+    (changed(model__mixer="mlpp"), "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
+    (changed(model__positions=None), "config.model.positions = None is unknown: give one of 'rope', 'learned', 'none'"),
+    (changed(model__states="yz"), "config.model.states = 'yz' is unknown: give one of 'y_z', 'z', 'y'"),
+    (changed(model__gradient="full"), "config.model.gradient = 'full' is unknown: give one of 'cycles', 'last_step'"),
+    (changed(model__halt_by=0), "config.model.halt_by = 0 is unknown: give one of 'q_halt', 'q_continue'"),
+    (changed(model__dtype="float64"), "config.model.dtype = 'float64' is unknown: give one of 'float32', 'bfloat16'"),
+    (changed(loss__tokens="mse"), "config.loss.tokens = 'mse' is unknown: give one of 'stablemax', 'softmax'"),
+    (changed(optim__atan2_form=""), "config.optim.atan2_form = '' is unknown: give one of 'original', 'debiased'"),
+    (changed(data__puzzle="chess"), "config.data.puzzle = 'chess' is unknown: give one of 'sudoku', 'maze', 'tokens'"),
+]
+
+OUT_OF_RANGE = [
+    (changed(train__batch_size=-8), "config.train.batch_size = -8 is out of range: give a value from 1 to 16777216"),
+    (changed(train__batch_size=0), "config.train.batch_size = 0 is out of range: give a value from 1 to"),
+    (changed(train__steps=0), "config.train.steps = 0 is out of range: give a value from 1 to"),
+    (changed(train__seed=-1), "config.train.seed = -1 is out of range: give a value from 0 to 2147483647"),
+    (changed(train__log_every=0), "config.train.log_every = 0 is out of range: give a value from 1 to"),
+    (changed(train__keep_checkpoints=0), "config.train.keep_checkpoints = 0 is out of range: give a value from 1 to"),
+    (changed(optim__learning_rate=float("nan")), "config.optim.learning_rate = nan: give a number"),
+    (changed(optim__learning_rate=float("inf")), "config.optim.learning_rate = inf is out of range: give a value from"),
+    (
+        changed(optim__learning_rate=-1e-4),
+        "config.optim.learning_rate = -0.0001 is out of range: give a value from 0 to",
+    ),
+    (changed(optim__beta1=1.0), "config.optim.beta1 = 1.0 is out of range: give a value from 0 to 0.999999"),
+    (changed(optim__beta2=-0.1), "config.optim.beta2 = -0.1 is out of range: give a value from 0 to 0.999999"),
+    (changed(optim__beta2=1), "config.optim.beta2 = 1.0 is out of range: give a value from 0 to 0.999999"),
+    (changed(optim__ema_decay=1.0), "config.optim.ema_decay = 1.0 is out of range: give a value from 0 to 0.9999999"),
+    (changed(optim__min_ratio=1.5), "config.optim.min_ratio = 1.5 is out of range: give a value from 0 to 1"),
+    (changed(optim__weight_decay=-1), "config.optim.weight_decay = -1.0 is out of range: give a value from 0 to"),
+    (changed(optim__warmup_steps=-1), "config.optim.warmup_steps = -1 is out of range: give a value from 0 to"),
+    (changed(model__width=0), "config.model.width = 0 is out of range: give a value from 1 to 65536"),
+    (changed(model__layers=0), "config.model.layers = 0 is out of range: give a value from 1 to"),
+    (changed(model__cycles=0), "config.model.cycles = 0 is out of range: give a value from 1 to"),
+    (changed(model__latent_steps=0), "config.model.latent_steps = 0 is out of range: give a value from 1 to"),
+    (changed(model__latents=0), "config.model.latents = 0 is out of range: give a value from 1 to"),
+    (changed(model__supervision_steps=0), "config.model.supervision_steps = 0 is out of range: give a value from 1 to"),
+    (changed(model__exploration=1.1), "config.model.exploration = 1.1 is out of range: give a value from 0 to 1"),
+    (changed(model__expansion=0), "config.model.expansion = 0.0 is out of range: give a value from 0.001 to"),
+    (changed(model__norm_eps=0), "config.model.norm_eps = 0.0 is out of range: give a value from 1e-12 to"),
+    (changed(data__test_puzzles=-1), "config.data.test_puzzles = -1 is out of range: give a value from 0 to"),
+]
+
+AT_ODDS = [
+    (changed(model__heads=7), "config.model.heads = 7 does not divide config.model.width = 64: change either"),
+    (changed(model__heads=64), "config.model.positions = 'rope' needs an even head width, not 64 / 64: change"),
+    (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
+    (
+        changed(model__gradient="last_step", model__grad_cycles=2),
+        "config.model.grad_cycles = 2, but config.model.gradient = 'last_step' carries gradients through one step: set",
+    ),
+    (
+        changed(model__states="z", model__latents=2),
+        "config.model.latents = 2 needs config.model.states = 'y_z', not 'z'",
+    ),
+    (
+        changed(model__states="z", model__separate_networks=True),
+        "config.model.separate_networks = True needs a y to have a network of its own: set config.model.states = 'y_z'",
+    ),
+    (
+        changed(model__answer_layers=2),
+        "config.model.answer_layers = 2 is for two networks: set config.model.separate_networks = True, or it to 0",
+    ),
+    (
+        changed(model__puzzle_tokens=1, model__puzzle_dim=65),
+        "config.model.puzzle_dim = 65 does not fit into 1 puzzle tokens of width 64: raise config.model.puzzle_tokens",
+    ),
+    (
+        changed(model__halt_by="q_continue"),
+        "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
+    ),
+    (changed(data__side=5), "config.data.side = 5 is no Sudoku size: choose 4, 6, 9 or 16"),
+    (
+        changed(data__puzzle="tokens", data__train="x", data__augment=True),
+        "config.data.augment = True needs a puzzle whose symmetries are known: set config.data.puzzle",
+    ),
+    (
+        changed(data__augment=True, data__side=4, data__test="generated", data__test_puzzles=1),
+        "config.data.augment = True turns the 288 solutions of 4x4 into each other, held-out ones too: set False",
+    ),
+    (
+        changed(data__puzzle="maze"),
+        "config.data.puzzle = 'maze' cannot be generated: set it to 'sudoku', or give paths",
+    ),
+    (
+        changed(data__train_puzzles=0),
+        "config.data.train_puzzles = 0, but config.data.train = 'generated': give at least 1",
+    ),
+    (
+        changed(data__test="generated"),
+        "config.data.test_puzzles = 0, but config.data.test = 'generated': give at least 1",
+    ),
+    (changed(train__eval_every=5), "config.train.eval_every = 5 needs puzzles to evaluate on: give config.data.test"),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), UNKNOWN_KEYS + WRONG_TYPES + OUT_OF_RANGE + AT_ODDS)
+def test_what_is_wrong_is_refused_in_one_line(values: Any, expected: str) -> None:
+    assert refusal(values).startswith(expected)
+
+
+def test_the_configuration_from_which_the_wrong_ones_are_made_is_right() -> None:
+    experiment = experiment_from(GOOD)
+
+    assert (experiment.model.width, experiment.model.heads, experiment.data.train_puzzles) == (64, 4, 10)
+    assert experiment.optim == Experiment().optim
+
+
+def test_rules_of_attention_are_not_laid_on_the_mlp_mixer() -> None:
+    assert experiment_from(changed(model__heads=7, model__mixer="mlp")).model.heads == 7
+    assert experiment_from(changed(model__heads=64, model__positions="none")).model.heads == 64
+
+
+def test_every_number_has_a_range() -> None:
+    flat = config._flatten(to_dict(Experiment()))
+    numbers = {key for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+
+    assert set(config._RANGES) == numbers
+
+
+def test_ends_of_ranges_are_inside() -> None:
+    experiment = Experiment()
+    for beta in (0.0, 0.999999):
+        validate(dataclasses.replace(experiment, optim=dataclasses.replace(experiment.optim, beta1=beta, beta2=beta)))
+
+
+def test_an_int_passes_for_a_float_and_becomes_one() -> None:
+    rate = experiment_from(changed(optim__learning_rate=1)).optim.learning_rate
+
+    assert (rate, type(rate)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        GOOD,
+        changed(
+            name="é \N{SNOWMAN}",
+            model__dtype="float32",
+            optim__learning_rate=0.1 + 0.2,
+            optim__ema_decay=0.9999999,
+            train__seed=2**31 - 1,
+            data__augment=True,
+        ),
+    ],
+)
+def test_round_trip_through_json(values: dict[str, Any]) -> None:
+    experiment = experiment_from(values)
+    text = json.dumps(to_dict(experiment), allow_nan=False)
+
+    assert experiment_from(json.loads(text)) == experiment
+    assert to_dict(experiment_from(json.loads(text))) == to_dict(experiment)
+
+
+def test_differences_name_each_key_with_both_values() -> None:
+    old = experiment_from(GOOD)
+    new = experiment_from(changed(model__width=32, optim__beta1=0.5, name="other"))
+
+    assert differences(old, old) == []
+    assert differences(old, new) == ["name: 'unnamed' -> 'other'", "model.width: 64 -> 32", "optim.beta1: 0.9 -> 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("model.width", "a whole number"),
+        ("optim.beta1", "a number"),
+        ("data.augment", "True or False"),
+        ("name", "text"),
+        ("model.mixer", "one of 'attention', 'mlp'"),
+    ],
+)
+def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
+    assert wanted(key) == words
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("modle.width", "config.modle is unknown: did you mean 'model'?"),
+        ("model.witdh", "config.model.witdh is unknown: did you mean 'width'?"),
+        ("model.width.x", "config.model.width.x is unknown: config.model.width is one value, not a group"),
+        ("model", "config.model is a group of values: give config.model.KEY=VALUE"),
+        ("", "config. is unknown: known: data, loss, model, name, optim, train"),
+    ],
+)
+def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        wanted(key)
+
+    assert str(caught.value) == expected
+
+
+def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:
+    model = experiment_from(changed(model__puzzle_dim=65, model__puzzle_tokens=0, model__seq_len=16)).model
+
+    assert (model.tokens_in_front, model.positions_total) == (2, 18)
+    model = experiment_from(changed(model__puzzle_dim=0, model__puzzle_tokens=0, model__seq_len=16)).model
+    assert (model.tokens_in_front, model.positions_total) == (0, 16)
+
+
+def test_configurations_need_no_jax() -> None:
+    code = "import sys, trm_jax.config, trm_jax.cli; assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
+
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

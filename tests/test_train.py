@@ -1,0 +1,231 @@
+"""Training as a user runs it: it learns, stops, resumes bit for bit, and refuses what is not its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
+from trm_jax.config import Experiment, experiment_from, to_dict
+from trm_jax.dataset import Sampler
+from trm_jax.errors import CheckpointError, ConfigError, DataError
+from trm_jax.model import Model
+from trm_jax.step import init_state, make_optimiser
+from trm_jax.train import HARMLESS, train
+from trm_jax.writers import read_metrics
+
+
+def experiment(**changes) -> Experiment:
+    values = {
+        "name": "small",
+        "model": {
+            "width": 16, "mixer": "mlp", "positions": "none", "puzzle_dim": 16, "puzzle_tokens": 1, "latent_steps": 2,
+            "cycles": 2, "supervision_steps": 3, "exploration": 0.5, "dtype": "float32",
+        },
+        "optim": {"learning_rate": 3e-3, "warmup_steps": 3, "weight_decay": 0.1, "ema_decay": 0.9},
+        "data": {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 50,
+                 "test_puzzles": 30},
+        "train": {"steps": 20, "batch_size": 16, "log_every": 5, "eval_every": 10, "eval_batch_size": 16,
+                  "save_every": 8},
+    }  # fmt: skip
+    for key, value in changes.items():
+        group, name = key.split("__")
+        values[group][name] = value
+    return experiment_from(values)
+
+
+def final_state(config: Experiment, workdir: Path):
+    """The last checkpoint of a run, as arrays."""
+    resolved = replace(config, model=load(workdir)[0].model)
+    model, optimiser = Model(resolved.model), make_optimiser(config.optim, config.train.steps)
+    state = init_state(model, optimiser, config.train.batch_size, 0)
+    with Checkpoints(workdir) as checkpoints:
+        item = checkpoints._manager.item_metadata(checkpoints.latest)["training"]
+        names = [name.removeprefix("totals.") for name in item if name.startswith("totals.")]
+        return checkpoints.restore(state, {name: jax.numpy.zeros(()) for name in names})
+
+
+def deterministic(rows):
+    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("uncut")
+    outcome = train(experiment(), workdir)
+    assert outcome.finished
+    assert outcome.step == 20
+    return workdir
+
+
+def assert_same_run(config: Experiment, workdir: Path, uncut: Path) -> None:
+    ours, theirs = final_state(config, workdir), final_state(config, uncut)
+    assert int(ours[0].step) == 20
+    for part in ("weights", "ema", "opt_state", "carry", "key"):
+        assert fingerprint(getattr(ours[0], part)) == fingerprint(getattr(theirs[0], part)), part
+    assert fingerprint(ours[1]) == fingerprint(theirs[1])
+    assert deterministic(read_metrics(workdir)) == deterministic(read_metrics(uncut))
+
+
+def test_a_killed_run_resumes_bit_for_bit(uncut, tmp_path):
+    """20 steps against 8 saved + 3 lost to kill -9 + 12: weights, average, moments, table, carry, metrics."""
+    program = f"""
+import json, os, signal
+from pathlib import Path
+from trm_jax.config import experiment_from
+from trm_jax.dataset import Sampler
+from trm_jax.checkpoint import Checkpoints
+from trm_jax.train import train
+drawn, draw, save = [0], Sampler.__next__, Checkpoints.save
+def counting(self):
+    drawn[0] += 1
+    if drawn[0] == 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(self)
+def save_and_wait(self, *args):
+    save(self, *args)
+    self.wait()
+Sampler.__next__, Checkpoints.save = counting, save_and_wait
+train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))})), Path({str(tmp_path)!r}))
+"""
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert [row["step"] for row in read_metrics(tmp_path)] == [5, 10, 10]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 8
+    assert train(experiment(), tmp_path).finished
+    assert_same_run(experiment(), tmp_path, uncut)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_finished_step_and_the_same_command_goes_on(number, uncut, tmp_path, monkeypatch):
+    drawn, draw = [0], Sampler.__next__
+
+    def signalled(self):
+        drawn[0] += 1
+        if drawn[0] == 6:
+            signal.raise_signal(number)
+        return draw(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sampler, "__next__", signalled)
+        outcome = train(experiment(), tmp_path)
+    assert (outcome.step, outcome.finished) == (6, False)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 6
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    assert train(experiment(), tmp_path).finished
+    assert_same_run(experiment(), tmp_path, uncut)
+
+
+def test_a_finished_run_makes_no_further_step(uncut):
+    before = (uncut / "metrics.jsonl").read_text()
+    outcome = train(experiment(), uncut)
+    assert (outcome.finished, outcome.trained) == (True, False)
+    assert (uncut / "metrics.jsonl").read_text() == before
+
+
+def test_rows_hold_what_was_promised(uncut):
+    rows = read_metrics(uncut)
+    assert [row["step"] for row in rows] == [5, 10, 10, 15, 20, 20]
+    training = [row for row in rows if "train/loss" in row]
+    for name in ("loss", "lm_loss", "q_halt_loss", "exact_accuracy", "accuracy", "steps", "learning_rate",
+                 "puzzle_learning_rate", "gradient_norm", "weight_norm", "update_norm", "finished"):  # fmt: skip
+        assert all(f"train/{name}" in row for row in training), name
+    assert training[-1]["train/loss"] < training[0]["train/loss"]
+    assert training[-1]["train/learning_rate"] == pytest.approx(3e-3)
+    total = training[0]["train/lm_loss"] + 0.5 * training[0]["train/q_halt_loss"]
+    assert training[0]["train/loss"] == pytest.approx(total, rel=1e-5)
+    evaluations = [row for row in rows if "eval/exact_accuracy" in row]
+    assert [row["step"] for row in evaluations] == [10, 20]
+
+
+def test_a_workdir_of_another_experiment_is_refused_and_left_alone(uncut, tmp_path):
+    files = {path: path.stat().st_mtime_ns for path in uncut.rglob("*") if path.is_file()}
+    for changes, key in (({"model__width": 32}, "model.width: 16 -> 32"), ({"optim__beta1": 0.8}, "optim.beta1")):
+        with pytest.raises(CheckpointError, match=key) as caught:
+            train(experiment(**changes), uncut)
+        assert "\n" not in str(caught.value)
+    other = tmp_path / "other.csv"
+    other.write_text("question,answer\n1.34341221434321,1234341221434321\n")
+    with pytest.raises(CheckpointError, match="other puzzles"):
+        train(experiment(data__train=str(other)), uncut)
+    assert files == {path: path.stat().st_mtime_ns for path in uncut.rglob("*") if path.is_file()}
+
+
+def test_converted_weights_cannot_be_resumed(tmp_path):
+    config = replace(experiment(), model=replace(experiment().model, vocab_size=6, seq_len=16, num_puzzles=1))
+    weights = Model(config.model).init(jax.random.key(0))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save_weights(weights, Meta(config))
+    with pytest.raises(CheckpointError, match="without a training state"):
+        train(config, tmp_path)
+    assert fingerprint(load(tmp_path)[1]) == fingerprint(weights)
+
+
+def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"config\.model\.seq_len = 81, but the puzzles have 16"):
+        train(experiment(model__seq_len=81), tmp_path)
+    with pytest.raises(DataError, match="absent"):
+        train(experiment(data__train="absent.csv"), tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be made"):
+        train(experiment(), tmp_path / "file" / "below")
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"mixer": "attention", "positions": "rope", "heads": 2},
+        {"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"},
+        {"latents": 3, "latent_steps": 4, "dtype": "bfloat16"},
+        {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "checkpoint": True},
+        {"separate_networks": True, "gradient": "last_step", "halt_by": "q_continue"},
+        {"states": "y", "layers": 3, "mixer": "attention", "heads": 2},
+        {"puzzle_dim": 0, "puzzle_tokens": 0},
+        {"puzzle_dim": 0, "puzzle_tokens": 16},
+        {"puzzle_dim": 40, "puzzle_tokens": 0},
+    ],
+)
+def test_every_kind_of_model_trains_on_what_it_remembers(model, tmp_path):
+    """Each configuration lowers its loss within a few steps, with finite numbers throughout."""
+    changes = {f"model__{k}": v for k, v in model.items()}
+    if model.get("halt_by") == "q_continue":
+        changes["loss__continue_head"] = True
+    values = to_dict(experiment())
+    values["train"] |= {"steps": 12, "log_every": 4, "eval_every": 0, "save_every": 0}
+    for key, value in changes.items():
+        group, name = key.split("__")
+        values[group][name] = value
+    config = experiment_from(values)
+    assert train(config, tmp_path).finished
+    losses = [row["train/loss"] for row in read_metrics(tmp_path)]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
+    values = to_dict(experiment())
+    values["train"] |= {"steps": 6, "log_every": 3, "eval_every": 0, "save_every": 0}
+    values["loss"] |= {"tokens": "softmax", "continue_head": True}
+    values["optim"]["atan2_form"] = "debiased"
+    assert train(experiment_from(values), tmp_path).finished
+    rows = read_metrics(tmp_path)
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+    assert rows[-1]["train/q_continue_loss"] > 0
+
+
+def test_every_harmless_key_exists():
+    values = to_dict(experiment())
+    groups = {name: value for name, value in values.items() if isinstance(value, dict)}
+    known = {"name"} | {f"{group}.{key}" for group, value in groups.items() for key in value}
+    assert set(HARMLESS) <= known
