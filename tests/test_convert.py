@@ -15,7 +15,7 @@ from trm_jax import checkpoint, convert, original
 from trm_jax.config import Experiment, ModelConfig
 from trm_jax.errors import CheckpointError, ConfigError, TrmError
 from trm_jax.model import Model
-from trm_jax.step import init_state, make_optimiser
+from trm_jax.step import init_state
 
 TINY = ModelConfig(
     vocab_size=5,
@@ -137,7 +137,7 @@ def test_torch_reads_what_is_exported(tmp_path, torch, mlp_file):
 
 def test_averaged_or_trained_weights_go_out(tmp_path):
     experiment = experiment_for("attention")
-    state = init_state(Model(experiment.model), make_optimiser(experiment.optim, 10), batch_size=2, seed=0)
+    state = init_state(experiment)
     state = dataclasses.replace(state, ema=jax.tree.map(lambda w: w + 1, state.weights.params))
     with checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(state, {}, checkpoint.Meta(experiment))

@@ -17,7 +17,7 @@ from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.dataset import Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model import Model
-from trm_jax.step import init_state, make_optimiser
+from trm_jax.step import init_state
 from trm_jax.train import HARMLESS, train
 from trm_jax.writers import read_metrics
 
@@ -44,8 +44,7 @@ def experiment(**changes) -> Experiment:
 def final_state(config: Experiment, workdir: Path):
     """The last checkpoint of a run, as arrays."""
     resolved = replace(config, model=load(workdir)[0].model)
-    model, optimiser = Model(resolved.model), make_optimiser(config.optim, config.train.steps)
-    state = init_state(model, optimiser, config.train.batch_size, 0)
+    state = init_state(resolved)
     with Checkpoints(workdir) as checkpoints:
         item = checkpoints._manager.item_metadata(checkpoints.latest)["training"]
         names = [name.removeprefix("totals.") for name in item if name.startswith("totals.")]

@@ -94,21 +94,12 @@ class Report:
 
 
 class Evaluator:
-    """Evaluates weights of one model on one set; compiled once, and used as often as wanted."""
+    """Evaluates weights of one model on one set, as often as wanted."""
 
     def __init__(self, model: Model, puzzles: PuzzleSet, batch_size: int, steps: Sequence[int]) -> None:
         """steps: the numbers of supervision steps to report on, each at least 1."""
-        self._puzzles, self._steps = puzzles, sorted(set(steps))
+        self._model, self._puzzles, self._steps = model, puzzles, sorted(set(steps))
         self._batch_size = min(batch_size, len(puzzles))
-
-        def run(weights: Weights, inputs: jax.Array, labels: jax.Array, ids: jax.Array) -> tuple[jax.Array, ...]:
-            def read(readout: Readout) -> tuple[jax.Array, ...]:
-                right_B, exact_B = correctness(readout.logits, labels)
-                return right_B, exact_B, readout.q_halt
-
-            return unroll(model, weights, inputs, ids, self._steps[-1], read)
-
-        self._run = jax.jit(run)
 
     def __call__(self, weights: Weights, progress: Callable[[int], None] = lambda done: None) -> Report:
         """Runs every puzzle; calls progress(puzzles done) after each batch."""
@@ -116,7 +107,9 @@ class Evaluator:
         sums = np.zeros((4, self._steps[-1]))
         done = 0
         for batch, real in in_order(self._puzzles, self._batch_size):
-            right, exact, q = (np.asarray(part)[:, :real] for part in self._run(weights, *batch))
+            right, exact, q = (
+                np.asarray(part)[:, :real] for part in _judge(self._model, weights, *batch, steps=self._steps[-1])
+            )
             labelled = np.maximum((batch.labels[:real] >= 0).sum(axis=-1), 1)
             sums += [
                 exact.sum(axis=1),
@@ -128,3 +121,15 @@ class Evaluator:
             progress(done)
         rows = tuple(Row(n, *(float(value) for value in sums[:, n - 1] / done)) for n in self._steps)
         return Report(done, time.perf_counter() - start, rows)
+
+
+@partial(jax.jit, static_argnames=("model", "steps"))
+def _judge(
+    model: Model, weights: Weights, inputs_BS: jax.Array, labels_BS: jax.Array, puzzle_ids_B: jax.Array, steps: int
+) -> tuple[jax.Array, ...]:
+    """Cells right and whether all are, and q_halt, each [steps, B]."""
+
+    def read(readout: Readout) -> tuple[jax.Array, ...]:
+        return *correctness(readout.logits, labels_BS), readout.q_halt
+
+    return unroll(model, weights, inputs_BS, puzzle_ids_B, steps, read)

@@ -205,7 +205,7 @@ class _Referee:
             yield from self._one_step(step, state, config, t, f"step {t}")
             if t == 1:
                 params = original.import_weights(self.like, _below(before, "params/")).params
-                optimiser = make_optimiser(self.experiment.optim, config["steps"])
+                optimiser = make_optimiser(self.experiment)
                 fresh = replace(state, ema=params, opt_state=optimiser.init(params))
                 yield from self._one_step(step, fresh, config, t, "step 1, own start")
 
@@ -303,14 +303,13 @@ class _Referee:
     @cached_property
     def _train_step(self) -> Any:
         """train_step, with the readout besides: the recordings hold q of every step."""
-        optimiser = make_optimiser(self.experiment.optim, self.experiment.train.steps)
 
         def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, Readout]:
             weights = state.weights
             carry = refill(self.model, weights.starts, state.carry, batch)
             rows = self.model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
             _, readout = self.model.think(weights.params, rows, carry.state, carry.data.inputs)
-            return *train_step(self.model, self.experiment, optimiser, state, batch), readout
+            return *train_step(self.experiment, state, batch), readout
 
         return jax.jit(step)
 
@@ -323,8 +322,8 @@ class _Referee:
     def _state_from(self, before: Arrays, steps_done: int) -> TrainState:
         weights = original.import_weights(self.like, _below(before, "params/"))
         batch_size = self.experiment.train.batch_size
-        optimiser = make_optimiser(self.experiment.optim, self.experiment.train.steps)
-        state = init_state(self.model, optimiser, batch_size, seed=0)
+        optimiser = make_optimiser(self.experiment)
+        state = init_state(self.experiment)
         opt_state = optimiser.init(weights.params)
         assert isinstance(opt_state, AdamATan2State)
         moments, ema = {}, weights.params

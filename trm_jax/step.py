@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from trm_jax.config import Experiment, LossConfig, OptimConfig
+from trm_jax.config import Experiment, LossConfig
 from trm_jax.losses import IGNORE, Metrics, binary_cross_entropy, correctness, token_loss
 from trm_jax.model import Model, Params, Readout, Weights
 from trm_jax.optim import adam_atan2, sign_sgd_rows, warmup_cosine
@@ -40,23 +40,25 @@ class TrainState:
     key: jax.Array
 
 
-def init_state(model: Model, optimiser: optax.GradientTransformation, batch_size: int, seed: int) -> TrainState:
-    """A fresh state: random weights, their copy as average, an empty carry."""
-    init_key, step_key = jax.random.split(jax.random.key(seed))
+def init_state(experiment: Experiment) -> TrainState:
+    """A fresh state from the experiment's seed: random weights, their copy as average, an empty carry."""
+    model, config = Model(experiment.model), experiment.train
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
     weights = model.init(init_key)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         weights=weights,
         ema=jax.tree.map(jnp.copy, weights.params),
-        opt_state=optimiser.init(weights.params),
-        carry=empty_carry(model, weights.starts, batch_size),
+        opt_state=make_optimiser(experiment).init(weights.params),
+        carry=empty_carry(model, weights.starts, config.batch_size),
         key=jax.random.key_data(step_key),
     )
 
 
-def make_optimiser(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """AdamATan2 on a warm-up and cosine schedule, as `config` says."""
-    rate = warmup_cosine(config.learning_rate, config.warmup_steps, total_steps, config.min_ratio)
+def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
+    """AdamATan2 on a warm-up and cosine schedule over the experiment's steps."""
+    config = experiment.optim
+    rate = warmup_cosine(config.learning_rate, config.warmup_steps, experiment.train.steps, config.min_ratio)
     return adam_atan2(rate, config.beta1, config.beta2, config.weight_decay, config.atan2_form)
 
 
@@ -112,17 +114,11 @@ def _metrics(carry: Carry, readout: Readout, cells_B: jax.Array, exact_B: jax.Ar
     }
 
 
-def train_step(
-    model: Model,
-    experiment: Experiment,
-    optimiser: optax.GradientTransformation,
-    state: TrainState,
-    batch: Batch,
-) -> tuple[TrainState, Metrics]:
+def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
     """One supervision step on the carry, and one update of everything that learns.
 
     Args:
-      model, experiment, optimiser: fixed; bind them with functools.partial before jitting, and donate the state.
+      experiment: with all sizes filled in; hashable, so that it may be static to `jax.jit`. Donate the state.
       state: as after the step before.
       batch: fresh puzzles, of which only halted rows take theirs.
 
@@ -130,6 +126,7 @@ def train_step(
       The next state, and metrics: those of `supervised_loss`, `loss` (the total), the two learning rates, and the
       global norms of gradients, weights and updates.
     """
+    model, optimiser = Model(experiment.model), make_optimiser(experiment)
     config, batch_size = experiment.optim, batch.inputs.shape[0]
     weights = state.weights
     step = state.step + 1

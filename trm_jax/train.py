@@ -26,7 +26,7 @@ from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.evaluate import Evaluator
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, count_weights
-from trm_jax.step import TrainState, averaged_weights, init_state, make_optimiser, train_step
+from trm_jax.step import TrainState, averaged_weights, init_state, train_step
 from trm_jax.supervision import Batch
 from trm_jax.writers import MetricsWriter
 
@@ -98,17 +98,8 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
     if held_out is not None:
         check_fits(experiment.model, held_out, data.test)
         evaluator = Evaluator(model, held_out, config.eval_batch_size, [experiment.model.supervision_steps])
-    optimiser = make_optimiser(experiment.optim, config.steps)
-    # Compilation needs shapes alone; nothing of the state is made twice.
-    state = jax.jit(lambda: init_state(model, optimiser, config.batch_size, config.seed))()
-    bare_step = partial(train_step, model, experiment, optimiser)
-    totals = _no_metrics(bare_step, state, config.batch_size, model.config.seq_len)
-
-    def step(state: TrainState, totals: Metrics, batch: Batch) -> tuple[TrainState, Metrics]:
-        state, metrics = bare_step(state, batch)
-        return state, {name: totals[name] + metrics[name].astype(jnp.float32) for name in totals}
-
-    compiled_step = jax.jit(step, donate_argnums=0)
+    state = _fresh_state(experiment)
+    totals = _no_metrics(experiment, state)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
         meta = checkpoints.latest_meta()
         if meta is not None:
@@ -125,7 +116,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
             for t in range(first + 1, config.steps + 1):
                 batch = Batch(*map(jnp.asarray, next(sampler)))
                 previous = totals
-                state, totals = compiled_step(state, totals, batch)
+                state, totals = _step(experiment, state, totals, batch)
                 # Waiting for the step before keeps the queue short, so that a signal is answered at once.
                 jax.block_until_ready(previous)
                 last = t == config.steps or signals.stop
@@ -245,10 +236,19 @@ def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, work
         )
 
 
-def _no_metrics(bare_step: Any, state: TrainState, batch_size: int, seq_len: int) -> Metrics:
-    cells = jax.ShapeDtypeStruct((batch_size, seq_len), jnp.int32)
-    batch = Batch(cells, cells, jax.ShapeDtypeStruct((batch_size,), jnp.int32))  # type: ignore[arg-type]
-    _, metrics = jax.eval_shape(bare_step, state, batch)
+# Compiled once for an experiment, however often a process trains it.
+_fresh_state = jax.jit(init_state, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _step(experiment: Experiment, state: TrainState, totals: Metrics, batch: Batch) -> tuple[TrainState, Metrics]:
+    """train_step, with its metrics added to those since the last row."""
+    state, metrics = train_step(experiment, state, batch)
+    return state, {name: totals[name] + metrics[name].astype(jnp.float32) for name in totals}
+
+
+def _no_metrics(experiment: Experiment, state: TrainState) -> Metrics:
+    _, metrics = jax.eval_shape(partial(train_step, experiment), state, state.carry.data)
     return {name: jnp.zeros((), jnp.float32) for name in metrics}
 
 
