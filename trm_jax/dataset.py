@@ -124,6 +124,10 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
     if not source:
         if not data.test:
             raise DataError("the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder")
+        if data.test == "generated":
+            # Which solutions are held out depends on how many puzzles were asked for while training.
+            puzzles = load(data, "test", experiment.train.seed)
+            return _first(puzzles, limit) if limit else puzzles
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
     path = Path(source)
     return read_folder(path, split, limit) if path.is_dir() else read_csv(path, data.puzzle, limit)
@@ -165,18 +169,21 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         seq_len, vocab_size = int(about["seq_len"]), int(about["vocab_size"])
         num_puzzles, sets = int(about["num_puzzle_identifiers"]), list(about["sets"])
         ignored = about["ignore_label_id"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}") from None
+    if seq_len < 1:
+        raise DataError(f"{folder / 'dataset.json'}: seq_len is {seq_len}: a puzzle has at least 1 cell")
     parts = [_read_set(folder, str(name), seq_len, vocab_size, num_puzzles) for name in sets]
     if not parts:
         raise DataError(f"{folder / 'dataset.json'}: names no sets")
     if ignored not in (0, None):
         raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is {ignored}: only 0 and null are known")
     inputs, labels, ids, puzzles, groups = parts[0] if len(parts) == 1 else _joined(parts)
-    if limit:
-        inputs, labels = inputs[:limit], labels[:limit]
-    per_example = np.repeat(ids, np.diff(puzzles))[: len(inputs)]
-    return PuzzleSet(inputs, labels, per_example.astype(np.int32), puzzles, groups, vocab_size, num_puzzles)
+    if ignored is None and (labels == 0).any():
+        raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is null, but some labels are 0, which is not learnt")
+    per_example = np.repeat(ids, np.diff(puzzles)).astype(np.int32)
+    whole = PuzzleSet(inputs, labels, per_example, puzzles, groups, vocab_size, num_puzzles)
+    return _first(whole, limit) if limit else whole
 
 
 def augmentation(config: DataConfig, seq_len: int) -> Augment | None:
@@ -290,15 +297,16 @@ def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzle
     )
     for field, array in (("inputs", inputs), ("labels", labels)):
         path = folder / f"{name}__{field}.npy"
-        if array.shape != (len(inputs), seq_len):
+        if array.ndim != 2 or array.shape != (len(inputs), seq_len):
             raise DataError(f"{path}: shape {array.shape}, dataset.json says {seq_len} cells")
-        if len(array) and not 0 <= int(array.min()) <= int(array.max()) < vocab_size:
+        if array.size and not 0 <= int(array.min()) <= int(array.max()) < vocab_size:
             raise DataError(f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}")
     for field, starts, total in (
         ("puzzle_indices", puzzles, len(inputs)),
-        ("group_indices", groups, len(ids)),
+        ("group_indices", groups, puzzles.size - 1),
     ):
-        if starts.ndim != 1 or len(starts) < 2 or starts[0] != 0 or starts[-1] != total or (np.diff(starts) < 1).any():
+        signed = starts.astype(np.int64)  # the difference of unsigned numbers never falls
+        if signed.ndim != 1 or len(signed) < 2 or signed[0] != 0 or signed[-1] != total or (np.diff(signed) < 1).any():
             raise DataError(f"{folder / f'{name}__{field}.npy'}: not rising from 0 to {total}")
     if ids.shape != (len(puzzles) - 1,) or not 0 <= int(ids.min()) <= int(ids.max()) < num_puzzles:
         raise DataError(f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle")
@@ -307,12 +315,27 @@ def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzle
 
 def _read_array(path: Path) -> Tokens:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: not readable as an .npy array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {getattr(array, 'dtype', 'no array')}, expected integers")
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # NumPy lets through what its tokenizer and mmap raise on a garbled header
+        raise DataError(f"{path}: not readable as an .npy array: {error!r}") from None
+    if array.dtype.kind not in "iu":
+        raise DataError(f"{path}: holds {array.dtype}, expected integers")
     return array
+
+
+def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
+    """The first `limit` examples, at most as many as there are, and the puzzles and groups that they belong to."""
+    limit = min(limit, len(puzzles))
+    puzzle_starts, group_starts = puzzles.puzzle_starts, puzzles.group_starts
+    kept = np.searchsorted(puzzle_starts, limit)  # as many puzzles start before the limit
+    return replace(
+        puzzles,
+        inputs=puzzles.inputs[:limit],
+        labels=puzzles.labels[:limit],
+        puzzle_ids=puzzles.puzzle_ids[:limit],
+        puzzle_starts=np.append(puzzle_starts[:kept], limit),
+        group_starts=np.append(group_starts[: np.searchsorted(group_starts, kept)], kept),
+    )
 
 
 def _joined(parts: list[_Set]) -> _Set:

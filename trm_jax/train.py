@@ -84,10 +84,6 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
       ConfigError, DataError, CheckpointError: in one line; a workdir of another experiment is left as it is.
     """
     began = time.monotonic()
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     data, config = experiment.data, experiment.train
     puzzles = dataset.load(data, "train", config.seed)
     experiment = resolve(experiment, puzzles)
@@ -98,6 +94,10 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
     if held_out is not None:
         check_fits(experiment.model, held_out, data.test)
         evaluator = Evaluator(model, held_out, config.eval_batch_size, [experiment.model.supervision_steps])
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     state = _fresh_state(experiment)
     totals = _no_metrics(experiment, state)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
@@ -268,10 +268,9 @@ def _means(totals: Mapping[str, jax.Array], steps: int, batch_size: int) -> dict
 
 
 def _note(row: Mapping[str, float], pace: float) -> str:
-    return (
-        f"loss {row['train/loss']:.4f}  exact {row['train/exact_accuracy']:6.2%}  "
-        f"halts after {row['train/steps']:.1f}  {pace:,.0f} puzzles/s"
-    )
+    finished = row["train/finished"] > 0
+    solved = f"exact {row['train/exact_accuracy']:6.2%}  halts after {row['train/steps']:4.1f}"
+    return f"loss {row['train/loss']:.4f}  {solved if finished else 'none finished yet':28}  {pace:,.0f} puzzles/s"
 
 
 def _announce(experiment: Experiment, state: TrainState, workdir: Path, first: int) -> None:

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Everything worth knowing from a short visit to a machine with an accelerator: tests, parity, step times and memory,
+# then training on real puzzles that saves every minute or so and resumes what an earlier visit left behind.
+#
+#   benchmarks/visit.sh OUT [TRAIN.csv MONITOR.csv [SECONDS]]
+#
+# OUT receives logs and the run. It needs an environment in which `python3 -m trm_jax.cli` works, and pytest.
+set -uo pipefail
+out=${1:?usage: benchmarks/visit.sh OUT [TRAIN.csv MONITOR.csv [SECONDS]]}
+train=${2:-} monitor=${3:-} seconds=${4:-240}
+cd "$(dirname "$0")/.." && mkdir -p "$out"
+export PYTHONUNBUFFERED=1
+declare -a verdicts=()
+
+stage() { # name, command ...
+  local name=$1 began=$SECONDS; shift
+  "$@" >"$out/$name.log" 2>&1
+  local rc=$?
+  # 75: training was stopped in time and saved.
+  if [ $rc -eq 0 ] || [ $rc -eq 75 ]; then verdicts+=("ok      $name  $((SECONDS - began)) s"); else verdicts+=("FAILED  $name  rc $rc, see $name.log"); fi
+}
+
+stage devices python3 -c 'import jax; print(jax.__version__, jax.devices())'
+stage parity python3 -m trm_jax.cli parity tests/testdata
+for experiment in sudoku_mlp sudoku_attention; do
+  for checkpoint in False True; do
+    stage "step_${experiment}_checkpoint_${checkpoint}" python3 -m benchmarks.step_time \
+      --config="experiments/$experiment.py" --config.model.checkpoint=$checkpoint
+  done
+done
+stage puzzle_table python3 -m benchmarks.puzzle_table
+JAX_PLATFORMS=cpu stage tests python3 -m pytest -m "not slow" -p no:cacheprovider
+if [ -n "$train" ]; then
+  stage training timeout --preserve-status -s TERM "$seconds" python3 -m trm_jax.cli train --config=experiments/sudoku_mlp.py \
+    --workdir="$out/run" --config.data.train="$train" --config.data.test="$monitor" --config.train.save_every=500 \
+    --config.train.eval_every=2000 --config.train.log_every=50
+  stage evaluation python3 -m trm_jax.cli eval "$out/run" "$monitor" --steps=1,4,16
+fi
+
+tail -n 14 "$out"/step_*.log "$out"/puzzle_table.log
+[ -z "$train" ] || tail -n 5 "$out"/training.log "$out"/evaluation.log
+printf '%s\n' "${verdicts[@]}"
