@@ -75,7 +75,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "test_puzzles": 1_000,  # to generate, or to read at most; 0: all
             },
             "train": {
-                "steps": 350,
+                "steps": 500,
                 "batch_size": 96,  # puzzles
                 "seed": 0,
                 "log_every": 20,  # steps

@@ -180,7 +180,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is {ignored}: only 0 and null are known")
     inputs, labels, ids, puzzles, groups = parts[0] if len(parts) == 1 else _joined(parts)
     if ignored is None and (labels == 0).any():
-        raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is null, but some labels are 0, which is not learnt")
+        raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is null, but labels of 0 cannot be learnt")
     per_example = np.repeat(ids, np.diff(puzzles)).astype(np.int32)
     whole = PuzzleSet(inputs, labels, per_example, puzzles, groups, vocab_size, num_puzzles)
     return _first(whole, limit) if limit else whole

@@ -125,8 +125,8 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
                     clock = _Clock(t)
                     bar.restart_clock(t)
-                if t % config.log_every == 0:
-                    steps = config.log_every
+                if t % config.log_every == 0 or t == config.steps:
+                    steps = (t - 1) % config.log_every + 1
                     row = _means(totals, steps, config.batch_size)
                     totals = jax.tree.map(jnp.zeros_like, totals)
                     pace = clock.steps_per_second(t)
