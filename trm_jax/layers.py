@@ -18,10 +18,10 @@ lecun_normal = nn.initializers.lecun_normal()
 embedding_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2)
 
 
-def rms_norm(h: jax.Array, eps: float) -> jax.Array:
-    """h / sqrt(mean(h^2) + eps) over the last axis, without a scale, in float32; [..., D] -> [..., D]."""
+def rms_norm(h: jax.Array, eps: float, axis: int = -1) -> jax.Array:
+    """h / sqrt(mean(h^2) + eps) over one axis, without a scale, in float32."""
     h32 = h.astype(jnp.float32)
-    scale = jax.lax.rsqrt(jnp.mean(jnp.square(h32), axis=-1, keepdims=True) + eps)
+    scale = jax.lax.rsqrt(jnp.mean(jnp.square(h32), axis=axis, keepdims=True) + eps)
     return (h32 * scale).astype(h.dtype)
 
 
@@ -47,7 +47,7 @@ def rotate(h_BLHC: jax.Array, cos_LC: jax.Array, sin_LC: jax.Array) -> jax.Array
 
 
 class Linear(nn.Module):
-    """A projection [..., d] -> [..., features] without bias.
+    """A projection of the last axis [..., d] -> [..., features], or of the first [d, ...] -> [features, ...]; no bias.
 
     It multiplies matrices: with more than two axes XLA copies activations to transpose them for the weights' gradient,
     which made a training step on a CPU twice as slow.
@@ -55,26 +55,30 @@ class Linear(nn.Module):
 
     features: int
     dtype: DTypeLike
+    axis: Literal[0, -1] = -1
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        d = h.shape[-1]
+        d = h.shape[self.axis]
         kernel = self.param("kernel", lecun_normal, (d, self.features)).astype(self.dtype)
+        if self.axis == 0:
+            return (kernel.T @ h.reshape(d, -1)).reshape(self.features, *h.shape[1:])
         return (h.reshape(-1, d) @ kernel).reshape(*h.shape[:-1], self.features)
 
 
 class SwiGLU(nn.Module):
-    """W_down(silu(gate) * up) over the last axis, gate and up from one projection."""
+    """W_down(silu(gate) * up) over the last or the first axis, gate and up from one projection."""
 
     expansion: float
     dtype: DTypeLike
+    axis: Literal[0, -1] = -1
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        d = h.shape[-1]
+        d = h.shape[self.axis]
         inner = swiglu_width(d, self.expansion)
-        gate, up = jnp.split(Linear(2 * inner, self.dtype, name="gate_up")(h), 2, axis=-1)
-        return Linear(d, self.dtype, name="down")(jax.nn.silu(gate) * up)
+        gate, up = jnp.split(Linear(2 * inner, self.dtype, self.axis, name="gate_up")(h), 2, axis=self.axis)
+        return Linear(d, self.dtype, self.axis, name="down")(jax.nn.silu(gate) * up)
 
 
 class Attention(nn.Module):
@@ -109,10 +113,11 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
         if self.mixer == "mlp":
-            h_BDL = h_BLD.swapaxes(1, 2)
-            mixed_BDL = SwiGLU(self.expansion, self.dtype, name="token_mixer")(h_BDL)
+            # With the positions in front, mixing them is one product of matrices, [., L] @ [L, B * D].
+            h_LBD = h_BLD.swapaxes(0, 1)
+            mixed_LBD = SwiGLU(self.expansion, self.dtype, axis=0, name="token_mixer")(h_LBD)
             # This norm is over the positions, not over the features.
-            h_BLD = rms_norm(h_BDL + mixed_BDL, self.norm_eps).swapaxes(1, 2)
+            h_BLD = rms_norm(h_LBD + mixed_LBD, self.norm_eps, axis=0).swapaxes(0, 1)
         else:
             mixed_BLD = Attention(self.heads, self.rope_theta, self.dtype, name="attention")(h_BLD)
             h_BLD = rms_norm(h_BLD + mixed_BLD, self.norm_eps)
