@@ -154,9 +154,7 @@ def test_the_loss_is_a_sum_over_rows_and_the_gradient_a_mean():
     for name in ("loss", "lm_loss", "q_halt_loss"):
         np.testing.assert_allclose(metrics_twice[name], 2 * metrics[name], rtol=1e-5)
     np.testing.assert_allclose(metrics_twice["gradient_norm"], metrics["gradient_norm"], rtol=1e-4)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state_twice.opt_state.mu, state.opt_state.mu
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), state_twice.opt_state.mu, state.opt_state.mu)
 
     # The undivided gradient, from the function that the recordings check.
     model, fresh = Model(EXPERIMENT.model), init(once)

@@ -4,6 +4,7 @@ One loop, in order: draw a batch, step, now and then write figures, evaluate the
 cut and goes on from its last checkpoint makes the same steps, bit for bit, as one that was never cut.
 """
 
+import json
 import signal
 import threading
 import time
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 
 from trm_jax import dataset
 from trm_jax.checkpoint import Checkpoints, Meta
-from trm_jax.config import Experiment, ModelConfig, differences, validate
+from trm_jax.config import Experiment, ModelConfig, differences, to_dict, validate
 from trm_jax.console import Bar, say
 from trm_jax.dataset import Position, PuzzleSet, Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
@@ -78,7 +79,8 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
 
     Args:
       experiment: what to train, and on what.
-      workdir: receives checkpoints/, metrics.jsonl and TensorBoard events; made if it does not exist.
+      workdir: receives checkpoints/, metrics.jsonl, TensorBoard events and config.json (for reading; checkpoints hold
+        their own); made if it does not exist.
 
     Raises:
       ConfigError, DataError, CheckpointError: in one line; a workdir of another experiment is left as it is.
@@ -106,6 +108,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
             _check_same_run(meta, experiment, puzzles, workdir)
             state, totals = checkpoints.restore(state, totals)
             sampler.position = Position(**{k: v for k, v in meta.position.items() if k != "fingerprint"})
+        (workdir / "config.json").write_text(json.dumps(to_dict(experiment), indent=1) + "\n")
         first = int(state.step)
         _announce(experiment, state, workdir, first)
         with (
@@ -278,5 +281,8 @@ def _announce(experiment: Experiment, state: TrainState, workdir: Path, first: i
     parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     device = jax.devices()[0]
     say(f"{experiment.name}: {parts} weights; on {len(jax.devices())} x {device.device_kind}; into {workdir}")
-    verb = f"going on at step {first}" if first else "starting"
-    say(f"{verb}, {experiment.train.steps} steps of batch {experiment.train.batch_size}; compiling ...")
+    steps, size = experiment.train.steps, experiment.train.batch_size
+    if first >= steps:
+        say(f"finished already, at step {first}: raise config.train.steps to go on, or give a new workdir")
+    else:
+        say(f"{f'going on at step {first}' if first else 'starting'}, {steps} steps of batch {size}; compiling ...")

@@ -1,0 +1,303 @@
+"""Checkpoints give back every bit, and say in one line what is wrong with a folder."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
+from trm_jax.config import Experiment, ModelConfig, TrainConfig
+from trm_jax.errors import CheckpointError
+from trm_jax.step import init_state
+
+EXPERIMENT = Experiment(
+    name="tiny",
+    model=ModelConfig(
+        vocab_size=5, seq_len=4, num_puzzles=9, width=8, heads=2, expansion=1.0, layers=1, puzzle_dim=8,
+        puzzle_tokens=1, latent_steps=1, cycles=1, supervision_steps=3,
+    ),
+    train=TrainConfig(steps=50, batch_size=3),
+)  # fmt: skip
+WITHOUT_TABLE = replace(EXPERIMENT, model=replace(EXPERIMENT.model, puzzle_dim=0, puzzle_tokens=0, dtype="float32"))
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def drawn_state(experiment: Experiment, seed: int = 0, step: int = 7):
+    """A state in which no array is like another, of the shapes and dtypes of training."""
+    rng = np.random.default_rng(seed)
+
+    def draw(leaf):
+        if leaf.dtype == jnp.bool_:
+            return jnp.asarray(rng.random(leaf.shape) < 0.5)
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            return jnp.asarray(rng.integers(0, 1 << 30, leaf.shape), leaf.dtype)
+        return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
+
+    shapes = jax.eval_shape(lambda: init_state(experiment))
+    return replace(jax.tree.map(draw, shapes), step=jnp.asarray(step, jnp.int32))
+
+
+def zeros_like(state):
+    return jax.tree.map(jnp.zeros_like, state)
+
+
+def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
+    """Saves a drawn state under each step and returns the last; waits."""
+    with Checkpoints(workdir) as checkpoints:
+        for step in steps:
+            state = drawn_state(experiment, seed=step, step=step)
+            checkpoints.save(state, {"loss": jnp.asarray(step / 3, jnp.float32)}, Meta(experiment, {"batch": step}))
+    return state
+
+
+TOTALS = {"loss": jnp.zeros((), jnp.float32)}
+
+
+def restored(workdir: Path, like):
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(like, TOTALS)
+
+
+@pytest.mark.parametrize("experiment", [EXPERIMENT, WITHOUT_TABLE], ids=["bfloat16", "no table"])
+def test_every_bit_comes_back(experiment, tmp_path):
+    state = saved(tmp_path, experiment)
+    dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(state)}
+    expected = {"float32", "int32", "uint32", "bool"} | ({"bfloat16"} if experiment is EXPERIMENT else set())
+    assert dtypes == expected
+    assert (state.weights.puzzle_table is None) == (experiment is WITHOUT_TABLE)
+    found, totals = restored(tmp_path, zeros_like(state))
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
+        assert before.dtype == after.dtype
+        assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
+    assert fingerprint(found) == fingerprint(state)
+    assert totals == {"loss": np.float32(7 / 3)}
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == 7
+        assert checkpoints.latest_meta() == Meta(experiment, {"batch": 7})
+
+
+def test_unusual_numbers_come_back(tmp_path):
+    state = drawn_state(EXPERIMENT)
+    odd = jnp.asarray([jnp.nan, jnp.inf, -jnp.inf, -0.0, 1e-45, 3e38, 0.1, -1e-38], jnp.float32)
+    table = jnp.broadcast_to(odd, state.weights.puzzle_table.shape)
+    state = replace(state, weights=replace(state.weights, puzzle_table=table))
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, TOTALS, Meta(EXPERIMENT))
+    found, _ = restored(tmp_path, zeros_like(state))
+    assert np.asarray(found.weights.puzzle_table).tobytes() == np.asarray(table).tobytes()
+
+
+def test_weights_load_from_a_workdir_or_from_one_step_averaged_or_as_trained(tmp_path):
+    saved(tmp_path, steps=(5, 7))
+    for path, step in (
+        (tmp_path, 7),
+        (tmp_path / "checkpoints" / "7", 7),
+        (tmp_path / "checkpoints" / "5", 5),
+    ):
+        state = drawn_state(EXPERIMENT, seed=step, step=step)
+        experiment, averaged = load(path)
+        assert experiment == EXPERIMENT
+        _, trained = load(path, averaged=False)
+        assert fingerprint(averaged.params) == fingerprint(state.ema)
+        assert fingerprint(trained) == fingerprint(state.weights)
+        assert fingerprint(averaged.params) != fingerprint(trained.params)
+        for part in ("starts", "puzzle_table"):
+            assert fingerprint(getattr(averaged, part)) == fingerprint(getattr(state.weights, part))
+    with pytest.raises(CheckpointError, match="no checkpoint of step 6"):
+        load(tmp_path / "checkpoints" / "6")
+
+
+def test_weights_alone(tmp_path):
+    weights = drawn_state(WITHOUT_TABLE).weights
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save_weights(weights, Meta(WITHOUT_TABLE))
+    for averaged in (True, False):
+        experiment, found = load(tmp_path, averaged)
+        assert experiment == WITHOUT_TABLE
+        assert fingerprint(found) == fingerprint(weights)
+    with pytest.raises(CheckpointError, match="without a training state"):
+        restored(tmp_path, drawn_state(WITHOUT_TABLE))
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match="holds checkpoints already"):
+        checkpoints.save_weights(weights, Meta(WITHOUT_TABLE))
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_only_the_newest_are_kept(keep, tmp_path):
+    with Checkpoints(tmp_path, keep) as checkpoints:
+        for step in (1, 2, 3, 10):
+            checkpoints.save(drawn_state(EXPERIMENT, step=step), TOTALS, Meta(EXPERIMENT))
+    kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
+    assert kept == [1, 2, 3, 10][-keep:]
+
+
+def test_a_second_save_of_a_step_changes_nothing_and_an_older_one_is_refused(tmp_path):
+    state = saved(tmp_path)
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(drawn_state(EXPERIMENT, seed=99), {"loss": jnp.ones(())}, Meta(WITHOUT_TABLE))
+        with pytest.raises(CheckpointError, match="step 6 was not saved"):
+            checkpoints.save(drawn_state(EXPERIMENT, step=6), TOTALS, Meta(EXPERIMENT))
+        assert checkpoints.latest_meta() == Meta(EXPERIMENT, {"batch": 7})
+    found, totals = restored(tmp_path, state)
+    assert fingerprint(found) == fingerprint(state)
+    assert totals["loss"] == np.float32(7 / 3)
+
+
+def test_a_save_survives_the_donation_of_its_state(tmp_path):
+    large = replace(EXPERIMENT, model=replace(EXPERIMENT.model, num_puzzles=100_000))
+    state = drawn_state(large)
+    expected = fingerprint(state)
+    overwrite = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf * 0, state), donate_argnums=0)
+    shapes = jax.tree.map(jnp.zeros_like, state)
+    overwrite(jax.tree.map(jnp.copy, shapes))  # compiled: the next call writes at once
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(state, TOTALS, Meta(large))
+        jax.block_until_ready(overwrite(state))
+        assert state.weights.puzzle_table.is_deleted()
+        checkpoints.wait()
+    assert fingerprint(restored(tmp_path, shapes)[0]) == expected
+
+
+# --- What is not a checkpoint of ours
+
+
+def assert_one_line(caught) -> None:
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_that_are_none(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "foreign" / "checkpoints" / "notes").mkdir(parents=True)
+    (tmp_path / "foreign" / "checkpoints" / "7").mkdir(parents=True)
+    (tmp_path / "foreign" / "checkpoints" / "7" / "model.pt").write_bytes(b"\x80\x04")
+    for name in ("absent", "absent/checkpoints/3", "file", "empty", "empty/checkpoints/3", "foreign"):
+        with pytest.raises(CheckpointError, match=name.split("/")[0]) as caught:
+            load(tmp_path / name)
+        assert_one_line(caught)
+    with Checkpoints(tmp_path / "new") as checkpoints:
+        assert checkpoints.latest is None
+        assert checkpoints.latest_meta() is None
+        with pytest.raises(CheckpointError, match="no checkpoint here"):
+            checkpoints.restore(drawn_state(EXPERIMENT), TOTALS)
+
+
+def test_meta_that_is_damaged_or_of_another_format(tmp_path):
+    state = saved(tmp_path)
+    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
+    good = json.loads(path.read_text())
+    assert good["format"] == 1
+
+    def refused(content: bytes, expected: str) -> None:
+        path.write_bytes(content)
+        for attempt in (lambda: load(tmp_path), lambda: Checkpoints(tmp_path).latest_meta()):
+            with pytest.raises(CheckpointError, match=expected) as caught:
+                attempt()
+            assert_one_line(caught)
+
+    for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100):
+        refused(content, "metadata is damaged or not ours")
+    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1")
+    for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
+        refused(json.dumps(good | change).encode(), "metadata is damaged or not ours")
+    refused(json.dumps({"format": 1, "experiment": good["experiment"]}).encode(), "metadata is damaged")
+    path.unlink()
+    with pytest.raises(CheckpointError, match="metadata is damaged"):
+        load(tmp_path)
+    path.write_text(json.dumps(good))
+    assert fingerprint(load(tmp_path)[1].params) == fingerprint(state.ema)
+
+
+def test_arrays_that_do_not_fit_are_named(tmp_path):
+    state = saved(tmp_path)
+    table = "state.weights.puzzle_table"
+    wide = replace(state, weights=replace(state.weights, puzzle_table=jnp.zeros((9, 6), jnp.float32)))
+    half = replace(state, weights=replace(state.weights, puzzle_table=jnp.zeros((9, 8), jnp.bfloat16)))
+    none = replace(state, weights=replace(state.weights, puzzle_table=None))
+    long = replace(state, carry=replace(state.carry, steps=jnp.zeros((4,), jnp.int32)))
+    for like, expected in (
+        (wide, rf"{table} is float32\[9, 8\], expected float32\[9, 6\]"),
+        (half, rf"{table} is float32\[9, 8\], expected bfloat16\[9, 8\]"),
+        (none, f"{table} is unknown"),
+        (long, r"state\.carry\.steps is int32\[3\], expected int32\[4\]"),
+    ):
+        with pytest.raises(CheckpointError, match=expected) as caught:
+            restored(tmp_path, like)
+        assert_one_line(caught)
+        assert str(tmp_path / "checkpoints" / "7") in str(caught.value)
+        assert str(caught.value).count(";") == 0, "nothing but what is wrong"
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=r"totals\.more is missing"):
+        checkpoints.restore(state, TOTALS | {"more": jnp.zeros(())})
+    # The same through the experiment that the checkpoint names.
+    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
+    meta = json.loads(path.read_text())
+    meta["experiment"]["model"]["vocab_size"] = 6
+    path.write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match=r"state\.weights\.params\.tokens is float32\[5, 8\], expected") as caught:
+        load(tmp_path)
+    assert_one_line(caught)
+
+
+def damaged_files(folder: Path):
+    """(what, file) for each file of a checkpoint, with that file damaged; whole again afterwards."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        good = path.read_bytes()
+        for how, content in {"gone": None, "empty": b"", "cut": good[: len(good) // 2], "garbled": good[::-1]}.items():
+            path.unlink()
+            if content is not None:
+                path.write_bytes(content)
+            yield f"{path.relative_to(folder)} {how}"
+            path.write_bytes(good)
+
+
+@pytest.mark.xfail(strict=True, reason="what Orbax raises on damaged files passes through Checkpoints._restore")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax drops reads after a failed one
+def test_damaged_arrays_are_an_error_or_without_effect(tmp_path):
+    state = saved(tmp_path)
+    refusals = []
+    for what in damaged_files(tmp_path / "checkpoints" / "7" / "weights"):
+        try:
+            weights = load(tmp_path, averaged=False)[1]
+        except CheckpointError as error:
+            refusals.append(str(error))
+        else:
+            assert fingerprint(weights) == fingerprint(state.weights), what
+    assert len(refusals) > 10
+    for message in refusals:
+        assert "\n" not in message
+        assert str(tmp_path / "checkpoints" / "7") in message
+
+
+# --- The fingerprint
+
+
+def test_the_fingerprint_changes_with_a_bit_dtype_shape_or_name():
+    values = np.arange(6, dtype=np.float32)
+    bit = values.copy()
+    bit.view(np.uint32)[3] ^= 1
+    minus = values.copy()
+    minus[0] = -0.0
+    trees = [
+        {"a": values},
+        {"a": bit},
+        {"a": minus},
+        {"a": values.reshape(2, 3)},
+        {"a": values.reshape(3, 2)},
+        {"a": values.view(np.int32)},
+        {"b": values},
+        {"a": {"b": values}},
+        {"a": values, "b": values},
+        {"a": values[:5], "b": values[5:]},
+        {"a": jnp.asarray(values, jnp.bfloat16)},
+        {},
+    ]
+    assert len({fingerprint(tree) for tree in trees}) == len(trees)
+    assert fingerprint({"a": values, "b": bit}) == fingerprint({"b": jnp.asarray(bit), "a": jnp.asarray(values)})
+    assert fingerprint({"a": values.reshape(2, 3).T}) == fingerprint({"a": values.reshape(2, 3).T.copy()})
+    state = drawn_state(EXPERIMENT)
+    assert fingerprint(state) == fingerprint(drawn_state(EXPERIMENT)) != fingerprint(drawn_state(EXPERIMENT, step=8))
