@@ -255,7 +255,6 @@ def damaged_files(folder: Path):
             path.write_bytes(good)
 
 
-@pytest.mark.xfail(strict=True, reason="what Orbax raises on damaged files passes through Checkpoints._restore")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax drops reads after a failed one
 def test_damaged_arrays_are_an_error_or_without_effect(tmp_path):
     state = saved(tmp_path)

@@ -166,6 +166,15 @@ def test_augmentation_turns_question_and_answer_alike_and_differs_by_draw():
     assert len(epochs[0] - epochs[1]) > 50
 
 
+def test_each_batch_of_each_seed_is_turned_anew():
+    puzzle = load(replace(SUDOKU, train_puzzles=1), "train", 0)
+    alike = from_pairs(np.repeat(puzzle.inputs, 20, axis=0), np.repeat(puzzle.labels, 20, axis=0), puzzle.vocab_size)
+    augment = augmentation(replace(SUDOKU, augment=True), 16)
+    one, other = Sampler(alike, 20, 0, augment), Sampler(alike, 20, 1, augment)
+    batches = [next(one).inputs.tobytes(), next(one).inputs.tobytes(), next(other).inputs.tobytes()]
+    assert len(set(batches)) == 3
+
+
 def test_mazes_turn_and_keep_their_shortest_paths(maze_csv):
     puzzles = read_csv(maze_csv, "maze")
     batch = next(Sampler(puzzles, 40, 0, augmentation(DataConfig(puzzle="maze", augment=True), 25)))

@@ -159,7 +159,10 @@ class Checkpoints:
 
     def _restore(self, step: int, like: dict[str, Any]) -> dict[str, jax.Array]:
         """The named arrays of a step, after checking that they have the names, shapes and dtypes of `like`."""
-        metadata = self._manager.item_metadata(step)
+        try:
+            metadata = self._manager.item_metadata(step)
+        except Exception as error:  # whatever Orbax's JSON parser and storage raise, it is the files' fault
+            raise CheckpointError(f"{self._directory / str(step)} is damaged: {_first_line(error)}") from error
         found: dict[str, Any] = {}
         for item in ("weights", "training"):
             if metadata.get(item) is not None:
@@ -184,7 +187,7 @@ class Checkpoints:
                 requests[item] = ocp.args.StandardRestore(shapes)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**requests))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:
             raise CheckpointError(f"{self._directory / str(step)} is damaged: {_first_line(error)}") from error
         return {name: array for item in requests for name, array in restored[item].items()}
 

@@ -57,10 +57,11 @@ class PuzzleSet:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of sizes and of up to 4,096 examples; tells whether a run goes on with its own data."""
-        digest = sha256(repr((self.inputs.shape, len(self.puzzle_starts), len(self.group_starts))).encode())
-        for array in (self.inputs, self.labels):
-            sample = np.asarray(array[:: max(1, len(self) // 4_096)])
-            digest.update(sample.astype(np.uint8).tobytes())
+        sizes = self.inputs.shape, self.vocab_size, self.num_puzzles, len(self.puzzle_starts), len(self.group_starts)
+        digest = sha256(repr(sizes).encode())
+        for array in (self.inputs, self.labels, self.puzzle_ids, self.puzzle_starts, self.group_starts):
+            sample = np.asarray(array[:: -(-len(array) // 4_096) or 1])
+            digest.update(sample.astype(np.int64).tobytes())
         return digest.hexdigest()
 
 
