@@ -1,5 +1,6 @@
 """Checkpoints give back every bit, and say in one line what is wrong with a folder."""
 
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +267,8 @@ def test_damaged_arrays_are_an_error_or_without_effect(tmp_path):
             refusals.append(str(error))
         else:
             assert fingerprint(weights) == fingerprint(state.weights), what
+    # What Orbax left unfinished is dropped here, not in a later test that does not expect its complaints.
+    gc.collect()
     assert len(refusals) > 10
     for message in refusals:
         assert "\n" not in message
