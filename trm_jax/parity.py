@@ -7,7 +7,6 @@ steps from recorded states (training recordings). Keys are described in docs/par
 
 import json
 import re
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -93,7 +92,7 @@ class Check:
         return self.error <= self.tolerance
 
 
-def run(directory: Path, out: TextIO = sys.stdout) -> bool:
+def run(directory: Path, out: TextIO | None = None) -> bool:
     """Runs every recording in a directory, prints the table, and returns whether all checks passed.
 
     Raises:
