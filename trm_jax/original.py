@@ -134,7 +134,7 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
         if kind not in _KINDS:
             raise ConfigError(f"recording of kind {kind!r}: known are {', '.join(_KINDS)}")
         two = kind in ("hrm", "transformer")
-        continue_head = kind == "hrm" or (kind != "transformer" and not config["no_ACT_continue"])
+        continue_head = kind == "hrm" or (kind != "transformer" and not config.get("no_ACT_continue", True))
         model: dict[str, Any] = {
             "vocab_size": config["vocab_size"],
             "seq_len": config["seq_len"],
@@ -142,16 +142,16 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
             "width": config["hidden_size"],
             "heads": config["num_heads"],
             "expansion": config["expansion"],
-            "layers": config["L_layers"],
+            "layers": config.get("L_layers", 1) if kind == "transformer" else config["L_layers"],
             "answer_layers": config["H_layers"] if two else 0,
-            "mixer": "mlp" if config["mlp_t"] and not two else "attention",
+            "mixer": "mlp" if config.get("mlp_t", False) and kind != "transformer" else "attention",
             "positions": config["pos_encodings"],
             "rope_theta": config.get("rope_theta", 10_000.0),
             "norm_eps": config.get("rms_norm_eps", 1e-5),
-            "puzzle_dim": config["puzzle_emb_ndim"],
+            "puzzle_dim": config.get("puzzle_emb_ndim", 0),
             # HRM and the baseline ignore the number of puzzle tokens and fit them to the row.
-            "puzzle_tokens": 0 if two else config["puzzle_emb_len"],
-            "latent_steps": config["L_cycles"],
+            "puzzle_tokens": 0 if two else config.get("puzzle_emb_len", 16),
+            "latent_steps": config.get("L_cycles", 1) if kind == "transformer" else config["L_cycles"],
             "cycles": config["H_cycles"],
             "supervision_steps": config["halt_max_steps"],
             "halt_by": "q_continue" if continue_head else "q_halt",

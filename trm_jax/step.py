@@ -92,7 +92,8 @@ def supervised_loss(
         "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
     }
     total = parts["lm_loss"] + 0.5 * parts["q_halt_loss"]
-    if loss.continue_head and key is not None:
+    # With a single supervision step there is nothing to continue to.
+    if loss.continue_head and key is not None and model.config.supervision_steps > 1:
         frozen = jax.lax.stop_gradient((params, rows_BR))
         _, following = model.think(*frozen, state, inputs)
         target_B = continue_target(model.config, new_carry.steps, following)
