@@ -216,8 +216,9 @@ def test_experiment_of_switches():
     assert experiment.model.halt_by == "q_continue"
     assert experiment.loss.continue_head
     assert experiment.model.rope_theta == 100.0
-    # HRM has no such switch.
-    assert original.experiment_of(RECORDED | {"kind": "hrm", "mlp_t": True}).model.mixer == "attention"
+    # HRM has the mixer too; the baseline has no such switch.
+    assert original.experiment_of(RECORDED | {"kind": "hrm", "mlp_t": True}).model.mixer == "mlp"
+    assert original.experiment_of(RECORDED | {"kind": "transformer", "mlp_t": True}).model.mixer == "attention"
 
 
 def test_experiment_of_a_training_recording():
@@ -233,7 +234,17 @@ def test_experiment_of_a_training_recording():
     )
 
 
-@pytest.mark.parametrize("key", [*RECORDED, *(key for key in TRAINING if key != "steps")])
+# What the original itself gives a default.
+OPTIONAL = {"mlp_t": False, "puzzle_emb_ndim": 0, "puzzle_emb_len": 16, "no_ACT_continue": True}
+
+
+@pytest.mark.parametrize("key", OPTIONAL)
+def test_keys_that_the_original_gives_a_default_may_be_missing(key):
+    without = {name: value for name, value in RECORDED.items() if name != key}
+    assert original.experiment_of(without) == original.experiment_of(RECORDED | {key: OPTIONAL[key]})
+
+
+@pytest.mark.parametrize("key", [key for key in [*RECORDED, *TRAINING] if key != "steps" and key not in OPTIONAL])
 def test_a_missing_key_is_named(key):
     # Only models of two networks need H_layers, which TRM ignores.
     config = RECORDED | TRAINING | ({"kind": "hrm"} if key == "H_layers" else {})

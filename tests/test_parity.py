@@ -20,7 +20,7 @@ import numpy as np
 import optax
 import pytest
 
-from trm_jax import layers, losses, model, optim, parity, recursion, step
+from trm_jax import layers, losses, model, optim, parity, recursion, reenact, step
 from trm_jax.errors import DataError
 from trm_jax.parity import Check, check_recording
 
@@ -154,7 +154,7 @@ def no_weight_decay_of_vectors(patch):
 
 
 def average_of_the_puzzle_table(patch):
-    state_from, averaged_weights, before = parity._Referee._state_from, parity.averaged_weights, []
+    state_from, averaged_weights, before = reenact.Reenactment._state, reenact.averaged_weights, []
 
     def remember(self, *args):
         state = state_from(self, *args)
@@ -166,8 +166,8 @@ def average_of_the_puzzle_table(patch):
         old, decay = before[-1]
         return replace(weights, puzzle_table=decay * old + (1 - decay) * weights.puzzle_table)
 
-    patch.setattr(parity._Referee, "_state_from", remember)
-    patch.setattr(parity, "averaged_weights", faulty)
+    patch.setattr(reenact.Reenactment, "_state", remember)
+    patch.setattr(reenact, "averaged_weights", faulty)
 
 
 def decay_of_untouched_rows(patch):

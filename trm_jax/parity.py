@@ -236,7 +236,8 @@ def _single_steps(
         scene = _Scene(name, label, recorded, scenes, nudged)
         table = [key for key in scene.below("params/") if key == f"params/{original.TABLE}"]
         weights = [key for key in scene.below("params/") if key not in table]
-        averages = scene.below("ema/")
+        # An average too many or too few is told by name, below.
+        averages = [key for key in scene.below("ema/") if key in scene.ours]
         if t == 1:
             yield scene.share("weights", weights, tolerances.weights, FLIPPED_WEIGHTS)
             yield scene.share("averages", averages, tolerances.ema, FLIPPED_WEIGHTS)
@@ -252,7 +253,7 @@ def _single_steps(
         expected = {
             key for key in scene.ours if key.startswith("ema/") and key.replace("ema/", "params/", 1) in weights
         }
-        differing = sorted(expected ^ set(averages))
+        differing = sorted(expected ^ set(scene.below("ema/")))
         yield Check(name, f"{label}: which tensors are averaged", len(differing), 0, ", ".join(differing))
         if table:
             yield scene.share("puzzle table", table, tolerances.weights, FLIPPED_TABLE)
