@@ -41,7 +41,6 @@ class Bar:
         self._title, self._total, self._start, self._every = title, total, start, every
         self._began = time.monotonic()
         self._next = start + 1
-        self._note = ""
         self._progress: Progress | None = None
         console = Console(stderr=True)
         if console.is_terminal:
@@ -49,13 +48,12 @@ class Bar:
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
                 TimeElapsedColumn(),
                 TextColumn("ETA"),
                 TimeRemainingColumn(),
                 console=console,
             )
-            self._task = self._progress.add_task(title, total=total, completed=start, note="")
+            self._task = self._progress.add_task(title, total=total, completed=start)
 
     def __enter__(self) -> Self:
         if self._progress:
@@ -80,10 +78,13 @@ class Bar:
             self._progress.reset(self._task, completed=done)
 
     def update(self, done: int, note: str | None = None) -> None:
-        """So many units are done; the note (figures, say) stands beside the bar, or on the line."""
+        """So many units are done; the note (figures, say) becomes a line, above the bar where there is one."""
         if self._progress:
-            self._note = self._note if note is None else note
-            self._progress.update(self._task, completed=done, note=self._note)
+            if note:
+                # Escaped, since a bracket in a note is no mark-up; unwrapped, since a narrow terminal does that itself.
+                line = f"{self._title} {done}/{self._total}  {note}"
+                self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._progress.update(self._task, completed=done)
         elif done >= self._next or done == self._total:
             self._next = done + self._every
             pace = (time.monotonic() - self._began) / max(1, done - self._start)
