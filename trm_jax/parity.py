@@ -59,9 +59,9 @@ MIXER = Tolerances(
 FLIPPED_WEIGHTS, FLIPPED_TABLE = 1e-3, 2e-2
 CHAINED_WEIGHTS, CHAINED_LOSS = 2e-6, 1e-5
 # Where a quantity is beyond its tolerance, we look how far it moves if every weight starts one unit in the last place
-# up or down: three times as far is allowed then, but never more than ten tolerances (in a whole run, where training
-# amplifies rounding step by step, without such a bound, but by the furthest of four such runs).
-ROUNDING, MOST, NUDGES_OF_A_RUN = 3, 10, 4
+# up or down, at the most of four such attempts: three times as far is allowed then, but never more than ten tolerances
+# (in a whole run, where training amplifies rounding step by step, without that bound).
+ROUNDING, MOST, NUDGES = 3, 10, 4
 # The update alone is a few float32 operations on each weight w: so many roundings of 1e-7 + 2.4e-7 |w| are allowed.
 UPDATE_ROUNDINGS = 1.2
 
@@ -146,9 +146,11 @@ Measure = Callable[[Any, Any], float]
 class _Scene:
     """One scene of a recording beside ours; makes checks of it."""
 
-    def __init__(self, recording: str, label: str, recorded: Below, ours: Scenes, nudged: Callable[[], Scenes]) -> None:
+    def __init__(
+        self, recording: str, label: str, recorded: Below, ours: Scenes, nudged: Callable[[], list[Scenes]]
+    ) -> None:
         self._recording, self._label, self.recorded = recording, label, recorded
-        self.ours, self._nudged = ours[label], lambda: nudged()[label]
+        self.ours, self._nudged = ours[label], lambda: [scenes[label] for scenes in nudged()]
 
     def largest(self, quantity: str, keys: Sequence[str], tolerance: float, measure: Measure | None = None) -> Check:
         """The largest distance of the keys' arrays; beyond the tolerance, against what rounding does to it."""
@@ -158,8 +160,7 @@ class _Scene:
         errors = {key: measure(self._of_ours(key), self.recorded[key]) for key in keys}
         worst = max(errors, key=lambda key: np.inf if np.isnan(errors[key]) else errors[key])
         if errors[worst] > tolerance:
-            nudged = self._nudged()
-            moved = max(measure(self.ours[key], nudged[key]) for key in errors)
+            moved = max(measure(self.ours[key], nudged[key]) for nudged in self._nudged() for key in errors)
             tolerance = max(tolerance, min(ROUNDING * moved, MOST * tolerance))
         return self._check(quantity, errors[worst], tolerance, worst)
 
@@ -199,7 +200,7 @@ def _forward(name: str, arrays: Mapping[str, Any], ours: Reenactment, tolerances
     """Evaluation steps one after another, then gradients of the first two training steps."""
     if not ours.evaluation_steps:
         raise KeyError("eval/0/logits")
-    scenes, nudged = ours.forward(), cache(lambda: ours.forward(nudge=1))
+    scenes, nudged = ours.forward(), cache(lambda: [ours.forward(nudge) for nudge in range(1, NUDGES + 1)])
     for s in range(ours.evaluation_steps):
         scene = _Scene(name, f"evaluation {s + 1}", Below(arrays, f"eval/{s}/"), scenes, nudged)
         if states := scene.below("carry/"):
@@ -228,7 +229,7 @@ def _single_steps(
     name: str, arrays: Mapping[str, Any], ours: Reenactment, tolerances: Tolerances, config: Mapping[str, Any]
 ) -> Iterator[Check]:
     """One optimiser step from each recorded state."""
-    scenes, nudged = ours.single_steps(), cache(lambda: ours.single_steps(nudge=1))
+    scenes, nudged = ours.single_steps(), cache(lambda: [ours.single_steps(nudge) for nudge in range(1, NUDGES + 1)])
     for label in scenes:
         t = int(label.partition(",")[0].removeprefix("step "))
         recorded = Below(arrays, f"after/{t}/")
@@ -283,7 +284,7 @@ def _whole_run(name: str, arrays: Mapping[str, Any], ours: Reenactment, config: 
     worst: dict[str, Check] = {}
     moved = {"weights": 0.0, "q and loss": 0.0}
     otherwise, beyond = [], [np.zeros(0, np.bool_)]
-    runs = (ours.whole_run(nudge) for nudge in range(NUDGES_OF_A_RUN + 1))
+    runs = (ours.whole_run(nudge) for nudge in range(NUDGES + 1))
     for t, (mine, *others) in enumerate(takewhile(alike, zip(*runs, strict=True)), start=1):
         # what -> (ours, nudged ones, recorded)
         compared: dict[str, list[tuple[Any, list[Any], Any]]] = {
