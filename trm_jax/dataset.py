@@ -8,7 +8,7 @@ randomness is counter-based: a batch depends on the seed and on its `Position` a
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -267,7 +267,9 @@ def _collate(inputs: Tokens, labels: Tokens, ids: NDArray[np.int32]) -> Arrays:
     return Arrays(inputs.astype(np.int32), np.where(labels == 0, IGNORE, labels), ids)
 
 
+@lru_cache(maxsize=2)
 def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
+    """Made once in a process for each split, however many ask: larger boards take a minute. Nobody writes to a set."""
     layout = sudoku.layout_for(config.side)
     # One stream for the solutions, one for each split's puzzles.
     rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
