@@ -75,7 +75,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "ema_decay": 0.999,  # of the weights that are evaluated; 0: none
             },
             "data": {
-                "puzzle": "tokens",  # tokens as they are in the folder
+                "puzzle": "arc",  # grids of ten colours
                 "train": "",  # folder in the public dataset format
                 "test": "",  # its folder again; "": no evaluation while training
                 "augment": False,  # the folder holds 1,000 augmentations of each task already

@@ -18,8 +18,8 @@ from trm_jax.dataset import (
     in_order,
     load,
     load_named,
-    read_csv,
     read_folder,
+    read_table,
 )
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku
@@ -176,7 +176,7 @@ def test_each_batch_of_each_seed_is_turned_anew():
 
 
 def test_mazes_turn_and_keep_their_shortest_paths(maze_csv):
-    puzzles = read_csv(maze_csv, "maze")
+    puzzles = read_table(maze_csv, "maze")
     batch = next(Sampler(puzzles, 40, 0, augmentation(DataConfig(puzzle="maze", augment=True), 25)))
     assert all(
         maze.is_shortest_path(question, answer, (5, 5))
@@ -231,13 +231,13 @@ def maze_csv(tmp_path) -> Path:
 
 
 def test_mazes_from_csv(maze_csv):
-    puzzles = read_csv(maze_csv, "maze")
+    puzzles = read_table(maze_csv, "maze")
     assert (len(puzzles), puzzles.seq_len, puzzles.vocab_size, puzzles.num_puzzles) == (6, 25, 6, 1)
     question, answer = maze_csv.read_text().splitlines()[4].split(",")
     np.testing.assert_array_equal(puzzles.inputs[3], maze.parse(question))
     np.testing.assert_array_equal(puzzles.labels[3], maze.parse(answer))
     assert_consistent(puzzles)
-    limited = read_csv(maze_csv, "maze", 2)
+    limited = read_table(maze_csv, "maze", 2)
     assert_consistent(limited)
     np.testing.assert_array_equal(limited.inputs, puzzles.inputs[:2])
 
@@ -263,9 +263,9 @@ def test_what_cannot_be_loaded_is_told(tmp_path):
     path = tmp_path / "wrong.csv"
     path.write_text("question,answer\n1.34341221434321,2234341221434321\n")
     for make, expected in (
-        (lambda: read_csv(path, "sudoku"), "wrong.csv: row 2, column answer"),
-        (lambda: read_csv(path, "tokens"), r"wrong.csv: .*config\.data\.puzzle"),
-        (lambda: read_csv(tmp_path / "absent.csv", "sudoku"), "absent.csv"),
+        (lambda: read_table(path, "sudoku"), "wrong.csv: row 2, column answer"),
+        (lambda: read_table(path, "tokens"), r"wrong.csv: .*config\.data\.puzzle"),
+        (lambda: read_table(tmp_path / "absent.csv", "sudoku"), "absent.csv"),
         (lambda: load(DataConfig(puzzle="sudoku"), "train", 0), r"config\.data\.train names no puzzles"),
         (lambda: load_named(experiment_from({}), "", "test", 0), "no held-out puzzles"),
         (lambda: load_named(experiment_from({}), str(tmp_path), "test", 0), "dataset.json"),
@@ -314,16 +314,73 @@ def test_a_limit_leaves_whole_what_it_keeps(folder, limit, puzzles, groups):
 
 
 def test_two_sets_are_joined(tmp_path):
-    write_folder(tmp_path, name="one", sets=["one", "two"])
-    write_folder(tmp_path, name="two", sets=["one", "two"], first_token=12)
+    both = {"sets": ["one", "two"], "total_groups": 6, "total_puzzles": 12}
+    write_folder(tmp_path, name="one", **both)
+    write_folder(tmp_path, name="two", **both, first_token=12)
     puzzles = read_folder(tmp_path, "train")
     assert len(puzzles) == 22
-    np.testing.assert_array_equal(puzzles.inputs[:, 0], np.arange(1, 23))
-    np.testing.assert_array_equal(puzzles.labels[:, 0], np.arange(1, 23))
+    np.testing.assert_array_equal(np.asarray(puzzles.inputs)[:, 0], np.arange(1, 23))
+    np.testing.assert_array_equal(np.asarray(puzzles.labels)[:, 0], np.arange(1, 23))
     np.testing.assert_array_equal(puzzles.puzzle_ids, np.tile(np.repeat(IDS, np.diff(PUZZLES)), 2))
     np.testing.assert_array_equal(puzzles.puzzle_starts, [*PUZZLES, *(PUZZLES[1:] + 11)])
     np.testing.assert_array_equal(puzzles.group_starts, [*GROUPS, *(GROUPS[1:] + 6)])
     assert_consistent(read_folder(tmp_path, "train", 13))
+
+
+def test_several_datasets_are_one_and_keep_their_puzzle_ids_apart(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_folder(first)
+    write_folder(second, puzzle_identifiers=np.array([0, 1, 2, 3, 6, 6]))
+    whole = load(DataConfig(train=f"{first},{second}"), "train", 0)
+    one, two = read_folder(first, "train"), read_folder(second, "train")
+    np.testing.assert_array_equal(whole.inputs[:11], one.inputs)
+    np.testing.assert_array_equal(whole.labels[np.arange(11, 22)], two.labels)
+    assert whole.num_puzzles == 13
+    np.testing.assert_array_equal(whole.puzzle_ids[:11], one.puzzle_ids)
+    np.testing.assert_array_equal(whole.puzzle_ids[11:], np.where(two.puzzle_ids > 0, two.puzzle_ids + 6, 0))
+    assert [(origin.path, origin.shift) for origin in whole.origins] == [(first, 0), (second, 6)]
+    assert_consistent(whole)
+    # An epoch visits the tasks of both.
+    batches = [next(sampler) for sampler in [Sampler(whole, 5, 3)] for _ in range(20)]
+    ids = {int(i) for batch in batches for i in batch.puzzle_ids}
+    assert ids & set(one.puzzle_ids.tolist()) and max(ids) > 6  # noqa: PT018
+    assert sum(real for _, real in in_order(whole, 4)) == 22
+    assert whole.fingerprint not in (one.fingerprint, two.fingerprint)
+
+
+def test_datasets_of_different_puzzles_are_not_joined(folder, maze_csv):
+    with pytest.raises(DataError, match=r"data,.*maze\.csv: different numbers of cells \(25, 4\)|\(4, 25\)"):
+        load(DataConfig(puzzle="maze", train=f"{folder},{maze_csv}"), "train", 0)
+    two = load(DataConfig(puzzle="maze", train=f"{maze_csv},{maze_csv}"), "train", 0)
+    assert (len(two), two.num_puzzles, len(two.group_starts)) == (12, 1, 13)
+    assert len(load(DataConfig(puzzle="maze", test=f"{maze_csv},{maze_csv}", test_puzzles=9), "test", 0)) == 9
+
+
+def test_a_folder_says_of_which_kind_its_puzzles_are(folder):
+    about = {"kind": "grid", "shape": [2, 2], "alphabet": "".join(map(chr, range(65, 65 + 29))), "symmetries": "fliplr"}
+    (folder / "puzzle.json").write_text(json.dumps(about))
+    puzzles = read_folder(folder, "train")
+    assert json.loads(puzzles.puzzle) == about
+    augment = augmentation(DataConfig(puzzle=puzzles.puzzle, augment=True), 4)
+    inputs, labels = augment(
+        np.tile(np.arange(1, 5), (50, 1)), np.tile(np.arange(5, 9), (50, 1)), np.random.default_rng(0)
+    )
+    assert {tuple(row) for row in inputs.tolist()} == {(1, 2, 3, 4), (2, 1, 4, 3)}
+    assert (labels == inputs + 4).all()
+    for wrong, message in (
+        (about | {"alphabet": "ABC"}, "vocab_size is 30, puzzle.json has 4 tokens"),
+        (about | {"shape": [2, 3]}, "puzzle.json: 4 cells found"),
+        ({"kind": "chess"}, "puzzle.json: 'chess' is no kind of puzzle"),
+        (about | {"colour": 1}, "puzzle.json: 'colour' says nothing"),
+    ):
+        (folder / "puzzle.json").write_text(json.dumps(wrong))
+        with pytest.raises(DataError, match=message):
+            read_folder(folder, "train")
+
+
+def test_only_known_symmetries_are_drawn(folder):
+    with pytest.raises(DataError, match="no symmetries are known"):
+        augmentation(DataConfig(puzzle="tokens", augment=True), 4)
 
 
 def test_a_folder_by_the_public_builder():
@@ -361,7 +418,7 @@ BAD = {
     "scalar labels": ({"labels": np.uint8(3)}, r"all__labels.npy: shape \(\)"),
     "float": ({"inputs": np.ones((11, 4))}, "all__inputs.npy: holds float64, expected integers"),
     "bool": ({"labels": np.ones((11, 4), bool)}, "all__labels.npy: holds bool"),
-    "pickled": ({"inputs": np.array([[1], None], object)}, "all__inputs.npy: not readable"),
+    "pickled": ({"inputs": np.array([[1], None], object)}, "all__inputs.npy: holds object"),
     "high": ({"inputs": np.full((11, 4), 30, np.uint8)}, "all__inputs.npy: tokens reach from 30 to 30"),
     "negative": ({"labels": np.full((11, 4), -1, np.int8)}, "all__labels.npy: tokens reach from -1 to -1"),
     "falling": ({"puzzle_indices": np.array([0, 2, 3, 7, 6, 9, 11])}, "all__puzzle_indices.npy: not rising"),

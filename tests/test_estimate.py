@@ -9,7 +9,7 @@ import pytest
 
 from experiments import demo, maze, sudoku_mlp
 from trm_jax.config import Experiment, LossConfig, ModelConfig, TrainConfig, experiment_from
-from trm_jax.estimate import Estimate, _si, applications, estimate, forward_flops
+from trm_jax.estimate import Estimate, si, applications, estimate, forward_flops
 from trm_jax.layers import Network
 
 
@@ -140,5 +140,5 @@ def test_table_and_dictionary(paper: Estimate) -> None:
         (5e21, "5e+03 EFLOP"),
     ],
 )
-def test_si(flops: float, text: str) -> None:
-    assert _si(flops) == text
+def testsi(flops: float, text: str) -> None:
+    assert si(flops) == text

@@ -1,15 +1,23 @@
 """Evaluation against a plain loop, puzzle by puzzle."""
 
+import json
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
+from trm_jax.puzzles.grid import Grid
 
 from trm_jax.config import ModelConfig
 from trm_jax.dataset import PuzzleSet, from_pairs
-from trm_jax.evaluate import Evaluator, answer
+from trm_jax.errors import ConfigError
+from trm_jax.estimate import supervision_flops
+from trm_jax.evaluate import Evaluator
+from trm_jax.inference import Effort
 from trm_jax.model import Model
+from trm_jax.puzzles.kind import Grid as GridKind
+from trm_jax.puzzles.kind import kind_of
+from trm_jax.statistics import calibration, share
 
 CONFIG = ModelConfig(
     vocab_size=4, seq_len=3, num_puzzles=5, width=16, heads=2, expansion=1.0, layers=1, puzzle_dim=16, puzzle_tokens=1,
@@ -17,6 +25,7 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 MODEL = Model(CONFIG)
 COUNT, DEPTH = 11, 6
+KIND = kind_of("tokens", 3)
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -58,6 +67,7 @@ def puzzles(loop) -> PuzzleSet:
 
 
 def expected_row(puzzles, loop, depth):
+    """exact, cells, q right, halted by then."""
     _, _, tokens, q = loop
     exact, cells, told, halted = [], [], [], []
     for i, labels in enumerate(puzzles.labels):
@@ -66,26 +76,110 @@ def expected_row(puzzles, loop, depth):
         exact.append(all(right))
         cells.append(sum(right) / max(1, len(labelled)))
         told.append((q[depth - 1, i] >= 0) == exact[-1])
-        halted.append(q[depth - 1, i] > 0)
+        halted.append((q[:depth, i] > 0).any())
     return [np.mean(values) for values in (exact, cells, told, halted)]
 
 
 def figures(row):
-    return [row.exact_accuracy, row.cell_accuracy, row.q_halt_accuracy, row.halted]
+    return [row.exact.value, row.cells.value, row.q_right, row.halted]
+
+
+def evaluator(puzzles, batch_size, *depths, **more):
+    kind = more.pop("kind", KIND)
+    options = {name: more.pop(name) for name in ("selection", "puzzle_ids") if name in more}
+    return Evaluator(MODEL, puzzles, batch_size, Effort(depths, **more), kind, **options)
 
 
 @pytest.mark.parametrize("batch_size", [3, 4, 11, 100])
 def test_figures_are_those_of_a_plain_loop_whatever_the_batch(batch_size, weights, loop, puzzles):
     told = []
-    report = Evaluator(MODEL, puzzles, batch_size, [6, 1, 3, 3])(weights, told.append)
-    assert report.puzzles == COUNT
+    report = evaluator(puzzles, batch_size, 1, 3, 6)(weights, told.append)
+    assert report.puzzles == report.tasks == COUNT
     assert report.seconds > 0
     assert [row.supervision_steps for row in report.rows] == [1, 3, 6]
     for row in report.rows:
         np.testing.assert_allclose(figures(row), expected_row(puzzles, loop, row.supervision_steps), rtol=1e-9)
-    assert told == [min(done, COUNT) for done in range(batch_size, COUNT + batch_size, batch_size)][: len(told)]
+        assert row.steps == row.supervision_steps
+        assert row.flops == row.steps * supervision_flops(CONFIG)
+        assert row.exact == share(row.exact.value, COUNT)
+        assert row.satisfied is None
+        assert row.oracle == row.exact
+    assert told == sorted(told)
     assert told[-1] == COUNT
-    assert len(told) == -(-COUNT // batch_size)
+
+
+def test_halting_and_calibration_are_those_of_the_loop(weights, loop, puzzles):
+    _, _, tokens, q = loop
+    report = evaluator(puzzles, 4, 1, 6)(weights)
+    first = [next((step for step in range(6) if q[step, i] > 0), 6) for i in range(COUNT)]
+    assert list(report.halting) == [first.count(step) for step in range(7)]
+    exact = [(tokens[5, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all() for i in range(COUNT)]
+    assert report.calibration.auroc == pytest.approx(calibration(q[5], exact).auroc)
+    assert report.calibration.expected_error == pytest.approx(calibration(q[5], exact).expected_error, abs=1e-4)
+
+
+def test_with_halting_the_answer_is_that_of_the_step_that_halted(weights, loop, puzzles):
+    _, _, tokens, q = loop
+    report = evaluator(puzzles, 3, 2, 6, halting=True)(weights)
+    for row in report.rows:
+        stops = [
+            next((s for s in range(row.supervision_steps) if q[s, i] > 0), row.supervision_steps - 1)
+            for i in range(COUNT)
+        ]
+        exact = [(tokens[stop, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all() for i, stop in enumerate(stops)]
+        assert row.exact.value == pytest.approx(np.mean(exact))
+        assert row.steps == pytest.approx(np.mean(stops) + 1)
+
+
+def test_several_attempts_are_tabled_by_number_and_selection(weights, puzzles):
+    report = evaluator(puzzles, 4, 1, 2, attempts=5, latent_noise=1.0, selection="vote")(weights)
+    keys = [(row.supervision_steps, row.attempts, row.selection) for row in report.table]
+    names = ["change", "first", "q", "vote"]
+    assert keys == [
+        key for d in (1, 2) for key in [(d, 1, "only"), *[(d, k, name) for k in (2, 4, 5) for name in names]]
+    ]
+    assert [(row.attempts, row.selection) for row in report.rows] == [(5, "vote")] * 2
+    by_key = dict(zip(keys, report.table, strict=True))
+    plain = evaluator(puzzles, 4, 1, 2)(weights)
+    for depth in (1, 2):
+        assert by_key[depth, 1, "only"].exact == plain.rows[depth - 1].exact
+        oracles = [by_key[depth, 1, "only"].oracle.value] + [by_key[depth, k, "q"].oracle.value for k in (2, 4, 5)]
+        assert oracles == sorted(oracles)
+        for k in (2, 4, 5):
+            for name in names:
+                row = by_key[depth, k, name]
+                assert row.exact.value <= row.oracle.value
+                assert row.steps == k * depth
+
+
+def test_intervals_count_tasks_and_not_their_augmentations(weights, puzzles):
+    grouped = replace(puzzles, group_starts=np.array([0, 4, 11], np.int64))
+    report = evaluator(grouped, 4, 1)(weights)
+    assert (report.puzzles, report.tasks) == (COUNT, 2)
+    assert report.rows[0].exact == share(evaluator(puzzles, 4, 1)(weights).rows[0].exact.value, 2)
+
+
+def test_puzzle_ids_can_be_blanked_or_drawn(weights, puzzles):
+    own = figures(evaluator(puzzles, 4, 3)(weights).rows[0])
+    blank = evaluator(puzzles, 4, 3, puzzle_ids="blank")(weights)
+    assert blank.puzzle_ids == "blank"
+    without = evaluator(replace(puzzles, puzzle_ids=np.zeros_like(puzzles.puzzle_ids)), 4, 3)(weights)
+    assert figures(blank.rows[0]) == figures(without.rows[0]) != own
+    drawn = [figures(evaluator(puzzles, 4, 3, puzzle_ids="random", seed=seed)(weights).rows[0]) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_rules_judge_answers_whatever_the_labels_say(weights, loop, puzzles):
+    _, _, tokens, _ = loop
+    board = Grid((1, 3), "abc", "")
+    kind = GridKind(board, lambda question, answer: answer[0] != answer[1])
+    report = evaluator(puzzles, 4, 1, 4, kind=kind)(weights)
+    for row in report.rows:
+        answers = tokens[row.supervision_steps - 1]
+        kept = [(answer > 0).all() and answer[0] != answer[1] for answer in answers]
+        assert row.satisfied == share(np.mean(kept), COUNT)
+    with pytest.raises(ConfigError, match="no rules are known"):
+        evaluator(puzzles, 4, 1, selection="rules")
 
 
 def test_the_example_tells_figures_and_depths_apart(loop, puzzles):
@@ -96,7 +190,7 @@ def test_the_example_tells_figures_and_depths_apart(loop, puzzles):
 
 
 def test_an_evaluator_serves_other_weights_and_again_the_first(weights, puzzles):
-    evaluate = Evaluator(MODEL, puzzles, 4, [2])
+    evaluate = evaluator(puzzles, 4, 2)
     first = figures(evaluate(weights).rows[0])
     other = replace(weights, params=weights.params | {"tokens": -weights.params["tokens"]})
     assert figures(evaluate(other).rows[0]) != first
@@ -104,20 +198,13 @@ def test_an_evaluator_serves_other_weights_and_again_the_first(weights, puzzles)
 
 
 def test_a_report_is_plain_values(weights, puzzles):
-    report = Evaluator(MODEL, puzzles, 4, [1, 2])(weights)
-    plain = report.to_dict()
-    assert set(plain) == {"puzzles", "seconds", "rows"}
+    report = evaluator(puzzles, 4, 1, 2, attempts=2, start_noise=1.0)(weights)
+    plain = json.loads(json.dumps(report.to_dict()))
     assert [row["supervision_steps"] for row in plain["rows"]] == [1, 2]
-    assert plain["rows"][1]["cell_accuracy"] == report.rows[1].cell_accuracy
-    assert {type(value) for row in plain["rows"] for value in row.values()} == {int, float}
-
-
-def test_answers_are_those_of_the_loop(weights, loop):
-    inputs, ids, tokens, q = loop
-    found = answer(MODEL, weights, inputs, ids, DEPTH)
-    assert found.tokens.dtype == np.int32
-    np.testing.assert_array_equal(found.tokens, tokens)
-    np.testing.assert_allclose(found.q_halt, q, atol=2e-4)
-    assert np.abs(q).min() > 2e-4, "no q so near to zero that its sign is rounding"
-    short = answer(MODEL, weights, inputs[:2], ids[:2], 1)
-    np.testing.assert_array_equal(short.tokens, tokens[:1, :2])
+    assert plain["rows"][1]["cells"] == {
+        "value": report.rows[1].cells.value, "low": report.rows[1].cells.low, "high": report.rows[1].cells.high
+    }  # fmt: skip
+    assert plain["effort"]["attempts"] == 2
+    assert plain["arc"] is None
+    assert len(plain["table"]) == 2 * (1 + 4)
+    assert len(plain["calibration"]["bins"]) == 15

@@ -101,7 +101,7 @@ ARC: dict[str, Any] = ATTENTION | {
     "optim.weight_decay": 0.1,
     "optim.puzzle_weight_decay": 0.1,
     "optim.puzzle_learning_rate": 1e-2,
-    "data.puzzle": "tokens",
+    "data.puzzle": "arc",
     "data.augment": False,
 }
 MAZE: dict[str, Any] = PUZZLES | ATTENTION | {"model.vocab_size": 6, "model.seq_len": 900, "model.latent_steps": 4}

@@ -1,10 +1,14 @@
-"""Reading CSV files of puzzles: right, or one line that names file, row and column."""
+"""Reading CSV and JSONL files of puzzles: right, or one line that names file, row and column or key."""
 
 import csv
 import gzip
 import io
 import itertools
+import json
+import os
 import re
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +18,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import maze, sudoku
+from trm_jax.puzzles import maze, sudoku, table
+from trm_jax.puzzles.grid import Grid
 from trm_jax.puzzles.sudoku_search import random_solutions
 from trm_jax.puzzles.table import read_pairs
 
 Q1, A1 = "12..341.21434321", "1234341221434321"
 Q2, A2 = "..34341221434321", A1
 GOOD = f"source,question,answer,rating\na,{Q1},{A1},1\nb,{Q2},{A2},\n"
+J1 = json.dumps({"question": Q1, "answer": A1})
+GOOD_JSONL = (
+    J1 + "\n" + json.dumps({"answer": [A2[i : i + 4] for i in (0, 4, 8, 12)], "rating": 1, "question": Q2}) + "\n"
+)
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
 
 
 @pytest.fixture
@@ -89,7 +99,7 @@ def test_mazes_keep_their_blanks(write):
         ("", "row 1, column question: the file is empty"),
         ("\ufeff", "row 1, column question: the file is empty"),
         ("\n\n", "row 1, column question: the file is empty"),
-        ("question,answer\n", "row 2, column question: the header is not followed by any row"),
+        ("question,answer\n", "row 2, column question: the file holds no row of puzzles"),
         (
             "question,reply\n",
             "row 1, column answer: is missing; the header has 'question', 'reply', needed once each: ",
@@ -111,7 +121,7 @@ def test_mazes_keep_their_blanks(write):
         (GOOD + f'c,"{Q1}"x,{A1},1\n', "row 4, column ?: not readable as CSV"),
         (GOOD + f'c,"{Q1}', "row 4, column ?: not readable as CSV"),
         (GOOD + f"c,{Q1},{A1},{'x' * 131073}\n", "row 4, column ?: not readable as CSV (field larger"),
-        (GOOD + "x" * (1 << 21), "row 4, column ?: the line is longer than 1048576 bytes"),
+        (GOOD + "x" * (1 << 21), "row 4, column ?: the row does not end within 1048576 bytes"),
         (
             GOOD.encode() + b"c," + Q1.encode() + b",\xff\xfe,1\n",
             "row 4, column answer: bytes that are not UTF-8",
@@ -164,6 +174,161 @@ def test_files_that_cannot_be_opened(tmp_path):
     assert fault(tmp_path).startswith("cannot be opened (Is a directory)")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD_JSONL,
+        GOOD_JSONL.replace("\n", "\r\n"),
+        "\ufeff" + GOOD_JSONL,
+        GOOD_JSONL.rstrip("\n"),
+        "\n \t\n" + GOOD_JSONL.replace("\n", "\n\n\r\n"),
+        GOOD_JSONL.replace('"rating"', '"r\u00e9\u2028\\ud800"').replace(": 1,", ": [{}, null, 1e999, [[]]],"),
+    ],
+)
+def test_forms_of_a_good_jsonl_file(write, content):
+    for path in (write(content, "rows.jsonl"), write(gzip.compress(content.encode()), "rows.jsonl.gz")):
+        questions, answers = read_pairs(path, sudoku.parse, sudoku.check_pair)
+        assert questions.dtype == answers.dtype == np.int8
+        assert as_text(questions) == [Q1, Q2]
+        assert as_text(answers) == [A1, A2]
+
+
+def test_rows_of_a_list_are_lines_of_the_grid(write):
+    path = write(json.dumps({"question": ["S  ", " # ", "  G"], "answer": "S  o# ooG"}), "mazes.jsonl")
+    questions, answers = read_pairs(path, maze.parse, maze.check_pair)
+    assert maze.render(questions[0], (3, 3)) == "S  \n # \n  G"
+    assert maze.to_text(answers[0]) == "S  o# ooG"
+    bad = write(json.dumps({"question": ["S  ", " # ", "  x"], "answer": ""}), "bad.jsonl")
+    with pytest.raises(DataError, match="row 1, key question: 'x' in row 3, column 3 of the text"):
+        read_pairs(bad, maze.parse)
+
+
+def test_limit_of_jsonl(write):
+    path = write(GOOD_JSONL + "broken\n", "rows.jsonl")
+    assert as_text(read_pairs(path, sudoku.parse, limit=1)[0]) == [Q1]
+    assert as_text(read_pairs(path, sudoku.parse, limit=2)[0]) == [Q1, Q2]
+    assert fault(path, limit=3).startswith("row 3, key ?: not readable as JSON")
+
+
+def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
+    return json.dumps({"question": Q1, "answer": A1, **kwargs}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "row 1, key question: the file holds no row of puzzles"),
+        ("\ufeff\n\n", "row 3, key question: the file holds no row of puzzles"),
+        ("{}", "row 1, key question: is missing; the keys are none"),
+        ('{"question": "1", "reply": 2}', "row 1, key answer: is missing; the keys are 'question', 'reply'"),
+        (GOOD_JSONL + "\n\n" + J1[:-1], "row 5, key ?: not readable as JSON (Expecting ',' delimiter, character "),
+        (GOOD_JSONL + J1 + J1, "row 3, key ?: not readable as JSON (Extra data, character "),
+        (GOOD_JSONL + "\n{\n" + J1[1:], "row 4, key ?: not readable as JSON (Expecting property name"),
+        ("\ufeff\ufeff" + J1, "row 1, key ?: not readable as JSON (Unexpected UTF-8 BOM"),
+        ("[" + J1 + "]", "row 1, key ?: the line holds a list; give one object on each line"),
+        ("5", "row 1, key ?: the line holds a number"),
+        ("null", "row 1, key ?: the line holds null"),
+        ('"question"', "row 1, key ?: the line holds a string"),
+        ("NaN", "row 1, key ?: not readable as JSON (NaN is no JSON number)"),
+        ('{"question": -Infinity}', "row 1, key ?: not readable as JSON (-Infinity is no JSON number)"),
+        ('{"question": ' + "1" * 5000 + "}", "row 1, key ?: not readable as JSON (Exceeds the limit"),
+        ("[" * 200_000, "row 1, key ?: not readable as JSON"),
+        ('{"a":' * 100_000, "row 1, key ?: not readable as JSON"),
+        ('{"question": "1", "question": "2"}', "row 1, key question: stands there twice; remove one"),
+        ('{"a": {"x\\n": 1, "x\\n": 2}}', "row 1, key x\\n: stands there twice"),
+        (pair(question=12), "row 1, key question: the value is a number; give a string, or a list of strings"),
+        (pair(question=None), "row 1, key question: the value is null"),
+        (pair(answer={"rows": []}), "row 1, key answer: the value is an object"),
+        (pair(answer=True), "row 1, key answer: the value is true or false"),
+        (pair(answer=["1234", 3412]), "row 1, key answer: element 2 of the list is a number"),
+        (pair(answer=[["1234"]]), "row 1, key answer: element 1 of the list is a list"),
+        (pair(answer=[]), "row 1, key answer: 0 cells found"),
+        (pair() + pair(question="12..341.2143432x"), "row 2, key question: 'x' in row 1, column 16 of the text"),
+        (pair(question="\ud800"), "row 1, key question: half of a surrogate pair"),
+        (pair(question="\0"), "row 1, key question: '\\x00' in row 1, column 1 of the text"),
+        (pair().encode() + b'{"question": "\xff"}', "row 2, key ?: bytes that are not UTF-8"),
+        (pair() + pair(answer="2143432112343412"), "row 2, key answer: r1c1 is 2, but the question gives 1"),
+        (pair() + pair(question="11.............."), "row 2, key question: digit 1 stands twice in row 1"),
+        (pair() + pair(question="." * 36, answer="." * 36), "row 2, key question: 36 cells, but the first row has 16"),
+        (pair(answer="." * 36), "row 1, key answer: 36 cells, but the question has 16"),
+        (pair() + '"' + "x" * (1 << 20), "row 2, key ?: the row does not end within 1048576 bytes"),
+        (pair().rstrip() + "\r" + pair(), "row 1, key ?: not readable as JSON (Extra data"),
+    ],
+)
+def test_bad_jsonl_is_placed(write, content, expected):
+    kwargs = {"check": None} if "first row" in expected else {}
+    assert fault(write(content, "rows.jsonl"), **kwargs).startswith(expected)
+
+
+def test_damaged_gzip_of_jsonl(write):
+    whole = gzip.compress((GOOD_JSONL * 3000).encode())
+    assert re.match(r"row \d+, key \?: the file is damaged or cut off", fault(write(whole[:-4], "tail.jsonl.gz")))
+    assert "damaged" in fault(write(GOOD_JSONL, "plain.jsonl.gz"))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_columns_can_be_named(write, name):
+    if name == "rows.csv":
+        path = write(f"question,puzzle,solution\nx,{Q1},{A1}\n", name)
+    else:
+        path = write(json.dumps({"puzzle": Q1, "solution": A1, "question": 5}), name)
+    questions, answers = read_pairs(path, sudoku.parse, sudoku.check_pair, columns=("puzzle", "solution"))
+    assert as_text(questions) == [Q1]
+    assert as_text(answers) == [A1]
+    assert " other: is missing; the " in fault(path, columns=("puzzle", "other"))
+    assert fault(path, columns=("puzzle", "puzzle")).startswith("question and answer are both read from 'puzzle'")
+    swapped = fault(path, columns=("solution", "puzzle"))
+    assert re.match(r"row \d, (column|key) puzzle: r1c3 is blank", swapped)
+    clash = re.sub("12", "11", path.read_text(), count=1)
+    assert re.match(r"row \d, (column|key) puzzle: digit 1", fault(write(clash, name), columns=("puzzle", "solution")))
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        b"x",  # a line that never ends
+        b"\n",  # empty lines
+        b'","\n',  # one row of endless quoted fields, each on two lines
+        b"\0",
+    ],
+)
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz"])
+def test_gzip_bombs_stay_small(write, monkeypatch, name, bomb):
+    """16 MiB from 16 KiB: refused after a row's worth, and left alone where the rows asked for come before it."""
+    monkeypatch.setattr(table, "_LONGEST_ROW", 1 << 16)
+    good = (f"question,answer\n{Q1},{A1}\n" if name == "rows.csv.gz" else J1 + "\n").encode()
+    start = good + (b'"' if bomb == b'","\n' else b"")
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = squeeze.compress(start) + b"".join(squeeze.compress(bomb * ((1 << 20) // len(bomb))) for _ in range(16))
+    path = write(packed + squeeze.flush(), name)
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    text = fault(path)
+    questions, _ = read_pairs(path, sudoku.parse, limit=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert re.match(r"row \d+, (column|key) \?: ", text)
+    assert as_text(questions) == [Q1]
+    assert peak < 2 << 20
+
+
+def test_paths_that_are_none(tmp_path):
+    assert "cannot be opened" in fault(tmp_path / "a\0b.csv")
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.floats(0, 1),
+        st.sampled_from(
+            [b"", b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"5", b"4", b".", b"question", b"[", b"{", b"NaN"]
+        )
+        | st.binary(max_size=3),
+        st.integers(0, 30),
+    ),
+    max_size=3,
+)
+
+
 def mutated(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
     for place, new, cut in edits:
         at = round(place * len(content))
@@ -171,38 +336,31 @@ def mutated(content: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
     return content
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    edits=st.lists(
-        st.tuples(
-            st.floats(0, 1),
-            st.sampled_from([b"", b",", b'"', b"\n", b"\r", b"\0", b"\xff", b"5", b"4", b".", b"question"])
-            | st.binary(max_size=3),
-            st.integers(0, 30),
-        ),
-        max_size=3,
-    ),
-    zipped=st.booleans(),
-    damage_zip=st.booleans(),
-    limit=st.none() | st.integers(1, 3),
-)
+def read_or_refuse(path: Path, content: bytes, limit: int | None):  # type: ignore[no-untyped-def]
+    """(questions, answers), or None where a DataError in due form came instead."""
+    path.write_bytes(content)
+    text = ""
+    try:
+        return read_pairs(path, sudoku.parse, sudoku.check_pair, limit)
+    except DataError as error:
+        text = str(error)
+    term = "key" if ".jsonl" in path.name else "column"
+    assert re.fullmatch(re.escape(str(path)) + rf": row \d+, {term} .+?: .+", text)
+    return None
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS, zipped=st.booleans(), damage_zip=st.booleans(), limit=st.none() | st.integers(1, 3))
 def test_any_content_loads_right_or_is_a_data_error(tmp_path, edits, zipped, damage_zip, limit):
     if zipped and damage_zip:
         content = mutated(gzip.compress(GOOD.encode(), mtime=0), edits)
     else:
         content = mutated(GOOD.encode(), edits)
         content = gzip.compress(content) if zipped else content
-    path = tmp_path / ("rows.csv.gz" if zipped else "rows.csv")
-    path.write_bytes(content)
-    try:
-        questions, answers = read_pairs(path, sudoku.parse, sudoku.check_pair, limit)
-    except DataError as error:
-        text = str(error)
-    else:
-        text = ""
-    if text:
-        assert re.fullmatch(re.escape(str(path)) + r": row \d+, column .+?: .+", text)
+    pairs = read_or_refuse(tmp_path / ("rows.csv.gz" if zipped else "rows.csv"), content, limit)
+    if pairs is None:
         return
+    questions, answers = pairs
     assert sudoku.answers(questions, answers, sudoku.layout_for(4)).all()
     if zipped and damage_zip and limit is not None:
         return  # the damage may lie in the part left unread, and then nothing plain is there to compare with
@@ -213,6 +371,50 @@ def test_any_content_loads_right_or_is_a_data_error(tmp_path, edits, zipped, dam
     expected = [dict(zip(header, row, strict=True)) for row in itertools.islice(rows, limit)]
     assert as_text(questions) == [sudoku.to_text(sudoku.parse(row["question"])) for row in expected]
     assert as_text(answers) == [sudoku.to_text(sudoku.parse(row["answer"])) for row in expected]
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS, zipped=st.booleans(), limit=st.none() | st.integers(1, 3))
+def test_any_jsonl_loads_right_or_is_a_data_error(tmp_path, edits, zipped, limit):
+    content = mutated(GOOD_JSONL.encode(), edits)
+    name = "rows.jsonl.gz" if zipped else "rows.jsonl"
+    pairs = read_or_refuse(tmp_path / name, gzip.compress(content) if zipped else content, limit)
+    if pairs is None:
+        return
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    expected = list(itertools.islice((json.loads(line) for line in lines if line.strip(b" \t\r")), limit))
+    for key, grids in zip(("question", "answer"), pairs, strict=True):
+        texts = [row[key] if isinstance(row[key], str) else "".join(row[key]) for row in expected]
+        assert as_text(grids) == [sudoku.to_text(sudoku.parse(text)) for text in texts]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.sampled_from([Q1, A1, Q1[:8]]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["question", "answer", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(max_size=40) | JSON_VALUES.map(lambda value: json.dumps(value).encode()), max_size=4))
+def test_any_lines_are_rows_or_a_data_error(tmp_path, lines):
+    pairs = read_or_refuse(tmp_path / "rows.jsonl", b"\n".join(lines), None)
+    if pairs is not None:
+        assert sudoku.answers(*pairs, sudoku.layout_for(4)).all()
+    read_or_refuse(tmp_path / "rows.csv", b"question,answer\n" + b"\n".join(lines), None)
+    read_or_refuse(tmp_path / "any.csv", b"\n".join(lines), None)
+    read_or_refuse(tmp_path / "any.csv.gz", b"\x1f\x8b\x08" + b"".join(lines), None)
+
+
+def test_declared_grids_are_read_from_tables(write):
+    description = Grid((2, 2), "# ab", "dihedral")
+    path = write(json.dumps({"question": [" #", "a "], "answer": [" #", "ab"]}), "grids.jsonl")
+    questions, answers = read_pairs(path, description.parse)
+    assert description.to_text(questions[0]) == " #a "
+    assert description.to_text(answers[0]) == " #ab"
+    path = write('question,answer\n" #\na ", #a?\n', "grids.csv")
+    with pytest.raises(DataError, match=r"row 2, column answer: '\?' in row 1, column 4 of the text is not in"):
+        read_pairs(path, description.parse)
 
 
 def test_faults_of_the_caller_are_not_hidden(write):

@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
-from trm_jax.errors import ConfigError, DataError, TrmError
+from trm_jax.errors import ConfigError, TrmError
 from trm_jax.version import VERSION
+
+if TYPE_CHECKING:
+    from trm_jax.inference import Effort
 
 # Exit codes. 75 is EX_TEMPFAIL: whoever started the run may start it again, and it goes on.
 DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
@@ -20,7 +23,10 @@ DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; an error that the user can mend is one line on standard error."""
     try:
-        args, rest = _parser().parse_known_args(argv)
+        words = list(sys.argv[1:] if argv is None else argv)
+        if words[:2] == ["eval", "arc-score"]:
+            words[:2] = ["eval arc-score"]
+        args, rest = _parser().parse_known_args(words)
         if rest and not args.takes_config:
             raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
         return int(args.run(args, rest))
@@ -75,22 +81,44 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=_output_folder, required=True, help="folder for checkpoints and metrics")
 
-    evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles")
+    evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission")
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
-    evaluate.add_argument("puzzles", nargs="?", default="", help="CSV file or dataset folder (the experiment's own)")
-    evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
+    evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     evaluate.add_argument("--limit", type=_positive, default=0, help="read at most so many puzzles")
     evaluate.add_argument("--batch-size", type=_positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
-    evaluate.add_argument("--json", type=_output_file, help="also write the figures to this file")
+    evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
+    _add_effort(evaluate)
+    evaluate.add_argument("--race", action="store_true", help="end all attempts at a puzzle when the first halts")
+    evaluate.add_argument("--puzzle-ids", choices=("own", "blank", "random"), default="own", help="an ablation (own)")
+    evaluate.add_argument("--pool", type=Path, nargs="+", default=[], help="checkpoints whose ARC votes are added")
+    evaluate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
+    evaluate.add_argument("--json", type=_output_file, help="also write all figures to this file")
+    evaluate.add_argument("--table", type=_output_file, help="write accuracy against operations to this CSV file")
+    evaluate.add_argument("--plot", type=_output_file, help="draw accuracy against operations into this PNG file")
+    evaluate.add_argument("--submission", type=_output_file, help="write ARC answers in the contest's form")
+
+    arc_score = command("eval arc-score", _arc_score, "score a submission to an ARC contest")
+    arc_score.add_argument("submission", type=Path, help="JSON file of attempts")
+    arc_score.add_argument("solutions", type=Path, help="JSON file of solutions, or a dataset's test_puzzles.json")
+    arc_score.add_argument("--tasks", action="store_true", help="print every task's score")
+    arc_score.add_argument("--json", type=_output_file, help="also write the scores to this file")
 
     solve = command("solve", _solve, "solve one puzzle, step by step")
     solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
-    solve.add_argument("puzzle", nargs="?", default="-", help="its characters, a file that holds them, or - for stdin")
+    solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
+    solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
+    solve.add_argument("--row", type=_whole, help="which puzzle of --data, from 0")
+    solve.add_argument("--split", default="test", help="of a dataset folder (test)")
     solve.add_argument("--steps", type=_positive, default=0, help="supervision steps (N_sup)")
+    _add_effort(solve)
+    solve.add_argument("--certify", action="store_true", help="show an answer that keeps the rules, or none at all")
+    solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
+    solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
     solve.add_argument("--picture", type=_output_file, help="draw the answer after every step into this PNG file")
+    solve.add_argument("--gif", type=_output_file, help="animate the answer after every cycle in this GIF file")
 
     parity = command("parity", _parity, "compare with recordings of the original: is this the same model?")
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
@@ -116,44 +144,79 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     steps = _steps(args.steps)
-    from trm_jax import dataset
     from trm_jax.checkpoint import load
-    from trm_jax.console import Bar
-    from trm_jax.evaluate import Evaluator
-    from trm_jax.model import Model
-    from trm_jax.train import check_fits
+    from trm_jax.report import Request, evaluate
 
-    experiment, weights = load(args.checkpoint, averaged=not args.trained_weights)
-    puzzles = dataset.load_named(experiment, args.puzzles, args.split, args.limit)
-    check_fits(experiment.model, puzzles, args.puzzles or experiment.data.test)
-    evaluator = Evaluator(
-        Model(experiment.model),
-        puzzles,
-        args.batch_size or experiment.train.eval_batch_size,
-        steps or [experiment.model.supervision_steps],
+    experiment, _ = load(args.checkpoint)
+    depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
+    evaluate(
+        Request(
+            checkpoints=(args.checkpoint, *args.pool),
+            averaged=not args.trained_weights,
+            puzzles=args.puzzles,
+            split=args.split,
+            limit=args.limit,
+            batch_size=args.batch_size,
+            effort=_effort(args, depths, args.race),
+            selection=args.select,
+            puzzle_ids=args.puzzle_ids,
+            rules=args.rules,
+            json=args.json,
+            table=args.table,
+            plot=args.plot,
+            submission=args.submission,
+        )
     )
-    with Bar("evaluating", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
-        report = evaluator(weights, bar.update)
-    print(
-        f"{report.puzzles} puzzles, {report.seconds:.1f} s, {'trained' if args.trained_weights else 'averaged'} weights"
-    )
-    print(f"{'supervision steps':>18}{'exact':>10}{'cells':>10}{'q right':>10}{'halted':>10}")
-    for row in report.rows:
-        shares = (row.exact_accuracy, row.cell_accuracy, row.q_halt_accuracy, row.halted)
-        print(f"{row.supervision_steps:18}" + "".join(f"{share:10.2%}" for share in shares))
-    if args.json:
-        values = {"checkpoint": str(args.checkpoint), "data": args.puzzles or experiment.data.test}
-        try:
-            args.json.write_text(json.dumps(values | report.to_dict(), indent=1) + "\n")
-        except OSError as error:
-            raise DataError(f"{args.json}: cannot be written: {error.strerror}") from None
     return DONE
 
 
-def _solve(args: argparse.Namespace, rest: list[str]) -> int:
-    from trm_jax.solve import run
+def _arc_score(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.arc_score import run
 
-    return DONE if run(args.checkpoint, args.puzzle, args.steps, args.quiet, args.picture) else FAILED
+    run(args.submission, args.solutions, args.json, each_task=args.tasks)
+    return DONE
+
+
+def _add_effort(parser: argparse.ArgumentParser) -> None:
+    """The switches of trm_jax.inference.Effort, but for the supervision steps."""
+    parser.add_argument("--halting", action="store_true", help="end an attempt at the first step with q_halt > 0")
+    parser.add_argument("--attempts", type=_positive, default=1, help="K tries at each puzzle (1)")
+    parser.add_argument("--start-noise", type=_noise, default=0.0, help="on y and z at first, of tries but the first")
+    parser.add_argument("--latent-noise", type=_noise, default=0.0, help="on z before each supervision step, likewise")
+    parser.add_argument("--symmetries", action="store_true", help="tries but the first see the puzzle turned")
+    parser.add_argument("--select", default="", help="the try to believe: first, q, change, vote or rules (q)")
+    parser.add_argument("--seed", type=_whole, default=0, help="of noise and symmetries (0)")
+
+
+def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = False) -> "Effort":
+    from trm_jax.inference import Effort
+    from trm_jax.selection import RULES
+
+    if args.select and args.select not in RULES:
+        raise ConfigError(f"--select={args.select} is unknown: {near_miss(args.select, RULES)}")
+    noise = {"start_noise": args.start_noise, "latent_noise": args.latent_noise}
+    return Effort(depths, args.halting, args.attempts, **noise, symmetries=args.symmetries, race=race, seed=args.seed)
+
+
+def _solve(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.solve import Request, run
+
+    request = Request(
+        puzzle=args.puzzle,
+        data=args.data,
+        row=args.row,
+        split=args.split,
+        steps=args.steps,
+        effort=_effort(args, (1,)),
+        selection=args.select,
+        certify=args.certify,
+        rules=args.rules,
+        cycles=args.cycles,
+        quiet=args.quiet,
+        picture=args.picture,
+        gif=args.gif,
+    )
+    return DONE if run(args.checkpoint, request) else FAILED
 
 
 def _parity(args: argparse.Namespace, rest: list[str]) -> int:
@@ -267,6 +330,22 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {(1 << 31) - 1}")
+    return int(text)
+
+
+def _noise(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation: give a number from 0")
+    return value
 
 
 def _output_file(text: str) -> Path:

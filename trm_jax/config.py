@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trm_jax.errors import ConfigError
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kind import describe
+from trm_jax.puzzles.sudoku import layout_for
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -86,13 +88,13 @@ class OptimConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where puzzles come from. Paths are CSV files (question, answer) or folders in the public dataset format."""
+    """Where puzzles come from: tables (CSV or JSONL: question, answer), or folders in the public dataset format."""
 
-    puzzle: Literal["sudoku", "maze", "tokens"] = "tokens"  # how cells read and which symmetries hold
-    train: str = ""  # path, or "generated"
-    test: str = ""  # path, or "generated"; "": no evaluation while training
+    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kind.py); "": as the data says
+    train: str = ""  # path, several with commas between, or "generated"
+    test: str = ""  # likewise; "": no evaluation while training
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
-    side: int = 9  # of generated Sudokus: 4, 6, 9 or 16
+    side: int = 9  # of generated Sudokus
     train_puzzles: int = 0  # how many to generate
     test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
 
@@ -152,7 +154,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
-    "data.side": (4, 16),
+    "data.side": (4, 25),
     "data.train_puzzles": (0, 1 << 31),
     "data.test_puzzles": (0, 1 << 31),
     "train.steps": (1, 1 << 40),
@@ -195,6 +197,13 @@ def validate(experiment: Experiment) -> None:
         if not low <= flat[key] <= high:  # also false for nan
             raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high}")
     model, data, train = experiment.model, experiment.data, experiment.train
+    try:
+        if data.puzzle:
+            describe(data.puzzle)
+        if "generated" in (data.train, data.test):
+            layout_for(data.side)
+    except DataError as error:
+        raise ConfigError(f"config.data: {error}") from None
     for broken, message in (
         (
             model.mixer == "attention" and model.width % model.heads,
@@ -239,12 +248,8 @@ def validate(experiment: Experiment) -> None:
             "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
         ),
         (
-            data.side not in (4, 6, 9, 16),
-            f"config.data.side = {data.side} is no Sudoku size: choose 4, 6, 9 or 16",
-        ),
-        (
-            data.puzzle == "tokens" and data.augment,
-            "config.data.augment = True needs a puzzle whose symmetries are known: set config.data.puzzle",
+            data.puzzle in ("arc", "tokens") and data.augment,
+            f"config.data.augment = True, but {data.puzzle!r} has no symmetries to draw: set it to False",
         ),
         (
             data.augment and data.side == 4 and data.test == "generated",

@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax import folder
 from trm_jax.config import DataConfig, Experiment
 from trm_jax.errors import DataError
+from trm_jax.folder import Stacked
 from trm_jax.puzzles import sudoku, sudoku_search, table
-from trm_jax.puzzles.kind import Kind, cells_of, kind_of
+from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
+from trm_jax.puzzles.symmetry import Tokens
 
-Tokens = NDArray[np.integer[Any]]
 # (inputs, labels, generator) -> both under the same random symmetry, drawn row by row
 Augment = Callable[[Tokens, Tokens, np.random.Generator], tuple[Tokens, Tokens]]
 
@@ -29,22 +31,35 @@ IGNORE = -100
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A dataset folder that a set comes from, in which puzzle id i > 0 is id i + shift of the set; 0 stays 0."""
+
+    path: Path
+    shift: int
+    num_puzzles: int
+
+
+@dataclass(frozen=True)
 class PuzzleSet:
-    """Examples of one split.
+    """Examples of one split, of one dataset or of several.
 
     inputs, labels: tokens [N, S], 0 is padding (in labels: not predicted).
     puzzle_ids: of each example, int32 [N].
     puzzle_starts: example at which each puzzle starts, and N at the end.
     group_starts: puzzle at which each group starts, and the number of puzzles at the end.
+    puzzle: description of the kind of puzzle (puzzles/kind.py), "" where the files do not tell.
+    origins: the folders, where it comes from folders.
     """
 
-    inputs: Tokens
-    labels: Tokens
+    inputs: Tokens | Stacked
+    labels: Tokens | Stacked
     puzzle_ids: NDArray[np.int32]
     puzzle_starts: NDArray[np.int64]
     group_starts: NDArray[np.int64]
     vocab_size: int
     num_puzzles: int
+    puzzle: str = ""
+    origins: tuple[Origin, ...] = ()
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -55,12 +70,18 @@ class PuzzleSet:
         return int(self.inputs.shape[1])
 
     @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """Of each example, the number of its group (its task): int64 [N]."""
+        group_of_puzzle = np.repeat(np.arange(len(self.group_starts) - 1), np.diff(self.group_starts))
+        return np.repeat(group_of_puzzle, np.diff(self.puzzle_starts))
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of sizes and of up to 4,096 examples; tells whether a run goes on with its own data."""
         sizes = self.inputs.shape, self.vocab_size, self.num_puzzles, len(self.puzzle_starts), len(self.group_starts)
         digest = sha256(repr(sizes).encode())
         for array in (self.inputs, self.labels, self.puzzle_ids, self.puzzle_starts, self.group_starts):
-            sample = np.asarray(array[:: -(-len(array) // 4_096) or 1])
+            sample = np.asarray(array[np.arange(0, len(array), -(-len(array) // 4_096) or 1)])
             digest.update(sample.astype(np.int64).tobytes())
         return digest.hexdigest()
 
@@ -82,18 +103,19 @@ class Position:
     offset: int = 0
 
 
-def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int) -> PuzzleSet:
+def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "") -> PuzzleSet:
     """A set in which every example is a puzzle and a group of its own, all with puzzle id 0."""
     count = len(inputs)
     starts = np.arange(count + 1, dtype=np.int64)
-    return PuzzleSet(inputs, labels, np.zeros(count, np.int32), starts, starts, vocab_size, 1)
+    return PuzzleSet(inputs, labels, np.zeros(count, np.int32), starts, starts, vocab_size, 1, puzzle)
 
 
 def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     """The puzzles of a split ("train" or "test"), from where the configuration says.
 
     Args:
-      config: paths end in .csv or .csv.gz, name a folder in the public dataset format, or are "generated".
+      config: paths end in .csv, .jsonl (both plain or .gz), or name a folder in the public dataset format, or are
+        "generated". Several paths, separated by commas, make one set; their puzzle ids are kept apart.
       split: which; of a dataset folder, the subfolder of that name.
       seed: of generated puzzles. Both splits of one seed share no solution.
 
@@ -105,11 +127,7 @@ def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
         raise DataError(f"config.data.{split} names no puzzles: give a CSV file or a dataset folder")
     if source == "generated":
         return _generated(config, split, seed)
-    limit = config.test_puzzles if split == "test" else 0
-    path = Path(source)
-    if path.is_dir():
-        return read_folder(path, split, limit)
-    return read_csv(path, config.puzzle, limit)
+    return _read(source, config.puzzle, split, config.test_puzzles if split == "test" else 0)
 
 
 def load_named(experiment: Experiment, source: str, split: str, limit: int) -> PuzzleSet:
@@ -117,7 +135,7 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
 
     Args:
       experiment: tells the kind of puzzle, and the seed of generated ones.
-      source: a CSV file, a dataset folder, or "".
+      source: files or dataset folders as in `load`, or "".
       split: of a dataset folder.
       limit: at most so many; 0: all.
     """
@@ -130,66 +148,131 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
             puzzles = load(data, "test", experiment.train.seed)
             return _first(puzzles, limit) if limit else puzzles
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
-    path = Path(source)
-    return read_folder(path, split, limit) if path.is_dir() else read_csv(path, data.puzzle, limit)
+    return _read(source, data.puzzle, split, limit)
 
 
-def read_csv(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
-    """Reads the columns question and answer of a CSV file, plain or gzipped; every row is checked.
+def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
+    parts = []
+    for name in source.split(","):
+        path = Path(name)
+        parts.append(read_folder(path, split, limit) if path.is_dir() else read_table(path, puzzle, limit))
+    whole = parts[0] if len(parts) == 1 else join(parts, source)
+    return _first(whole, limit) if limit else whole
+
+
+def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
+    """One set out of several. Puzzle id 0, the blank one, is common to all; the others keep apart.
+
+    Args:
+      parts: sets of one kind of puzzle at one size.
+      where: their names, for an error.
 
     Raises:
-      DataError: names file, row and column; or the kind of puzzle, if it cannot be read from CSV.
+      DataError: they differ in cells, tokens or kind.
     """
-    if puzzle == "tokens":
-        raise DataError(f"{path}: CSV files hold Sudokus or mazes: set config.data.puzzle to 'sudoku' or 'maze'")
+    for what, values in (
+        ("numbers of cells", {part.seq_len for part in parts}),
+        ("numbers of tokens", {part.vocab_size for part in parts}),
+        ("kinds of puzzle", {part.puzzle for part in parts if part.puzzle}),
+    ):
+        if len(values) > 1:
+            raise DataError(f"{where}: different {what} ({', '.join(map(str, sorted(values)))}): train on them apart")
+    ids, puzzles, groups, origins = [], [np.zeros(1, np.int64)], [np.zeros(1, np.int64)], []
+    shift = 0
+    for part in parts:
+        ids.append(np.where(part.puzzle_ids > 0, part.puzzle_ids + shift, 0).astype(np.int32))
+        puzzles.append(part.puzzle_starts[1:] + puzzles[-1][-1])
+        groups.append(part.group_starts[1:] + groups[-1][-1])
+        origins += [replace(origin, shift=origin.shift + shift) for origin in part.origins]
+        shift += part.num_puzzles - 1
+    return PuzzleSet(
+        Stacked([part.inputs for part in parts]),
+        Stacked([part.labels for part in parts]),
+        np.concatenate(ids),
+        np.concatenate(puzzles),
+        np.concatenate(groups),
+        parts[0].vocab_size,
+        shift + 1,
+        next((part.puzzle for part in parts if part.puzzle), ""),
+        tuple(origins),
+    )
+
+
+def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
+    """Reads the columns question and answer of a CSV or JSONL file, plain or gzipped; every row is checked.
+
+    Raises:
+      DataError: names file, row and column; or the kind of puzzle, if it does not stand in tables.
+    """
+    if not puzzle:
+        raise DataError(f"{path}: of which kind are its puzzles? set config.data.puzzle, say to 'sudoku' or 'maze'")
     kind: Kind | None = None
 
-    def parse(text: str) -> NDArray[np.int8]:
+    def parse(text: str) -> NDArray[np.int16]:
         # The first puzzle sets the size for all that follow.
         nonlocal kind
         kind = kind or kind_of(puzzle, cells_of(puzzle, text))
-        return kind.parse(text).astype(np.int8)
+        return kind.parse(text).astype(np.int16)
 
     def check(question: Tokens, answer: Tokens) -> None:
         assert kind is not None
         kind.check_pair(question, answer)
 
+    try:
+        describe(puzzle)
+        if describe(puzzle)["kind"] in ("arc", "tokens"):
+            cells_of(puzzle, "")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     questions, answers = table.read_pairs(path, parse, check, limit or None)
-    return from_pairs(questions, answers, kind_of(puzzle, questions.shape[1]).vocab_size)
+    assert kind is not None
+    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
 
 
 def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
-    """Reads one split of a dataset in the public on-disk format, memory-mapped, and checks it against dataset.json.
+    """Reads one split of a dataset in the public on-disk format, memory-mapped and checked (folder.read).
 
     Raises:
       DataError: names the file and what is wrong with it.
     """
-    folder = path / split
-    try:
-        about = json.loads((folder / "dataset.json").read_text())
-        seq_len, vocab_size = int(about["seq_len"]), int(about["vocab_size"])
-        num_puzzles, sets = int(about["num_puzzle_identifiers"]), list(about["sets"])
-        ignored = about["ignore_label_id"]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{folder / 'dataset.json'}: not readable as a dataset's description: {error!r}") from None
-    if seq_len < 1:
-        raise DataError(f"{folder / 'dataset.json'}: seq_len is {seq_len}: a puzzle has at least 1 cell")
-    parts = [_read_set(folder, str(name), seq_len, vocab_size, num_puzzles) for name in sets]
-    if not parts:
-        raise DataError(f"{folder / 'dataset.json'}: names no sets")
-    if ignored not in (0, None):
-        raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is {ignored}: only 0 and null are known")
-    inputs, labels, ids, puzzles, groups = parts[0] if len(parts) == 1 else _joined(parts)
-    if ignored is None and (labels == 0).any():
-        raise DataError(f"{folder / 'dataset.json'}: ignore_label_id is null, but labels of 0 cannot be learnt")
-    per_example = np.repeat(ids, np.diff(puzzles)).astype(np.int32)
-    whole = PuzzleSet(inputs, labels, per_example, puzzles, groups, vocab_size, num_puzzles)
+    part = folder.read(path, split)
+    described = folder.read_puzzle(path)
+    puzzle = ""
+    if described is not None:
+        try:
+            kind = kind_of(json.dumps(described), part.seq_len)
+        except DataError as error:
+            raise DataError(f"{path / 'puzzle.json'}: {error}") from None
+        if kind.vocab_size not in (0, part.vocab_size):
+            raise DataError(
+                f"{path / split / 'dataset.json'}: vocab_size is {part.vocab_size}, puzzle.json has {kind.vocab_size} tokens"
+            )
+        puzzle = json.dumps(kind.to_dict())
+    per_example = np.repeat(part.puzzle_ids, np.diff(part.puzzle_starts)).astype(np.int32)
+    whole = PuzzleSet(
+        part.inputs,
+        part.labels,
+        per_example,
+        part.puzzle_starts,
+        part.group_starts,
+        part.vocab_size,
+        part.num_puzzles,
+        puzzle,
+        (Origin(path, 0, part.num_puzzles),),
+    )
     return _first(whole, limit) if limit else whole
 
 
 def augmentation(config: DataConfig, seq_len: int) -> Augment | None:
     """The random symmetries of the configured puzzle, or None where it asks for none."""
-    return kind_of(config.puzzle, seq_len).augment if config.augment else None
+    if not config.augment:
+        return None
+    kind = kind_of(config.puzzle, seq_len)
+    if not kind.has_symmetries:
+        raise DataError(
+            f"config.data.augment = True, but no symmetries are known for {config.puzzle!r}: declare some, or set False"
+        )
+    return kind.augment
 
 
 class Sampler:
@@ -285,45 +368,7 @@ def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     part = solutions[:held_out] if test else solutions[held_out:]
     count = config.test_puzzles if test else config.train_puzzles
     questions, answers = sudoku_search.generate(count, layout, 2 * seed + test, solutions=part)
-    return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size)
-
-
-_Set = tuple[Tokens, Tokens, Tokens, NDArray[np.int64], NDArray[np.int64]]
-
-
-def _read_set(folder: Path, name: str, seq_len: int, vocab_size: int, num_puzzles: int) -> _Set:
-    if not name.isidentifier():
-        raise DataError(f"{folder / 'dataset.json'}: {name!r} is no name for a set: letters, digits and _ only")
-    inputs, labels, ids, puzzles, groups = (
-        _read_array(folder / f"{name}__{field}.npy")
-        for field in ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
-    )
-    for field, array in (("inputs", inputs), ("labels", labels)):
-        path = folder / f"{name}__{field}.npy"
-        if array.ndim != 2 or array.shape != (len(inputs), seq_len):
-            raise DataError(f"{path}: shape {array.shape}, dataset.json says {seq_len} cells")
-        if array.size and not 0 <= int(array.min()) <= int(array.max()) < vocab_size:
-            raise DataError(f"{path}: tokens reach from {array.min()} to {array.max()}, dataset.json says {vocab_size}")
-    for field, starts, total in (
-        ("puzzle_indices", puzzles, len(inputs)),
-        ("group_indices", groups, puzzles.size - 1),
-    ):
-        signed = starts.astype(np.int64)  # the difference of unsigned numbers never falls
-        if signed.ndim != 1 or len(signed) < 2 or signed[0] != 0 or signed[-1] != total or (np.diff(signed) < 1).any():
-            raise DataError(f"{folder / f'{name}__{field}.npy'}: not rising from 0 to {total}")
-    if ids.shape != (len(puzzles) - 1,) or not 0 <= int(ids.min()) <= int(ids.max()) < num_puzzles:
-        raise DataError(f"{folder / f'{name}__puzzle_identifiers.npy'}: not one of {num_puzzles} ids for each puzzle")
-    return inputs, labels, ids, puzzles.astype(np.int64), groups.astype(np.int64)
-
-
-def _read_array(path: Path) -> Tokens:
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except Exception as error:  # NumPy lets through what its tokenizer and mmap raise on a garbled header
-        raise DataError(f"{path}: not readable as an .npy array: {error!r}") from None
-    if array.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {array.dtype}, expected integers")
-    return array
+    return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size, "sudoku")
 
 
 def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
@@ -339,12 +384,3 @@ def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
         puzzle_starts=np.append(puzzle_starts[:kept], limit),
         group_starts=np.append(group_starts[: np.searchsorted(group_starts, kept)], kept),
     )
-
-
-def _joined(parts: list[_Set]) -> _Set:
-    inputs, labels, ids = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    puzzles, groups = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)]
-    for _, _, _, puzzle_starts, group_starts in parts:
-        puzzles.append(puzzle_starts[1:] + puzzles[-1][-1])
-        groups.append(group_starts[1:] + groups[-1][-1])
-    return inputs, labels, ids, np.concatenate(puzzles), np.concatenate(groups)

@@ -4,7 +4,6 @@ import json
 import time
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import demo as demo_experiment
@@ -13,7 +12,8 @@ from trm_jax.config import experiment_from
 from trm_jax.console import duration, say
 from trm_jax.dataset import PuzzleSet
 from trm_jax.errors import ConfigError
-from trm_jax.evaluate import Evaluator, answer
+from trm_jax.evaluate import Evaluator
+from trm_jax.inference import Effort, attempt
 from trm_jax.model import Model, Weights, count_weights
 from trm_jax.pictures import draw_thoughts, draw_training
 from trm_jax.puzzles.kind import kind_of
@@ -44,10 +44,11 @@ def run(workdir: Path, variant: str = "") -> bool:
     experiment, weights = checkpoint.load(workdir)
     model, kind = Model(experiment.model), kind_of(data.puzzle, experiment.model.seq_len)
     depth = experiment.model.supervision_steps
-    report = Evaluator(model, test, experiment.train.eval_batch_size, range(1, depth + 1))(weights)
+    effort = Effort(tuple(range(1, depth + 1)))
+    report = Evaluator(model, test, experiment.train.eval_batch_size, effort, kind)(weights)
     print(f"\nexact accuracy on {report.puzzles:,} puzzles whose solutions never occurred in training")
     for row in report.rows:
-        print(f"  after {row.supervision_steps:2} supervision steps   {row.exact_accuracy:7.2%}")
+        print(f"  after {row.supervision_steps:2} supervision steps   {row.exact.value:7.2%}")
 
     question = np.asarray(test.inputs[_instructive(model, weights, test, depth)])
     thoughts = think(model, weights, kind, question, depth)
@@ -60,7 +61,7 @@ def run(workdir: Path, variant: str = "") -> bool:
     path = workdir / "report.json"
     counts = count_weights(weights)
     figures = {
-        "exact_accuracy": report.rows[-1].exact_accuracy,
+        "exact_accuracy": report.rows[-1].exact.value,
         "puzzles": report.puzzles,
         "shared_solutions": shared,
         "train_seconds": _train_seconds(outcome.seconds, outcome.trained, path),
@@ -98,12 +99,13 @@ def _shared_solutions(train_set: PuzzleSet, test_set: PuzzleSet) -> int:
 
 def _instructive(model: Model, weights: Weights, puzzles: PuzzleSet, depth: int) -> int:
     """The puzzle that is solved in the end but takes longest, with the fewest clues: the one worth watching."""
-    count = len(puzzles)
-    inputs, ids = jnp.asarray(puzzles.inputs, jnp.int32), jnp.zeros((count,), jnp.int32)
-    tokens = np.asarray(answer(model, weights, inputs, ids, depth).tokens)
-    exact = (tokens == puzzles.labels[None]).all(axis=-1)
-    wrong_for = np.where(exact[-1], (~exact).sum(axis=0), -1)
-    return int(np.lexsort(((puzzles.inputs > 1).sum(axis=1), -wrong_for))[0])
+    effort = Effort(tuple(range(1, depth + 1)))
+    found = attempt(model, weights, effort, puzzles.inputs, puzzles.puzzle_ids, len(puzzles))
+    answers = np.concatenate([part.answers[:, 0] for part in found])
+    inputs, labels = np.asarray(puzzles.inputs), np.asarray(puzzles.labels)
+    exact = (answers == labels[:, None]).all(axis=-1)
+    wrong_for = np.where(exact[:, -1], (~exact).sum(axis=1), -1)
+    return int(np.lexsort(((inputs > 1).sum(axis=1), -wrong_for))[0])
 
 
 def _train_seconds(seconds: float, trained: bool, earlier_report: Path) -> float:

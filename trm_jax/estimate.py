@@ -35,10 +35,10 @@ class Estimate:
         lines += [
             f"{'trained by AdamATan2':28}{self.trained:>16,} weights",
             f"{'network applications a step':28}{self.applications_per_step:>16,} (a backward pass counts two)",
-            f"{'one application':28}{_si(self.flops_per_application):>16} a puzzle",
-            f"{'one training step':28}{_si(self.flops_per_puzzle_step):>16} a puzzle",
-            f"{'one training step':28}{_si(self.flops_per_step):>16} a batch",
-            f"{'the whole run':28}{_si(self.flops_total):>16}",
+            f"{'one application':28}{si(self.flops_per_application):>16} a puzzle",
+            f"{'one training step':28}{si(self.flops_per_puzzle_step):>16} a puzzle",
+            f"{'one training step':28}{si(self.flops_per_step):>16} a batch",
+            f"{'the whole run':28}{si(self.flops_total):>16}",
         ]
         return "\n".join(lines)
 
@@ -92,11 +92,20 @@ def forward_flops(model: ModelConfig, layers: int) -> int:
     return 2 * layers * (feed_forward + mixer)
 
 
+def supervision_flops(model: ModelConfig) -> int:
+    """Operations of one supervision step on one puzzle at inference: T cycles of n latent steps and an answer step."""
+    two = model.separate_networks or model.states == "y"
+    answer_layers = (model.answer_layers or model.layers) if two else model.layers
+    latent, answer = forward_flops(model, model.layers), forward_flops(model, answer_layers)
+    return model.cycles * (_latent_steps(model) * latent + answer)
+
+
 def _latent_steps(model: ModelConfig) -> int:
     return 0 if model.states == "y" else model.latent_steps
 
 
-def _si(flops: float) -> str:
+def si(flops: float) -> str:
+    """Operations as a person writes them: 42.7 GFLOP."""
     for unit in ("", "K", "M", "G", "T", "P"):
         if flops < 999.5:  # beyond it three digits would round to 1e+03
             return f"{flops:.3g} {unit}FLOP"

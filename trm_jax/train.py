@@ -25,8 +25,10 @@ from trm_jax.console import Bar, say
 from trm_jax.dataset import Position, PuzzleSet, Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.evaluate import Evaluator
+from trm_jax.inference import Effort
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, count_weights
+from trm_jax.puzzles.kind import kind_of
 from trm_jax.step import TrainState, averaged_weights, init_state, train_step
 from trm_jax.supervision import Batch
 from trm_jax.writers import MetricsWriter
@@ -57,10 +59,10 @@ class Outcome:
 
 
 def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
-    """Fills in the sizes that the experiment leaves to the data, and checks those that it states.
+    """Fills in the sizes and the kind of puzzle that the experiment leaves to the data, and checks what it states.
 
     Raises:
-      ConfigError: the data is of another size than the experiment says.
+      ConfigError: the data is of another size or kind than the experiment says.
     """
     sizes = {"vocab_size": puzzles.vocab_size, "seq_len": puzzles.seq_len, "num_puzzles": puzzles.num_puzzles}
     for name, found in sizes.items():
@@ -69,7 +71,18 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
             raise ConfigError(
                 f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0"
             )
-    resolved = replace(experiment, model=replace(experiment.model, **sizes))  # type: ignore[arg-type]
+    stated, found_puzzle = experiment.data.puzzle, puzzles.puzzle or "tokens"
+    if stated and puzzles.puzzle:
+        there, here = (kind_of(puzzle, puzzles.seq_len).to_dict() for puzzle in (puzzles.puzzle, stated))
+        if there != here:
+            raise ConfigError(
+                f"config.data.puzzle = {stated!r}, but the data says {json.dumps(there)}: set it to that, or to ''"
+            )
+    resolved = replace(
+        experiment,
+        model=replace(experiment.model, **sizes),  # type: ignore[arg-type]
+        data=replace(experiment.data, puzzle=stated or found_puzzle),
+    )
     validate(resolved)
     return resolved
 
@@ -89,13 +102,16 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
     data, config = experiment.data, experiment.train
     puzzles = dataset.load(data, "train", config.seed)
     experiment = resolve(experiment, puzzles)
+    data = experiment.data
     model = Model(experiment.model)
     sampler = Sampler(puzzles, config.batch_size, config.seed, dataset.augmentation(data, puzzles.seq_len))
     held_out = dataset.load(data, "test", config.seed) if config.eval_every else None
     evaluator = None
     if held_out is not None:
         check_fits(experiment.model, held_out, data.test)
-        evaluator = Evaluator(model, held_out, config.eval_batch_size, [experiment.model.supervision_steps])
+        effort = Effort((experiment.model.supervision_steps,))
+        kind = kind_of(data.puzzle, held_out.seq_len)
+        evaluator = Evaluator(model, held_out, config.eval_batch_size, effort, kind)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -216,13 +232,13 @@ def _evaluate(
     writer.write(
         t,
         {
-            "eval/exact_accuracy": row.exact_accuracy,
-            "eval/cell_accuracy": row.cell_accuracy,
-            "eval/q_halt_accuracy": row.q_halt_accuracy,
+            "eval/exact_accuracy": row.exact.value,
+            "eval/cell_accuracy": row.cells.value,
+            "eval/q_halt_accuracy": row.q_right,
             "time/eval_seconds": report.seconds,
         },
     )
-    say(f"step {t}: averaged weights solve {row.exact_accuracy:.2%} of {report.puzzles} held-out puzzles exactly")
+    say(f"step {t}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
 
 
 def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, workdir: Path) -> None:

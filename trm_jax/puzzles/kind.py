@@ -1,42 +1,51 @@
 """What a program needs to know of a kind of puzzle, whichever it is: reading, showing, judging, turning.
 
-Everything here speaks of tokens as the model sees them, flat [cells], 0 being padding.
+Everything here speaks of tokens as the model sees them, flat [cells], 0 being padding. A kind is described by text, as
+in config.data.puzzle: its name where the number of cells says the rest (`sudoku`, `maze`, `arc`, `tokens`), or else a
+JSON object, such as `{"kind": "maze", "shape": [20, 30]}`, which a dataset folder keeps as puzzle.json.
 """
 
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import dihedral, maze, sudoku
+from trm_jax.puzzles import arc, grid, maze, sudoku, sudoku_isomorphism
+from trm_jax.puzzles.symmetry import Symmetries, Tokens
 
-Tokens = NDArray[np.integer[Any]]
+NAMES = ("sudoku", "maze", "arc", "grid", "tokens")
+
+# (question, answer), as text -> whether the answer keeps to the rules; how a user's own puzzle gets any
+Rules = Callable[[str, str], bool]
 
 
 class Kind(ABC):
     """One kind of puzzle at one size."""
 
     shape: tuple[int, int]  # rows, columns
-    vocab_size: int
+    vocab_size: int  # 0: any
     boxes: tuple[int, int] | None = None  # rows and columns of a box, where the rules have boxes
+    palette: tuple[str, ...] | None = None  # colour of each token, where cells are colours
+    has_rules = True  # whether `satisfied` can judge
+    has_symmetries = True  # whether `draw` can
+
+    @property
+    def cells(self) -> int:
+        """S, cells of a puzzle."""
+        return self.shape[0] * self.shape[1]
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The description that `kind_of` reads back, ready for JSON."""
 
     @abstractmethod
     def parse(self, text: str) -> Tokens:
         """Reads a question or an answer; DataError for characters and lengths that cannot be."""
-
-    @abstractmethod
-    def check_question(self, tokens: Tokens) -> None:
-        """DataError, naming the place, for a question that contradicts itself."""
-
-    @abstractmethod
-    def check_pair(self, question: Tokens, answer: Tokens) -> None:
-        """DataError, naming the place, unless the answer is one of the question."""
-
-    @abstractmethod
-    def satisfied(self, question: Tokens, answer: Tokens) -> bool:
-        """Whether the answer keeps to the rules and to the question."""
 
     @abstractmethod
     def glyphs(self, tokens: Tokens) -> list[str]:
@@ -46,35 +55,69 @@ class Kind(ABC):
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         """Which cells the question fixes."""
 
-    @abstractmethod
-    def augment(self, inputs: Tokens, labels: Tokens, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        """Both [N, cells] under the same random symmetry of the kind, drawn row by row."""
-
     def text(self, tokens: Tokens) -> str:
         """One line that `parse` reads back."""
         return "".join(self.glyphs(tokens))
 
+    def check_question(self, tokens: Tokens) -> None:  # noqa: B027 (no rules: nothing to contradict)
+        """DataError, naming the place, for a question that contradicts itself."""
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:  # noqa: B027
+        """DataError, naming the place, unless the answer is one of the question."""
+
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        """Whether each answer [N, S] keeps to the rules and to its question [N, S]: bool [N].
+
+        Raises:
+          DataError: no rules are known (`has_rules`).
+        """
+        raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
+
+    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
+        """n symmetries, drawn evenly from those of the kind.
+
+        Raises:
+          DataError: none are known (`has_symmetries`).
+        """
+        raise DataError(f"no symmetries are known for puzzles of kind {self.to_dict()['kind']!r}")
+
+    def augment(self, inputs: Tokens, labels: Tokens, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
+        """Both [N, cells] under the same random symmetry of the kind, drawn row by row."""
+        symmetries = self.draw(rng, len(inputs))
+        return symmetries.apply(inputs), symmetries.apply(labels)
+
+    def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
+        """Pairs (i, j) of questions first[i] and second[j] that are the same up to the kind's symmetries."""
+        return _joined(self._keys(first), self._keys(second))
+
+    def _keys(self, questions: Tokens) -> list[bytes]:
+        """One for each question of [N, S], equal for those that are images of one another."""
+        return [row.tobytes() for row in questions.astype(np.int32)]
+
 
 class Sudoku(Kind):
-    """Sudokus of side 4, 6, 9 or 16; symmetries relabel digits and permute bands, stacks, rows and columns."""
+    """Sudokus of any box size; symmetries relabel digits and permute bands, stacks, rows and columns."""
 
-    def __init__(self, cells: int) -> None:
-        self._layout = sudoku.layout_of_length(cells)
-        self.shape = self._layout.side, self._layout.side
-        self.vocab_size = self._layout.vocab_size
-        self.boxes = self._layout.box_rows, self._layout.box_cols
+    def __init__(self, layout: sudoku.Layout) -> None:
+        self.layout = layout
+        self.shape = layout.side, layout.side
+        self.vocab_size = layout.vocab_size
+        self.boxes = layout.box_rows, layout.box_cols
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "sudoku", "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
 
     def parse(self, text: str) -> Tokens:
-        return sudoku.encode(sudoku.parse(text, self._layout))
+        return sudoku.encode(sudoku.parse(text, self.layout))
 
     def check_question(self, tokens: Tokens) -> None:
-        sudoku.check_clues(sudoku.decode(tokens), self._layout)
+        sudoku.check_clues(sudoku.decode(tokens), self.layout)
 
     def check_pair(self, question: Tokens, answer: Tokens) -> None:
-        sudoku.check_pair(sudoku.decode(question), sudoku.decode(answer))
+        sudoku.check_pair(sudoku.decode(question), sudoku.decode(answer), self.layout)
 
-    def satisfied(self, question: Tokens, answer: Tokens) -> bool:
-        return bool(sudoku.answers(sudoku.decode(question), sudoku.decode(answer), self._layout))
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        return sudoku.answers(sudoku.decode(questions), sudoku.decode(answers), self.layout)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return list(sudoku.to_text(sudoku.decode(tokens)))
@@ -82,20 +125,28 @@ class Sudoku(Kind):
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         return sudoku.decode(question) > 0
 
-    def augment(self, inputs: Tokens, labels: Tokens, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        symmetries = sudoku.draw_symmetries(rng, len(inputs), self._layout)
-        turned = [sudoku.encode(sudoku.apply(sudoku.decode(tokens), symmetries)) for tokens in (inputs, labels)]
-        return turned[0], turned[1]
+    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
+        symmetries = sudoku.draw_symmetries(rng, n, self.layout)
+        # A digit's token is one more, and the blank keeps its own.
+        tokens = np.pad(symmetries.digits.astype(np.int32) + 1, ((0, 0), (1, 0)))
+        return Symmetries(symmetries.cells, tokens)
+
+    def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
+        return sudoku_isomorphism.overlaps(sudoku.decode(first), sudoku.decode(second), self.layout)
 
 
 class Maze(Kind):
-    """Square mazes whose answer marks a shortest path; the symmetries are the eight of the square."""
+    """Mazes whose answer marks a shortest path; the symmetries are those of the square or the rectangle."""
 
     vocab_size = maze.VOCAB_SIZE
 
-    def __init__(self, cells: int) -> None:
-        self.shape = maze.square_shape(cells)
-        self._maps = dihedral.dihedral_indices(self.shape)
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        turns = "dihedral" if shape[0] == shape[1] else "rot180 fliplr flipud"
+        self._grid = grid.Grid(shape, maze.CHARACTERS, turns)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "maze", "shape": list(self.shape)}
 
     def parse(self, text: str) -> Tokens:
         return maze.parse(text.strip("\r\n"), self.shape)
@@ -104,10 +155,11 @@ class Maze(Kind):
         maze.check_puzzle(tokens, self.shape)
 
     def check_pair(self, question: Tokens, answer: Tokens) -> None:
-        maze.check_pair(question, answer)
+        maze.check_pair(question, answer, self.shape)
 
-    def satisfied(self, question: Tokens, answer: Tokens) -> bool:
-        return maze.is_shortest_path(question, answer, self.shape)
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        pairs = zip(questions, answers, strict=True)
+        return np.array([maze.is_shortest_path(q, a, self.shape) for q, a in pairs], np.bool_)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return ["?" if token == 0 else maze.CHARACTERS[token - 1] for token in tokens]
@@ -115,20 +167,219 @@ class Maze(Kind):
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         return question != maze.FREE
 
-    def augment(self, inputs: Tokens, labels: Tokens, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        cells = self._maps[rng.integers(0, len(self._maps), len(inputs))]
-        return np.take_along_axis(inputs, cells, axis=1), np.take_along_axis(labels, cells, axis=1)
+    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
+        return self._grid.draw(rng, n)
+
+    def _keys(self, questions: Tokens) -> list[bytes]:
+        return [row.tobytes() for row in self._grid.canonical(questions)]
 
 
-def kind_of(puzzle: str, cells: int) -> Kind:
-    """The kind that config.data.puzzle names, at this number of cells; DataError where it has no such size or rules."""
-    if puzzle == "sudoku":
-        return Sudoku(cells)
-    if puzzle == "maze":
-        return Maze(cells)
-    raise DataError(f"puzzles of kind {puzzle!r} have no rules here: set config.data.puzzle to 'sudoku' or 'maze'")
+class Arc(Kind):
+    """ARC grids on 30 x 30: colours, end markers, padding. A task's rule is for the model to find, so none is here."""
+
+    shape = arc.SIDE, arc.SIDE
+    vocab_size = arc.VOCAB_SIZE
+    has_rules = False
+    has_symmetries = False  # an augmented task has a puzzle id of its own, so they are drawn when the data is built
+    # Padding, end marker, then the ten colours of the contest's own viewer.
+    palette = (
+        "#ffffff", "#e1e4e8", "#000000", "#0074d9", "#ff4136", "#2ecc40",
+        "#ffdc00", "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
+    )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "arc"}
+
+    def parse(self, text: str) -> Tokens:
+        """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
+        rows = text.replace("/", " ").split()
+        return arc.encode(arc.check_grid([[_colour(char) for char in row] for row in rows], "grid")).astype(np.int32)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return [" |0123456789"[token] for token in tokens.tolist()]
+
+    def text(self, tokens: Tokens) -> str:
+        return "/".join("".join(str(colour) for colour in row) for row in arc.crop(tokens).tolist())
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return np.zeros(len(question), np.bool_)
+
+
+class Grid(Kind):
+    """A puzzle of the user's own: a declared shape, alphabet and symmetries (puzzles/grid.py), and rules if given."""
+
+    def __init__(self, board: grid.Grid, rules: Rules | None = None) -> None:
+        self._grid, self._rules = board, rules
+        self.shape = board.shape
+        self.vocab_size = board.vocab_size
+        self.has_rules = rules is not None
+        self.has_symmetries = bool(board.symmetries)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._grid.to_dict()
+
+    def parse(self, text: str) -> Tokens:
+        return self._grid.parse(text)
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:
+        if self._rules and not self.satisfied(question[None], answer[None])[0]:
+            raise DataError("answer: the rules given do not accept it for this question; correct either")
+
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        if self._rules is None:
+            return super().satisfied(questions, answers)
+        verdicts = []
+        for question, answer in zip(questions, answers, strict=True):
+            if (answer == 0).any():  # padding is no character, so no rule can speak of it
+                verdicts.append(False)
+            else:
+                verdicts.append(bool(self._rules(self.text(question), self.text(answer))))
+        return np.array(verdicts, np.bool_)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return ["?" if token == 0 else self._grid.alphabet[token - 1] for token in tokens.tolist()]
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        """What a question leaves open only its rules know; the first character of the alphabet is taken for a blank."""
+        return question != 1
+
+    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
+        return self._grid.draw(rng, n) if self.has_symmetries else super().draw(rng, n)
+
+    def _keys(self, questions: Tokens) -> list[bytes]:
+        return [row.tobytes() for row in self._grid.canonical(questions)]
+
+
+class Numbers(Kind):
+    """Tokens of which nothing is known, as in a dataset folder without puzzle.json."""
+
+    has_rules = False
+    has_symmetries = False
+    vocab_size = 0  # any
+
+    def __init__(self, cells: int) -> None:
+        side = isqrt(cells)
+        self.shape = (side, side) if side * side == cells else (1, cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "tokens"}
+
+    def parse(self, text: str) -> Tokens:
+        """Whole numbers, separated by white space."""
+        words = text.split()
+        wrong = [word for word in words if not (word.isascii() and word.isdecimal() and len(word) < 8)]
+        if wrong:
+            raise DataError(f"{wrong[0][:20]!r} is no token: give whole numbers from 0, separated by spaces")
+        if len(words) != self.cells:
+            raise DataError(f"{len(words)} tokens found, but this puzzle has {self.cells}: add or remove some")
+        return np.array([int(word) for word in words], np.int32)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        return [digits[token] if token < len(digits) else "?" for token in tokens.tolist()]
+
+    def text(self, tokens: Tokens) -> str:
+        return " ".join(str(token) for token in tokens.tolist())
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return np.zeros(len(question), np.bool_)
+
+
+def kind_of(puzzle: str, cells: int, rules: Rules | None = None) -> Kind:
+    """The kind of puzzle that a description names, at this number of cells.
+
+    Args:
+      puzzle: as config.data.puzzle: a name, or a JSON object.
+      cells: S; a name alone leaves the shape to it.
+      rules: of a user's own puzzle.
+
+    Raises:
+      DataError: no such kind, no such size, or rules for a kind that has its own.
+    """
+    about = describe(puzzle)
+    name = about["kind"]
+    if rules is not None and name != "grid":
+        raise DataError(f"puzzles of kind {name!r} take no --rules: only those of kind 'grid' do")
+    if name == "sudoku":
+        kind: Kind = Sudoku(sudoku.layout_from(about["box"]) if "box" in about else sudoku.layout_of_length(cells))
+    elif name == "maze":
+        kind = Maze(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells))
+    elif name == "arc":
+        kind = Arc()
+    elif name == "grid":
+        kind = Grid(grid.Grid.from_dict(about), rules)
+    else:
+        kind = Numbers(cells)
+    if kind.cells != cells:
+        rows, columns = kind.shape
+        raise DataError(
+            f"{cells} cells found, but {puzzle} is {rows} x {columns}: change the puzzle or its description"
+        )
+    return kind
+
+
+def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A description as a dictionary with the key "kind", from a name, from JSON text, or from what JSON held.
+
+    Raises:
+      DataError: no such kind, not JSON, or a key that the kind does not have.
+    """
+    about: Any = {"kind": puzzle} if isinstance(puzzle, str) else puzzle
+    if isinstance(puzzle, str) and puzzle.lstrip().startswith("{"):
+        try:
+            about = json.loads(puzzle)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"the description of a puzzle is not readable as JSON: {error}") from None
+    name = about.get("kind") if isinstance(about, Mapping) else None
+    if name not in NAMES:
+        raise DataError(f"{str(name)[:60]!r} is no kind of puzzle: give one of {', '.join(NAMES)}")
+    known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries")}.get(name, ())
+    for key in about:
+        if key != "kind" and key not in known:
+            raise DataError(f"{str(key)[:60]!r} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
+    if name == "grid":
+        grid.Grid.from_dict(about)
+    if "box" in about:
+        sudoku.layout_from(about["box"])
+    if name == "maze" and "shape" in about:
+        _shape(about["shape"])
+    return dict(about)
 
 
 def cells_of(puzzle: str, text: str) -> int:
     """How many cells a puzzle written as text has; DataError for what no puzzle of the kind looks like."""
-    return len(sudoku.parse(text)) if puzzle == "sudoku" else len(maze.parse(text.strip("\r\n")))
+    about = describe(puzzle)
+    name = about["kind"]
+    if name == "sudoku":
+        return len(sudoku.parse(text, sudoku.layout_from(about["box"]) if "box" in about else None))
+    if name == "maze":
+        return len(maze.parse(text.strip("\r\n"), _shape(about["shape"]) if "shape" in about else None))
+    if name == "grid":
+        return grid.Grid.from_dict(about).cells
+    raise DataError(
+        f"puzzles of kind {name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
+        "'sudoku', 'maze' or a grid"
+    )
+
+
+def _shape(value: Any) -> tuple[int, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or any(not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 1000 for side in value)
+    ):
+        raise DataError(f"the shape of a puzzle is {str(value)[:60]}: give [rows, columns], each 1 to 1000")
+    return value[0], value[1]
+
+
+def _colour(char: str) -> int:
+    if char not in "0123456789":
+        raise DataError(f"{char!r} is no colour of an ARC grid: give digits 0-9, a line for each row")
+    return int(char)
+
+
+def _joined(first: list[bytes], second: list[bytes]) -> list[tuple[int, int]]:
+    places: dict[bytes, list[int]] = {}
+    for i, key in enumerate(first):
+        places.setdefault(key, []).append(i)
+    return [(i, j) for j, key in enumerate(second) for i in places.get(key, ())]

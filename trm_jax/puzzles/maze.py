@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
+from trm_jax.puzzles.grid import Grid
 
 Maze = NDArray[np.int8]
 Shape = tuple[int, int]
@@ -26,6 +27,11 @@ def square_shape(cells: int) -> Shape:
     if side * side != cells or not cells:
         raise DataError(f"{cells} cells found, which is not a square: add or remove some, or give the shape")
     return side, side
+
+
+def grid(shape: Shape) -> Grid:
+    """Mazes as grids of characters, with the symmetries that keep shortest paths: all that the shape allows."""
+    return Grid(shape, CHARACTERS, "dihedral" if shape[0] == shape[1] else "rot180 fliplr flipud")
 
 
 def parse(text: str, shape: Shape | None = None) -> Maze:
@@ -58,8 +64,12 @@ def render(tokens: ArrayLike, shape: Shape) -> str:
 
 def _checked(tokens: ArrayLike, shape: Shape, where: str) -> Maze:
     values = np.asarray(tokens).ravel()
+    if min(shape) < 1:
+        raise DataError(f"{where}: a shape of {shape[0]} x {shape[1]} holds no maze; each side is at least 1")
     if values.size != shape[0] * shape[1]:
         raise DataError(f"{where}: {values.size} cells found, but a maze of {shape[0]} x {shape[1]} is needed")
+    if values.dtype.kind not in "iu":
+        raise DataError(f"{where}: tokens are {values.dtype}, but integers are needed")
     for cell in np.flatnonzero((values < WALL) | (values > PATH))[:1]:
         raise DataError(f"{where}: {_place(cell, shape)} is token {values[cell]}, but cells go from 1 to 5")
     return values.astype(np.int8)
@@ -145,9 +155,12 @@ def is_shortest_path(puzzle: ArrayLike, answer: ArrayLike, shape: Shape) -> bool
     return _route(marked, shape, closed=(WALL, FREE)) is not None
 
 
-def check_pair(question: ArrayLike, answer: ArrayLike) -> None:
-    """Raises DataError, starting with 'question: ' or 'answer: ', unless the answer is a shortest path."""
-    shape = square_shape(np.asarray(question).size)
+def check_pair(question: ArrayLike, answer: ArrayLike, shape: Shape | None = None) -> None:
+    """Raises DataError, starting with 'question: ' or 'answer: ', unless the answer is a shortest path.
+
+    Without a shape the maze is a square.
+    """
+    shape = shape or square_shape(np.asarray(question).size)
     maze, route = _solved(question, shape, "question")
     marked = _checked(answer, shape, "answer")
     for cell in np.flatnonzero((marked != maze) & ~((marked == PATH) & (maze == FREE)))[:1]:

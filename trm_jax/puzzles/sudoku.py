@@ -1,12 +1,14 @@
-"""Sudoku of side 4, 6, 9 and 16: text, rules, symmetries and dataset tokens.
+"""Sudoku of side 2 to 25, with boxes of any shape: text, rules, symmetries and dataset tokens.
 
 A grid is a flat int8 array [cells] in row order: 0 is a blank, 1 .. side are the digits.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -16,19 +18,29 @@ from trm_jax.errors import DataError
 
 Grid = NDArray[np.int8]
 
-_CHARACTERS = ".123456789ABCDEFG"
+MAX_SIDE = 25
+_CHARACTERS = ".123456789ABCDEFGHIJKLMNOP"
 _DIGIT_OF = {c: d for d, pair in enumerate(zip(_CHARACTERS, _CHARACTERS.lower(), strict=True)) for c in pair}
 _DIGIT_OF |= {"0": 0, "_": 0}
 _DECORATION = frozenset("|-+")
-_BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3), 16: (4, 4)}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The geometry of a Sudoku: boxes of box_rows x box_cols cells, as many of them as a box has cells."""
+    """The geometry of a Sudoku: boxes of box_rows x box_cols cells, as many of them as a box has cells.
+
+    Boxes of one row or one column make a Latin square. Raises DataError unless the side is 2 to 25.
+    """
 
     box_rows: int
     box_cols: int
+
+    def __post_init__(self) -> None:
+        if min(self.box_rows, self.box_cols) < 1 or not 2 <= self.side <= MAX_SIDE:
+            raise DataError(
+                f"boxes of {self.box_rows} x {self.box_cols} make no Sudoku: give two numbers, from 1 on, "
+                f"whose product, the side, is 2 to {MAX_SIDE}"
+            )
 
     @property
     def side(self) -> int:
@@ -46,25 +58,50 @@ class Layout:
         return self.side + 2
 
 
+def _most_square(side: int) -> tuple[int, int]:
+    """Rows and columns of the most square box of `side` cells, with no more rows than columns."""
+    box_rows = max(rows for rows in range(1, isqrt(side) + 1) if side % rows == 0)
+    return box_rows, side // box_rows
+
+
+_BOXES = {side: box for side in range(4, MAX_SIDE + 1) if (box := _most_square(side))[0] > 1}
+
+
 def layout_for(side: int) -> Layout:
-    """The layout of a given side; DataError unless it is 4, 6, 9 or 16."""
+    """The layout of a given side whose boxes are the most square, with no more rows than columns.
+
+    Raises DataError outside 4 to 25 and for primes, whose boxes could only be single rows: a Latin square is
+    made by `Layout(1, side)` on purpose, not by accident.
+    """
     if side not in _BOXES:
-        raise DataError(f"no Sudoku layout of side {side}: choose 4, 6, 9 or 16")
+        reason = f"its boxes could only be 1 x {side}; " if 2 <= side <= MAX_SIDE else ""
+        choices = ", ".join(map(str, list(_BOXES)[:-1]))
+        raise DataError(f"no Sudoku layout of side {side}: {reason}choose {choices} or {MAX_SIDE}")
     return Layout(*_BOXES[side])
 
 
 def layout_of_length(cells: int) -> Layout:
-    """The layout of a flat grid of 16, 36, 81 or 256 cells; DataError for any other length."""
+    """The layout that `layout_for` gives to a flat grid of this many cells; DataError where there is none."""
     for side in _BOXES:
         if side * side == cells:
             return layout_for(side)
-    raise DataError(f"{cells} cells found, but a Sudoku has 16, 36, 81 or 256: add or remove some")
+    near = [side for side in _BOXES if side * side < cells][-1:] + [side for side in _BOXES if side * side > cells][:1]
+    sizes = " and one of ".join(f"side {side} has {side * side}" for side in near)
+    raise DataError(f"{cells} cells found, but a Sudoku of {sizes}: add or remove some")
+
+
+def layout_from(box: str) -> Layout:
+    """The layout of a box written as rows x columns, such as "3x3" or "2x5"; DataError for anything else."""
+    match = re.fullmatch(r"([0-9]{1,2}) ?[xX] ?([0-9]{1,2})", box.strip())
+    if match is None:
+        raise DataError(f"{box[:40]!r} is no box size: give its rows and columns as in 3x3 or 2x5")
+    return Layout(int(match[1]), int(match[2]))
 
 
 def parse(text: str, layout: Layout | None = None) -> Grid:
     """Reads a grid [cells] from one line or a pretty-printed square.
 
-    Digits are 1-9, then A-G for 10-16 in either case; '.', '0' and '_' are blanks; white space and the
+    Digits are 1-9, then A-P for 10-25 in either case; '.', '0' and '_' are blanks; white space and the
     characters | - + are skipped. Without a layout the number of cells decides. Raises DataError for any other
     character or digit (with its place in the text) and for a wrong number of cells.
     """
@@ -74,7 +111,7 @@ def parse(text: str, layout: Layout | None = None) -> Grid:
         layout = layout or layout_of_length(len(kept))
         if len(kept) != layout.cells:
             raise DataError(f"{len(kept)} cells found, but this Sudoku has {layout.cells}: add or remove some")
-    top = layout.side if layout else max(_BOXES)
+    top = layout.side if layout else MAX_SIDE
     for i, digit in zip(kept, digits, strict=True):
         if not 0 <= digit <= top:
             row, column = text.count("\n", 0, i) + 1, i - text.rfind("\n", 0, i)
@@ -86,11 +123,11 @@ def parse(text: str, layout: Layout | None = None) -> Grid:
 
 
 def to_text(grid: ArrayLike) -> str:
-    """One line of digits with '.' for blanks; parse reads it back. DataError for a value outside 0-16."""
+    """One line of digits with '.' for blanks; parse reads it back. DataError for a value outside 0-25."""
     values = np.asarray(grid).ravel().tolist()
     for cell, value in enumerate(values):
-        if not 0 <= value <= 16:
-            raise DataError(f"cell {cell + 1} of the grid is {value}: only 0 (blank) to 16 can be written")
+        if not 0 <= value <= MAX_SIDE:
+            raise DataError(f"cell {cell + 1} of the grid is {value}: only 0 (blank) to {MAX_SIDE} can be written")
     return "".join(_CHARACTERS[value] for value in values)
 
 
@@ -113,6 +150,8 @@ def checked(grid: ArrayLike, layout: Layout, where: str = "grid") -> Grid:
     values = np.asarray(grid)
     if values.size != layout.cells:
         raise DataError(f"{where}: {values.size} cells found, but this Sudoku has {layout.cells}")
+    if values.dtype.kind not in "iu":
+        raise DataError(f"{where}: cells are of type {values.dtype}, but they have to be whole numbers")
     values = values.ravel()
     bad = np.flatnonzero((values < 0) | (values > layout.side))
     if bad.size:
@@ -174,9 +213,16 @@ def answers(puzzle: ArrayLike, grid: ArrayLike, layout: Layout) -> NDArray[np.bo
     return np.asarray(satisfies(values, layout) & ((clues == 0) | (clues == values)).all(axis=-1))
 
 
-def check_pair(question: ArrayLike, answer: ArrayLike) -> None:
-    """Raises DataError, starting with 'question: ' or 'answer: ', unless the answer solves the question."""
-    layout = layout_of_length(np.asarray(question).size)
+def check_pair(question: ArrayLike, answer: ArrayLike, layout: Layout | None = None) -> None:
+    """Raises DataError, starting with 'question: ' or 'answer: ', unless the answer solves the question.
+
+    Without a layout the number of cells in the question decides.
+    """
+    if layout is None:
+        try:
+            layout = layout_of_length(np.asarray(question).size)
+        except DataError as error:
+            raise DataError(f"question: {error}") from None
     clues, values = checked(question, layout, "question"), checked(answer, layout, "answer")
     if answers(clues, values, layout):
         return

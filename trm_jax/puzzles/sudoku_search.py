@@ -7,21 +7,34 @@ that owns `side` candidates and keeps exactly one: the same few shifts find nake
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles.sudoku import Grid, Layout, apply, checked, draw_symmetries, layout_for, satisfies
+from trm_jax.puzzles.parallel import in_order
+from trm_jax.puzzles.sudoku import Grid, Layout, apply, checked, draw_symmetries, satisfies
 
-_DEFAULT_CLUES = {4: (4, 8), 6: (8, 16), 9: (22, 34), 16: (100, 140)}
-# A uniqueness check that needs more dead ends than this is given up, which bounds the time of generation.
-_MAX_BACKTRACKS = {4: 1000, 6: 1000, 9: 1000, 16: 30}
-_MAX_ATTEMPTS = 200
+_SQUARE_4 = Layout(2, 2)  # so small that all its grids are kept
+MAX_ATTEMPTS = 200
+"""Draws in a row without a puzzle before a generator gives up."""
+
+
+def _default_clues(layout: Layout) -> tuple[int, int]:
+    """A range of clues that digging reaches in good time; the shares in between are interpolated."""
+    sides = (4, 6, 9, 16, 25)
+    shares = np.array([[4 / 16, 8 / 36, 22 / 81, 100 / 256, 300 / 625], [8 / 16, 16 / 36, 34 / 81, 140 / 256, 0.6]])
+    low, high = (round(np.interp(layout.side, sides, share) * layout.cells) for share in shares)
+    return low, high
+
+
+def _max_backtracks(layout: Layout) -> int:
+    """A uniqueness check that needs more dead ends than this is given up, which bounds the time of generation."""
+    return 1000 if layout.side <= 12 else 30
 
 
 class _Tables(NamedTuple):
@@ -182,10 +195,9 @@ def solve(puzzle: ArrayLike, layout: Layout, limit: int = 2, max_backtracks: int
 
 @lru_cache
 def all_solutions_4x4() -> Grid:
-    """All 288 full grids of side 4, [288, 16] in lexicographic order; read-only."""
-    layout = layout_for(4)
-    solved, _, _ = _search(_tables(layout).full, layout, limit=289, max_backtracks=float("inf"))
-    grids = np.array(sorted(_grid_of(s, layout).tolist() for s in solved), np.int8)
+    """All 288 full grids of side 4 with square boxes, [288, 16] in lexicographic order; read-only."""
+    solved, _, _ = _search(_tables(_SQUARE_4).full, _SQUARE_4, limit=289, max_backtracks=float("inf"))
+    grids = np.array(sorted(_grid_of(s, _SQUARE_4).tolist() for s in solved), np.int8)
     grids.setflags(write=False)
     return grids
 
@@ -193,11 +205,12 @@ def all_solutions_4x4() -> Grid:
 def random_solutions(n: int, layout: Layout, rng: np.random.Generator) -> Grid:
     """Full grids [n, cells], drawn independently.
 
-    Side 4 is uniform over the 288 grids. The others come from the depth-first search on an empty grid, with
-    values tried in random order and a restart after 20 dead ends, followed by a random symmetry: the grids of
-    one symmetry class are equally likely, the classes are not weighted by their size.
+    Side 4 with square boxes is uniform over the 288 grids. The others come from the depth-first search on an
+    empty grid, with values tried in random order and a restart after 20 dead ends, followed by a random symmetry:
+    the grids of one symmetry class are equally likely, the classes are not weighted by their size. At side 25
+    a grid takes about a tenth of a second.
     """
-    if layout.side == 4:
+    if layout == _SQUARE_4:
         return all_solutions_4x4()[rng.integers(288, size=n)]
     grids = np.empty((n, layout.cells), np.int8)
     for row in grids:
@@ -208,17 +221,17 @@ def random_solutions(n: int, layout: Layout, rng: np.random.Generator) -> Grid:
     return apply(grids, draw_symmetries(rng, n, layout))
 
 
-def _dig(solution: Grid, order: NDArray[np.intp], target: int, layout: Layout) -> Grid:
-    """Blanks cells in this order where the solution stays unique, while more than `target` clues are left."""
-    puzzle, clues = solution.copy(), layout.cells
-    for cell in order.tolist():
+def dig(puzzle: Grid, solution: Grid, order: Iterable[int], target: int, layout: Layout) -> Grid:
+    """Blanks clues of a unique puzzle in this order where it stays unique, while there are more than `target`."""
+    puzzle, clues = puzzle.copy(), np.count_nonzero(puzzle)
+    for cell in order:
         if clues <= target:
             break
         puzzle[cell] = 0
         state, placed = _position(puzzle, layout)
         # The puzzle was unique with this clue, so another solution has to have another digit here.
         state &= ~(1 << (int(solution[cell]) - 1) * layout.cells + cell)
-        others, _, complete = _search(state, layout, 1, _MAX_BACKTRACKS[layout.side], placed=placed)
+        others, _, complete = _search(state, layout, 1, _max_backtracks(layout), placed=placed)
         if complete and not others:
             clues -= 1
         else:
@@ -227,7 +240,7 @@ def _dig(solution: Grid, order: NDArray[np.intp], target: int, layout: Layout) -
 
 
 def _dig_4x4(solutions: Grid, orders: NDArray[np.intp], targets: NDArray[np.intp]) -> Grid:
-    """`_dig` for many grids of side 4: a puzzle is unique if just one of the 288 grids agrees with it."""
+    """`dig` for many grids of side 4: a puzzle is unique if just one of the 288 grids agrees with it."""
     weights = 1 << np.arange(16, dtype=np.uint16)
     # Bit c of differs[i, g] says that grid g and solution i differ in cell c.
     differs = np.stack([(all_solutions_4x4() != s).dot(weights) for s in solutions])
@@ -239,6 +252,45 @@ def _dig_4x4(solutions: Grid, orders: NDArray[np.intp], targets: NDArray[np.intp
     return np.where(kept[:, None] & weights, solutions, 0).astype(np.int8)
 
 
+def stream(seed: int, attempt: int, index: int) -> np.random.Generator:
+    """Random numbers for one attempt at one puzzle of a seed, independent of all others."""
+    # The low half of the counter is the generator's own; the rest gives each draw a stream to itself.
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, attempt, index]))
+
+
+class _Recipe(NamedTuple):
+    """What all draws of one `generate` have in common: clues drawn from low to high, full grids from a pool."""
+
+    layout: Layout
+    seed: int
+    low: int
+    high: int
+    pool: Grid | None
+
+
+def _draw(recipe: _Recipe, attempt: int, indices: Sequence[int]) -> tuple[Grid, Grid]:
+    """Puzzles of these indices and their answers, [len(indices), cells] each."""
+    layout, seed, low, high, pool = recipe
+    full = np.empty((len(indices), layout.cells), np.int8)
+    orders = np.empty(full.shape, np.intp)
+    targets = np.empty(len(indices), np.intp)
+    for row, i in enumerate(indices):
+        rng = stream(seed, attempt, i)
+        targets[row] = rng.integers(low, high, endpoint=True)
+        orders[row] = rng.permutation(layout.cells)
+        full[row] = random_solutions(1, layout, rng)[0] if pool is None else pool[rng.integers(len(pool))]
+    if layout == _SQUARE_4:
+        return _dig_4x4(full, orders, targets), full
+    drafts = zip(full, full, orders.tolist(), targets.tolist(), strict=True)
+    return np.array([dig(*draft, layout) for draft in drafts], np.int8), full
+
+
+def check_request(n: int, seed: int) -> None:
+    """Raises DataError unless so many puzzles can be asked for, and from this seed."""
+    if n < 0 or not 0 <= seed < 2**128:
+        raise DataError(f"generate: n is {n} and seed is {seed}; neither may be negative, nor seed above 2**128")
+
+
 def generate(
     n: int,
     layout: Layout,
@@ -247,59 +299,49 @@ def generate(
     clues: tuple[int, int] | None = None,
     solutions: ArrayLike | None = None,
     minimal: bool = False,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Grid, Grid]:
     """Makes n distinct puzzles with exactly one solution each: (puzzles [n, cells], answers [n, cells]).
 
     Cells of a full grid are blanked in random order while the solution stays unique, down to a number of
     clues drawn evenly from `clues` = (low, high) or, if `minimal`, until no clue can go. Where none can go a
-    puzzle keeps more clues than drawn, and so it does where proving uniqueness would take too many dead ends.
-    `solutions` [m, cells] restricts the full grids to these. Puzzle i depends on seed and i alone, save that
-    one equal to an earlier puzzle is drawn again, so a larger n only appends. Raises DataError for arguments
-    out of range, and when no further distinct puzzle turns up.
+    puzzle keeps more clues than drawn, and so it does where proving uniqueness would take too many dead ends
+    (1000 up to side 12, 30 beyond). `solutions` [m, cells] restricts the full grids to these. Puzzle i depends
+    on seed and i alone, save that one equal to an earlier puzzle is drawn again, so a larger n only appends,
+    and the number of processes, `workers`, changes nothing. `progress` is told how many puzzles there are.
+    Raises DataError for arguments out of range, and when no further distinct puzzle turns up.
     """
     if minimal and clues is not None:
         raise DataError("generate: give either clues or minimal, not both")
-    low, high = (0, 0) if minimal else clues or _DEFAULT_CLUES[layout.side]
+    low, high = (0, 0) if minimal else clues or _default_clues(layout)
     if not 0 <= low <= high <= layout.cells:
         raise DataError(f"generate: clues {(low, high)} must be a (low, high) pair within 0 to {layout.cells}")
-    if n < 0 or not 0 <= seed < 2**128:
-        raise DataError(f"generate: n is {n} and seed is {seed}; neither may be negative, nor seed above 2**128")
+    check_request(n, seed)
     pool = None if solutions is None else _checked_solutions(solutions, layout)
-    if pool is None and layout.side == 4:
+    if pool is None and layout == _SQUARE_4:
         pool = all_solutions_4x4()
-
-    def draw(indices: Sequence[int], attempt: int) -> tuple[Grid, Grid]:
-        full = np.empty((len(indices), layout.cells), np.int8)
-        orders = np.empty(full.shape, np.intp)
-        targets = np.empty(len(indices), np.intp)
-        for row, i in enumerate(indices):
-            # The low half of the counter is the generator's own; the rest gives each draw a stream to itself.
-            rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, attempt, i]))
-            targets[row] = rng.integers(low, high, endpoint=True)
-            orders[row] = rng.permutation(layout.cells)
-            full[row] = random_solutions(1, layout, rng)[0] if pool is None else pool[rng.integers(len(pool))]
-        if layout.side == 4:
-            return _dig_4x4(full, orders, targets), full
-        dug = [_dig(*draft, layout) for draft in zip(full, orders, targets.tolist(), strict=True)]
-        return np.array(dug, np.int8), full
+    recipe = _Recipe(layout, seed, low, high, pool)
 
     puzzles, found = np.empty((2, n, layout.cells), np.int8)
     seen: set[bytes] = set()
-    block = 1024 if layout.side == 4 else 1
-    for start in range(0, n, block):
-        rows = range(start, min(start + block, n))
-        puzzles[start : rows.stop], found[start : rows.stop] = draw(rows, 0)
+    block = 1024 if layout == _SQUARE_4 else max(1, 5000 // layout.cells)
+    blocks = [range(start, min(start + block, n)) for start in range(0, n, block)]
+    for rows, drawn in zip(blocks, in_order(partial(_draw, recipe, 0), blocks, workers), strict=True):
+        puzzles[rows.start : rows.stop], found[rows.start : rows.stop] = drawn
         for i in rows:
             attempt = 0
             while puzzles[i].tobytes() in seen:
                 attempt += 1
-                if attempt == _MAX_ATTEMPTS:
+                if attempt == MAX_ATTEMPTS:
                     raise DataError(
                         f"generate: only {i} of {n} distinct puzzles turned up; "
                         "ask for fewer, for a wider range of clues, or give more solutions"
                     )
-                puzzles[i : i + 1], found[i : i + 1] = draw([i], attempt)
+                puzzles[i : i + 1], found[i : i + 1] = _draw(recipe, attempt, [i])
             seen.add(puzzles[i].tobytes())
+        if progress is not None:
+            progress(rows.stop)
     return puzzles, found
 
 

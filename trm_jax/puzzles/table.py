@@ -1,22 +1,22 @@
-"""Tables of puzzles: CSV files with the columns `question` and `answer`, read with every row checked."""
+"""Tables of puzzles: CSV or JSONL files of questions and answers, read with every row checked."""
 
 import csv
 import gzip
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 
-Grid = NDArray[np.int8]
+Grid = NDArray[np.integer[Any]]
 
-_NEEDED = ("question", "answer")
-# Far above any row of fields within csv's own limit; it keeps a file without line ends out of memory.
-_LONGEST_LINE = 1 << 20
+# Far above any row of fields within csv's own limit; it keeps a file that never ends a row out of memory.
+_LONGEST_ROW = 1 << 20
 _UNKNOWN = "?"
 
 
@@ -24,8 +24,9 @@ class _Fault(Exception):
     """A fault in a column, to be completed with path and row."""
 
     def __init__(self, column: str, message: str) -> None:
+        super().__init__(message)
         # A quoted name in a header may hold line ends and be of any length.
-        super().__init__(f"column {repr(column[:40])[1:-1]}: {message}")
+        self.column = repr(column[:40])[1:-1]
 
 
 def read_pairs(
@@ -33,81 +34,157 @@ def read_pairs(
     parse: Callable[[str], Grid],
     check: Callable[[Grid, Grid], None] | None = None,
     limit: int | None = None,
+    columns: tuple[str, str] = ("question", "answer"),
 ) -> tuple[Grid, Grid]:
-    """Reads (questions [N, cells], answers [N, cells]) from a CSV file, gzipped if its name ends in .gz.
+    """Reads (questions [N, cells], answers [N, cells]) from a CSV or JSONL file.
 
-    The file is UTF-8, with or without a byte-order mark, with LF or CRLF; other columns are ignored, empty
-    lines are skipped. `parse` reads one field; `check(question, answer)` refuses a pair by a DataError, which
-    starts with 'question: ' if that is where the fault lies. After `limit` rows the rest is left unread.
-    Whatever is wrong with the content is a DataError
-    "{path}: row {line as an editor counts}, column {name, or ? where it is unknown}: ...".
+    The name says which: .csv or anything else is CSV with a header; .jsonl has on each line an object, in which a
+    puzzle is a string, or a list of strings, one for each row of the grid. With .gz after it the file is gzipped.
+    It is UTF-8, with or without a byte-order mark, with LF or CRLF. Other columns and keys are ignored, empty lines
+    skipped; what follows the last row that was asked for is left unread. Memory is bounded by the rows that are
+    kept and 1 MiB for each row of the file, whatever a gzipped file unfolds to.
+
+    Args:
+      path: of the file.
+      parse: reads one puzzle.
+      check: refuses a (question, answer) by a DataError, which starts with 'question: ' if that is where the fault is.
+      limit: rows to read; None: all.
+      columns: of the question and the answer; in JSONL, the keys.
+
+    Raises:
+      DataError: "{path}: row {line as an editor counts}, column {name, or ? where it is unknown}: ..."; for JSONL
+        it says key instead of column.
     """
     if limit is not None and limit < 1:
         raise DataError(f"{path}: limit is {limit}; read at least 1 row")
+    if columns[0] == columns[1]:
+        raise DataError(f"{path}: question and answer are both read from {columns[0]!r}; name two columns")
+    packed = str(path).endswith(".gz")
     try:
-        file = cast(BinaryIO, gzip.open(path) if str(path).endswith(".gz") else open(path, "rb"))  # noqa: SIM115
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror}); check the path") from None
+        file = cast(BinaryIO, gzip.open(path) if packed else open(path, "rb"))  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{path}: cannot be opened ({reason}); check the path") from None
     with file:
-        return _read(str(path), file, parse, check, limit)
-
-
-def _read(
-    path: str,
-    file: BinaryIO,
-    parse: Callable[[str], Grid],
-    check: Callable[[Grid, Grid], None] | None,
-    limit: int | None,
-) -> tuple[Grid, Grid]:
-    rows: list[tuple[Grid, Grid]] = []
-    header: list[str] | None = None
-    reader = csv.reader(_lines(file), strict=True)
-    line = 1
-    try:
-        while len(rows) != limit:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise _Fault(_UNKNOWN, f"not readable as CSV ({error}); correct the quotes or commas") from None
-            if fields is None:
-                break
-            if not fields:
-                continue
-            _check_fields(fields, header)
-            if header is None:
-                header = _checked_header(fields)
-                continue
-            pair = _parsed_pair(dict(zip(header, fields, strict=True)), parse, check)
-            if rows and len(pair[0]) != len(rows[0][0]):
-                wanted = len(rows[0][0])
-                raise _Fault("question", f"{len(pair[0])} cells, but the first row has {wanted}; use one size")
-            rows.append(pair)
-        if header is None:
-            line = 1
-            raise _Fault("question", "the file is empty; give a header with question and answer, then rows")
-        if not rows:
-            raise _Fault("question", "the header is not followed by any row; give at least one")
-    except _Fault as fault:
-        raise DataError(f"{path}: row {line}, {fault}") from None
-    questions, answers = zip(*rows, strict=True)
-    return np.stack(questions), np.stack(answers)
-
-
-def _lines(file: BinaryIO) -> Iterator[str]:
-    """Lines of text; bytes that are not UTF-8 become surrogates, so that row and column can be named."""
-    first = True
-    while True:
+        jsonl = str(path).removesuffix(".gz").endswith(".jsonl")
+        rows = _JsonRows(file, columns) if jsonl else _CsvRows(file, columns)
         try:
-            line = file.readline(_LONGEST_LINE + 1)
+            return _read(rows, parse, check, limit, columns)
+        except _Fault as fault:
+            raise DataError(f"{path}: row {rows.line}, {rows.term} {fault.column}: {fault}") from None
+
+
+class _Lines:
+    """Lines of text; bytes that are not UTF-8 become surrogates, so that row and column can be named."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.number = 0  # of the line read last
+        self._file = file
+        self._left = _LONGEST_ROW
+
+    def end_row(self) -> None:
+        """What follows belongs to another row."""
+        self._left = _LONGEST_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            line = self._file.readline(self._left + 1)
         except (EOFError, OSError, zlib.error) as error:
             raise _Fault(_UNKNOWN, f"the file is damaged or cut off ({error}); fetch it again") from None
         if not line:
-            return
-        if len(line) > _LONGEST_LINE:
-            raise _Fault(_UNKNOWN, f"the line is longer than {_LONGEST_LINE} bytes; is this a CSV file?")
-        yield line.removeprefix(b"\xef\xbb\xbf" if first else b"").decode("utf-8", "surrogateescape")
-        first = False
+            raise StopIteration
+        self._left -= len(line)
+        if self._left < 0:
+            raise _Fault(_UNKNOWN, f"the row does not end within {_LONGEST_ROW} bytes; is this a table of puzzles?")
+        self.number += 1
+        return line.removeprefix(b"\xef\xbb\xbf" if self.number == 1 else b"").decode("utf-8", "surrogateescape")
+
+
+class _CsvRows:
+    """The two fields of each row of a CSV file."""
+
+    term = "column"
+
+    def __init__(self, file: BinaryIO, columns: tuple[str, str]) -> None:
+        self.line = 1  # at which the row starts that is being read
+        self._lines = _Lines(file)
+        self._reader = csv.reader(self._lines, strict=True)
+        self._columns = columns
+        self._header: list[str] | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        question, answer = self._columns
+        while fields := self._fields():
+            _check_fields(fields, self._header)
+            if self._header is None:
+                self._header = _checked_header(fields, self._columns)
+            else:
+                row = dict(zip(self._header, fields, strict=True))
+                yield row[question], row[answer]
+        if self._header is None:
+            self.line = 1
+            raise _Fault(question, f"the file is empty; give a header with {question} and {answer}, then rows")
+
+    def _fields(self) -> list[str] | None:
+        """The fields of the next row that is not empty; None at the end."""
+        fields: list[str] | None = []
+        while fields == []:
+            self.line = self._lines.number + 1
+            try:
+                fields = next(self._reader, None)
+            except csv.Error as error:
+                raise _Fault(_UNKNOWN, f"not readable as CSV ({error}); correct the quotes or commas") from None
+        self._lines.end_row()
+        return fields
+
+
+class _JsonRows:
+    """The two values of each line of a JSONL file, lists of strings joined by line ends."""
+
+    term = "key"
+
+    def __init__(self, file: BinaryIO, columns: tuple[str, str]) -> None:
+        self.line = 1
+        self._lines = _Lines(file)
+        self._columns = columns
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        while True:
+            self.line = self._lines.number + 1
+            text = next(self._lines, None)
+            if text is None:
+                return
+            if not text.strip(" \t\r\n"):
+                continue
+            self._lines.end_row()
+            row = _object(text)
+            question, answer = (_grid_text(row, key) for key in self._columns)
+            yield question, answer
+
+
+def _read(
+    rows: _CsvRows | _JsonRows,
+    parse: Callable[[str], Grid],
+    check: Callable[[Grid, Grid], None] | None,
+    limit: int | None,
+    columns: tuple[str, str],
+) -> tuple[Grid, Grid]:
+    pairs: list[tuple[Grid, Grid]] = []
+    for texts in rows:
+        pair = _parsed_pair(texts, parse, check, columns)
+        if pairs and len(pair[0]) != len(pairs[0][0]):
+            wanted = len(pairs[0][0])
+            raise _Fault(columns[0], f"{len(pair[0])} cells, but the first row has {wanted}; use one size")
+        pairs.append(pair)
+        if len(pairs) == limit:
+            break
+    if not pairs:
+        raise _Fault(columns[0], "the file holds no row of puzzles; give at least one")
+    questions, answers = zip(*pairs, strict=True)
+    return np.stack(questions), np.stack(answers)
 
 
 def _check_fields(fields: list[str], header: list[str] | None) -> None:
@@ -122,31 +199,87 @@ def _check_fields(fields: list[str], header: list[str] | None) -> None:
         raise _Fault(name, f"{len(fields)} fields, but the header has {len(header)}; add or remove some")
 
 
-def _checked_header(names: list[str]) -> list[str]:
-    for name in _NEEDED:
+def _checked_header(names: list[str], columns: tuple[str, str]) -> list[str]:
+    for name in columns:
         if names.count(name) != 1:
             problem = "stands there twice" if name in names else "is missing"
             there = ", ".join(repr(other[:40]) for other in names[:20])
-            raise _Fault(name, f"{problem}; the header has {there}, needed once each: question, answer")
+            raise _Fault(name, f"{problem}; the header has {there}, needed once each: {', '.join(columns)}")
     return [name or str(number) for number, name in enumerate(names, 1)]
 
 
+def _object(text: str) -> dict[str, Any]:
+    """The object on one line, without any key twice."""
+    if not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text):
+        raise _Fault(_UNKNOWN, "bytes that are not UTF-8; save the file as UTF-8")
+    try:
+        row = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise _Fault(
+            _UNKNOWN, f"not readable as JSON ({error.msg}, character {error.pos + 1}); give one object on each line"
+        ) from None
+    except RecursionError:
+        raise _Fault(_UNKNOWN, "not readable as JSON (nested too deep); give one flat object on each line") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise _Fault(_UNKNOWN, f"not readable as JSON ({error}); shorten or remove the number") from None
+    if not isinstance(row, dict):
+        raise _Fault(_UNKNOWN, f"the line holds {_type_name(row)}; give one object on each line")
+    return row
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in row:
+            raise _Fault(key, "stands there twice; remove one")
+        row[key] = value
+    return row
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Fault(_UNKNOWN, f"not readable as JSON ({name} is no JSON number); write null, or remove it")
+
+
+def _grid_text(row: dict[str, Any], key: str) -> str:
+    if key not in row:
+        there = ", ".join(repr(other[:40]) for other in list(row)[:20]) or "none"
+        raise _Fault(key, f"is missing; the keys are {there}")
+    value = row[key]
+    rows = value if isinstance(value, list) else [value]
+    for number, part in enumerate(rows, 1):
+        if not isinstance(part, str):
+            place = f"element {number} of the list" if rows is value else "the value"
+            raise _Fault(key, f"{place} is {_type_name(part)}; give a string, or a list of strings, one for each row")
+        if not part.isascii() and any("\ud800" <= char <= "\udfff" for char in part):
+            raise _Fault(key, "half of a surrogate pair; write the character itself, or both halves")
+    return "\n".join(rows)
+
+
+def _type_name(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
 def _parsed_pair(
-    row: dict[str, str], parse: Callable[[str], Grid], check: Callable[[Grid, Grid], None] | None
+    texts: tuple[str, str],
+    parse: Callable[[str], Grid],
+    check: Callable[[Grid, Grid], None] | None,
+    columns: tuple[str, str],
 ) -> tuple[Grid, Grid]:
     parsed = []
-    for name in _NEEDED:
+    for name, text in zip(columns, texts, strict=True):
         try:
-            parsed.append(parse(row[name]))
+            parsed.append(parse(text))
         except DataError as error:
             raise _Fault(name, str(error)) from None
     question, answer = parsed
     if len(answer) != len(question):
-        raise _Fault("answer", f"{len(answer)} cells, but the question has {len(question)}; make them equal")
+        raise _Fault(columns[1], f"{len(answer)} cells, but the question has {len(question)}; make them equal")
     if check is not None:
         try:
             check(question, answer)
         except DataError as error:
-            name = "question" if str(error).startswith("question: ") else "answer"
-            raise _Fault(name, str(error).removeprefix(f"{name}: ")) from None
+            side = "question" if str(error).startswith("question: ") else "answer"
+            name = columns[0] if side == "question" else columns[1]
+            raise _Fault(name, str(error).removeprefix(f"{side}: ")) from None
     return question, answer

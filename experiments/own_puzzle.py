@@ -1,0 +1,85 @@
+"""A puzzle of your own: a small model for small boards, in minutes on a laptop. docs/your_own_puzzle.md shows all of it.
+
+Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
+
+    trm data grid data/mine --train rows.csv --holdout 500 --shape 5x5 --alphabet '.#01234O' --symmetries dihedral
+    trm train --config=experiments/own_puzzle.py --workdir=runs/mine \\
+        --config.data.train=data/mine --config.data.test=data/mine --config.train.eval_every=200
+"""
+
+from ml_collections import ConfigDict
+
+from experiments import check_variant
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """A small MLP mixer for boards of up to about 50 cells; larger ones want more width. There are no variants."""
+    check_variant(variant)
+    return ConfigDict(
+        {
+            "name": "own_puzzle",
+            "model": {
+                "vocab_size": 0,  # 0: from the data
+                "seq_len": 0,  # 0: from the data
+                "num_puzzles": 1,  # no table, so one for all
+                "width": 96,  # D
+                "heads": 8,  # of the attention, which this model does not have
+                "expansion": 4.0,  # inner width of a SwiGLU, before its two thirds
+                "layers": 2,  # blocks of the network
+                "answer_layers": 0,  # blocks of a second network for y; 0: as many as layers
+                "mixer": "mlp",  # or "attention"
+                "positions": "none",  # the mixer knows its positions
+                "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "norm_eps": 1e-5,  # added to the mean square
+                "puzzle_dim": 0,  # no puzzle table
+                "puzzle_tokens": 0,  # P, none
+                "states": "y_z",  # y_z, or z or y alone
+                "latents": 1,  # K, how many z
+                "separate_networks": False,  # True: one network for z, another for y
+                "latent_steps": 2,  # n
+                "cycles": 2,  # T
+                "grad_cycles": 1,  # the last so many of the T cycles carry gradients
+                "gradient": "cycles",  # "last_step": only through the last step of z and of y
+                "checkpoint": False,  # True: recompute instead of keeping, for less memory
+                "supervision_steps": 8,  # N_sup
+                "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
+                "exploration": 0.2,  # share of puzzles that may not halt before a drawn step
+                "dtype": "float32",  # of the computation; weights are float32
+            },
+            "loss": {
+                "tokens": "stablemax",  # or "softmax"
+                "continue_head": False,  # True: also train q_continue
+            },
+            "optim": {
+                "learning_rate": 3e-3,  # of AdamATan2
+                "warmup_steps": 50,  # linear
+                "min_ratio": 0.0,  # of the rate at the end: down to nothing, so that a short run settles
+                "beta1": 0.9,
+                "beta2": 0.95,
+                "weight_decay": 0.1,  # times the rate, each step, on every tensor
+                "atan2_form": "original",  # "debiased": both moments corrected, times 1.27
+                "puzzle_learning_rate": 1e-4,  # of the puzzle table; unused
+                "puzzle_weight_decay": 0.1,  # of the puzzle table; unused
+                "ema_decay": 0.99,  # of the weights that are evaluated; 0: none
+            },
+            "data": {
+                "puzzle": "",  # as the dataset folder says
+                "train": "",  # a folder that `trm data grid` has built
+                "test": "",  # its folder again; "": no evaluation while training
+                "augment": True,  # the declared symmetries
+                "side": 9,  # of generated Sudokus; unused
+                "train_puzzles": 0,  # to generate; unused
+                "test_puzzles": 0,  # to read at most; 0: all
+            },
+            "train": {
+                "steps": 1_000,
+                "batch_size": 96,  # puzzles
+                "seed": 0,
+                "log_every": 50,  # steps
+                "eval_every": 0,  # steps; 0: never, needs data.test
+                "eval_batch_size": 500,  # puzzles
+                "save_every": 200,  # steps
+                "keep_checkpoints": 2,
+            },
+        }
+    )

@@ -1,0 +1,1 @@
+"""Builders of dataset folders from the files that benchmarks are published as."""

@@ -1,0 +1,73 @@
+"""Files and folders that appear complete or not at all, for what is no dataset folder (that is `folder.Writer`'s)."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trm_jax.errors import DataError
+
+
+@contextmanager
+def appearing(out: Path) -> Iterator[Path]:
+    """Gives a hidden path beside `out`, at which to write a file or a folder; at the end it takes the name `out`.
+
+    An exception leaves nothing. What a killed process left is removed by the next one that makes the same name.
+
+    Raises:
+      DataError: `out` exists, or comes up meanwhile, or the disk is full or not writable.
+    """
+    check_free(out)
+    start = f".{out.name}.making-"
+    hidden = out.absolute().parent / f"{start}{os.getpid()}"
+    try:
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        for path in hidden.parent.iterdir():
+            number = path.name.removeprefix(start)
+            if path.name.startswith(start) and number.isdecimal() and not _runs(int(number)):
+                _remove(path)
+        _remove(hidden)
+        yield hidden
+        _flush(hidden)
+        check_free(out)
+        hidden.rename(out)
+        _flush(hidden.parent)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}): make room or give another place") from None
+    finally:
+        _remove(hidden)
+
+
+def check_free(out: Path) -> None:
+    """Raises DataError where there is something of this name, be it a link that leads nowhere."""
+    if os.path.lexists(out):
+        raise DataError(f"{out}: exists already: remove it or give another name")
+
+
+def _flush(path: Path) -> None:
+    """What was written at a path, and in the files of a folder, is on the disk when this returns."""
+    for each in (path, *path.glob("*")) if path.is_dir() else (path,):
+        descriptor = os.open(each, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

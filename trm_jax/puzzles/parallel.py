@@ -1,0 +1,49 @@
+"""Work shared among processes whose results come in the order of the items, so that their number changes nothing."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing import get_context
+from typing import TypeVar
+
+from trm_jax.errors import DataError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_MOST_WORKERS = 256
+_AHEAD = 4  # items handed out per process, so that a slow one in front keeps none waiting
+
+
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int
+) -> Generator[_Result, None, None]:
+    """Yields the function of each item in order, computed by `workers` processes, or by this one where that is 1.
+
+    Items are taken as they are needed, so there may be endlessly many. Processes are spawned: one in which JAX
+    is loaded must not be forked. Function and items have to be picklable then, and a script has to keep its
+    calls under `if __name__ == "__main__"`. Raises DataError for workers outside
+    1 to 256 and when a process dies.
+    """
+    if not 1 <= workers <= _MOST_WORKERS:
+        raise DataError(f"workers is {workers}: give 1 to {_MOST_WORKERS} processes")
+    if workers == 1:
+        yield from map(function, items)
+        return
+    queue = iter(items)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            pending = deque(pool.submit(function, item) for item in islice(queue, _AHEAD * workers))
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, item) for item in islice(queue, 1))
+                yield result
+        except BrokenProcessPool:
+            raise DataError(
+                "a worker process ended early: give workers=1, or keep a script's calls under "
+                'if __name__ == "__main__"'
+            ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
