@@ -72,7 +72,7 @@ class Fake:
         q = np.array([[row[min(d, len(row) - 1)] for d in range(D)] for row in self.q], np.float32)
         halted = np.where((q > 0).any(axis=1), (q > 0).argmax(axis=1) + 1, 0)
         K = len(self.texts)
-        change = np.broadcast_to(1 / np.arange(1, D + 1, dtype=np.float32), (1, K, D))
+        change = np.broadcast_to((1 / np.arange(1, D + 1)).astype(np.float32), (1, K, D))
         yield Attempts(effort, 0, tokens[None], q[None], change, halted[None], np.full((1, K), D, np.int32))
 
     def _trace(

@@ -49,7 +49,7 @@ def attempts_of(
         0,
         answers,
         q_halt,
-        np.broadcast_to(1 / np.arange(1, D + 1, dtype=np.float32), (1, K, D)),
+        np.broadcast_to((1 / np.arange(1, D + 1)).astype(np.float32), (1, K, D)),
         np.where(halts.any(axis=2), halts.argmax(axis=2) + 1, 0).astype(np.int32),
         np.array([steps or [D] * K], np.int32),
     )

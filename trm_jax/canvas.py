@@ -164,7 +164,7 @@ class Board:
             ends = start | goal
             words &= ~(wall | path)
         self._grounds.set_data(grounds)
-        for place in {*self._texts, *zip(*(index.tolist() for index in np.nonzero(words)), strict=True)}:
+        for place in sorted({*self._texts, *zip(*(index.tolist() for index in np.nonzero(words)), strict=True)}):
             if place not in self._texts:
                 row, column = place
                 self._texts[place] = self._axis.text(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from trm_jax.builders.commands import add_commands
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.errors import ConfigError, TrmError
 from trm_jax.version import VERSION
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=_output_folder, required=True, help="folder for checkpoints and metrics")
+
+    data = commands.add_parser("data", help="build, check and show datasets", description="Build, check, show datasets.")
+    add_commands(data.add_subparsers(title="commands", required=True, metavar="COMMAND"))
 
     evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission")
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")

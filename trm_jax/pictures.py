@@ -78,7 +78,9 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
     part = _part(kind, question, shown)
     longest = max(part.rows, part.columns)
     unit = max(1, min(540, max(270, 36 * longest)) // longest)
-    sheet = Sheet(kind, question, part, rows, columns, unit, width=270, head=56, foot=36, gap=36, margin=24, dpi=150)
+    # A flat board leaves little room for curves.
+    foot = max(36, 270 - part.rows * unit) if with_curves else 36
+    sheet = Sheet(kind, question, part, rows, columns, unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150)
     figure = sheet.figure()
     axis = sheet.board_axes(figure, 0, 0)
     Board(axis, sheet).draw(question, np.zeros(len(question), np.bool_))

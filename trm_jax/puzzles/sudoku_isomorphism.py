@@ -138,32 +138,32 @@ def isomorphic(first: ArrayLike, second: ArrayLike, layout: Layout) -> bool:
     if np.array_equal(*pair):
         return True
     a, b = keys(pair, layout)
-    return bool(a == b) and _extends(pair, _Refinement(pair, layout).start(), layout)
+    colours = _Refinement(pair, layout).start()
+    return bool(a == b) and _extends(pair, colours[:1], colours[1:], layout)
 
 
-def _extends(pair: Grid, colours: Hashes, layout: Layout) -> bool:
-    """Whether a symmetry takes the first puzzle of a pair [2, cells] to the second and keeps these colours.
+def _extends(pair: Grid, first: Hashes, second: Hashes, layout: Layout) -> bool:
+    """Whether a symmetry takes the first puzzle of a pair [2, cells], in the colours `first` [1, cells], to the second.
 
-    Colours are refined; if some clues still look alike, one of the first puzzle is matched with each that it
-    may go to, all at once, and the search goes on from there.
+    The second may be in any of the colours `second` [m, cells]. All are refined; where some clues still look
+    alike, one of the first puzzle is marked, those that it may go to are marked in the second, and so on.
     """
-    first, rounds = _Refinement(pair[:1], layout).stable(colours[:1])
-    refinement = _Refinement(pair[1:], layout)
-    second = colours[1:]
+    first, rounds = _Refinement(pair[:1], layout).stable(first)
+    refinement = _Refinement(np.tile(pair[1], (len(second), 1)), layout)
     for _ in range(rounds):
         second = refinement.round(second)
-    if not np.array_equal(np.sort(first), np.sort(second)):
-        return False
-    found, counts = np.unique(first[first != 0], return_counts=True)
+    second = second[(np.sort(second, axis=1) == np.sort(first, axis=1)).all(axis=1)]
+    alike, counts = np.unique(first[first != 0], return_counts=True)
     if (counts < 2).all():
-        return _is_symmetry(pair, np.argsort(first[0])[-counts.sum() :], np.argsort(second[0])[-counts.sum() :], layout)
-    smallest = found[np.argmin(np.where(counts > 1, counts, layout.cells + 1))]
-    marked = first[0].copy()
-    marked[np.flatnonzero(marked == smallest)[0]] ^= _MARKED
-    for place in np.flatnonzero(second[0] == smallest).tolist():
-        other = second[0].copy()
-        other[place] ^= _MARKED
-        if _extends(pair, np.stack([marked, other]), layout):
+        source, *targets = (np.argsort(colours)[-len(counts) :] for colours in (first[0], *second))
+        return any(_is_symmetry(pair, source, target, layout) for target in targets)
+    smallest = alike[np.argmin(np.where(counts > 1, counts, layout.cells + 1))]
+    first[0, np.flatnonzero(first[0] == smallest)[0]] ^= _MARKED
+    for colours in second:
+        places = np.flatnonzero(colours == smallest)
+        marked = np.tile(colours, (len(places), 1))
+        marked[np.arange(len(places)), places] ^= _MARKED
+        if _extends(pair, first, marked, layout):
             return True
     return False
 
