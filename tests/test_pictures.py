@@ -76,7 +76,7 @@ def curves(figure: Figure) -> list[Any]:
 
 
 @pytest.mark.parametrize(("puzzle", "question", "answer"), CASES)
-@pytest.mark.parametrize(("steps", "across", "down"), [(1, 2, 1), (4, 6, 1), (5, 5, 2), (8, 5, 2), (40, 5, 2)])
+@pytest.mark.parametrize(("steps", "across", "down"), [(1, 2, 1), (4, 6, 1), (40, 5, 2)])
 def test_filmstrip(
     puzzle: str, question: str, answer: str, steps: int, across: int, down: int, tmp_path: Path, drawn: list[Figure]
 ) -> None:
@@ -169,10 +169,14 @@ def test_the_curves_are_of_confidence_and_change(tmp_path: Path, drawn: list[Fig
 
 
 @pytest.mark.parametrize(
-    ("puzzle", "question", "answer"),
-    [*CASES, ("sudoku", "." * 256, "." * 256), ("tokens", " ".join("7" * 50), " ".join("9" * 50))],
+    ("puzzle", "question", "answer", "cycles"),
+    [
+        *((*case, cycles) for case in CASES for cycles in (0, 2) if case[1] != SUDOKU_9[0] or not cycles),
+        ("sudoku", "." * 256, "." * 256, 0),
+        ("tokens", " ".join("7" * 50), " ".join("9" * 50), 0),
+        ("tokens", " ".join("7" * 50), " ".join("9" * 50), 2),
+    ],
 )
-@pytest.mark.parametrize("cycles", [0, 2])
 def test_no_text_lies_on_another(
     puzzle: str, question: str, answer: str, cycles: int, tmp_path: Path, drawn: list[Figure]
 ) -> None:

@@ -1,8 +1,10 @@
 """Sudoku: text, rules, symmetries and tokens."""
 
+import os
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -12,6 +14,25 @@ from trm_jax.puzzles import sudoku
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 EASY_ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
 SIDES = [4, 6, 9, 16]
+BOXES = [
+    "1x2",
+    "2x1",
+    "2x2",
+    "1x5",
+    "2x3",
+    "3x2",
+    "2x4",
+    "3x3",
+    "2x5",
+    "5x2",
+    "3x4",
+    "4x4",
+    "3x6",
+    "4x5",
+    "5x5",
+    "1x25",
+]
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
 L4, L9 = sudoku.layout_for(4), sudoku.layout_for(9)
 
 
@@ -44,9 +65,96 @@ def test_layouts():
         assert layout.side == side
         assert sudoku.layout_of_length(cells) == layout
     assert "side 5" in message(sudoku.layout_for, 5)
-    text = message(sudoku.layout_of_length, 80)
-    assert "80 cells found" in text
-    assert "16, 36, 81 or 256" in text
+
+
+def test_the_most_square_boxes_are_chosen():
+    boxes = {8: (2, 4), 10: (2, 5), 12: (3, 4), 14: (2, 7), 15: (3, 5), 18: (3, 6), 20: (4, 5), 22: (2, 11), 24: (4, 6)}
+    for side, box in {**boxes, 25: (5, 5)}.items():
+        assert sudoku.layout_for(side) == sudoku.layout_of_length(side**2) == sudoku.Layout(*box)
+    for side in (2, 3, 5, 7, 11, 13, 17, 19, 23):
+        text = message(sudoku.layout_for, side)
+        assert text.startswith(f"no Sudoku layout of side {side}: ")
+        assert f"1 x {side};" in text
+        assert message(sudoku.layout_of_length, side**2).startswith(f"{side**2} cells found, but a Sudoku of side ")
+    for side in (-9, 0, 1, 26, 10**30):
+        assert f"side {side}: choose 4, 6, 8, 9" in message(sudoku.layout_for, side)
+    assert message(sudoku.layout_of_length, 80) == (
+        "80 cells found, but a Sudoku of side 8 has 64 and one of side 9 has 81: add or remove some"
+    )
+    assert "side 4 has 16: add" in message(sudoku.layout_of_length, 0)
+    assert "side 25 has 625: add" in message(sudoku.layout_of_length, 676)
+
+
+def test_boxes_are_read_as_rows_by_columns():
+    for text in ("2x5", " 2X5\n", "2 x 5", "02x05"):
+        assert sudoku.layout_from(text) == sudoku.Layout(2, 5)
+    assert sudoku.layout_from("5x2") == sudoku.Layout(5, 2)
+    assert sudoku.layout_from("1x7").side == 7
+    for text in ("", "x", "3", "3x", "3x3x3", "-3x3", "3.0x3", "٣x٣", "100x1", "3\n.x3", "9" * 5000 + "x1"):
+        assert message(sudoku.layout_from, text).startswith(repr(text[:40]) + " is no box size: ")
+    for box in ((0, 3), (3, 0), (1, 1), (2, 13), (26, 1), (99, 99), (-2, -2)):
+        assert f"boxes of {box[0]} x {box[1]} make" in message(sudoku.Layout, *box)
+    assert "boxes of 9 x 9 make" in message(sudoku.layout_from, "9x9")
+
+
+@given(st.text(max_size=8) | st.from_regex(r"\d{0,3} ?[xX*] ?\d{0,3}"))
+@settings(max_examples=EXAMPLES, deadline=None)
+def test_any_box_is_a_layout_or_a_data_error(text):
+    parts = [part.strip() for part in text.lower().split("x")]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) <= 2]
+    if len(parts) == len(numbers) == 2 and min(numbers) >= 1 and 2 <= numbers[0] * numbers[1] <= 25:
+        assert sudoku.layout_from(text) == sudoku.Layout(*numbers)
+    else:
+        assert message(sudoku.layout_from, text)
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_every_layout_has_units_text_and_answers(box):
+    layout = sudoku.layout_from(box)
+    side = layout.side
+    grid = pattern(layout)
+    assert sudoku.satisfies(grid, layout)
+    square = grid.reshape(side, side)
+    bands, stacks = range(0, side, layout.box_rows), range(0, side, layout.box_cols)
+    boxes = [square[r : r + layout.box_rows, c : c + layout.box_cols] for r in bands for c in stacks]
+    assert [sorted(b.ravel()) for b in boxes] == [list(range(1, side + 1))] * side
+    assert sudoku.parse(sudoku.to_text(grid), layout).tolist() == grid.tolist()
+    assert sudoku.parse(sudoku.render(grid, layout), layout).tolist() == grid.tolist()
+    assert len({len(row) for row in sudoku.render(grid, layout).splitlines()}) == 1
+    sudoku.check_pair(np.where(np.arange(layout.cells) % 2, grid, 0), grid, layout)
+    swapped = square.copy()
+    swapped[[0, -1]] = swapped[[-1, 0]]
+    assert sudoku.satisfies(swapped.ravel(), layout) == (layout.box_rows in (1, side))  # the same band, or no bands
+    turned = sudoku.apply(np.tile(grid, (5, 1)), sudoku.draw_symmetries(np.random.default_rng(0), 5, layout))
+    assert sudoku.satisfies(turned, layout).all()
+
+
+def test_pairs_are_checked_by_the_layout_that_is_given():
+    tall, wide = sudoku.Layout(5, 2), sudoku.Layout(2, 5)
+    answer = pattern(tall)
+    sudoku.check_pair(np.zeros(100, np.int8), answer, tall)
+    assert "stands twice in box 1" in message(sudoku.check_pair, np.zeros(100, np.int8), answer, wide)
+    assert message(sudoku.check_pair, np.zeros(100, np.int8), answer) == message(
+        sudoku.check_pair, np.zeros(100, np.int8), answer, wide
+    )
+    assert message(sudoku.check_pair, answer, answer, L9).startswith(
+        "question: 100 cells found, but this Sudoku has 81"
+    )
+    assert message(sudoku.check_pair, answer[:80], answer).startswith(
+        "question: 80 cells found, but a Sudoku of side 8"
+    )
+
+
+def test_letters_go_on_to_25():
+    text = "123456789ABCDEFGHIJKLMNOP"
+    grid = pattern(sudoku.Layout(5, 5))
+    assert sudoku.to_text(grid[:25]) == text
+    for lines in (sudoku.to_text(grid), sudoku.to_text(grid).lower()):
+        np.testing.assert_array_equal(sudoku.parse(lines), grid)
+    assert "'Q' in row 1, column 2 of the text is neither a digit 1-P" in message(sudoku.parse, ".Q" + "." * 623)
+    assert "'K' in row 1, column 1 of the text is neither a digit 1-J" in message(
+        sudoku.parse, "K" * 361, sudoku.Layout(1, 19)
+    )
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -87,12 +195,14 @@ def test_parse_errors_name_the_place():
     assert "80 cells found, but this Sudoku has 81" in message(sudoku.parse, "." * 80, L9)
     assert "0 cells found" in message(sudoku.parse, "")
     assert "'\\x00'" in message(sudoku.parse, "\0" * 81)
-    assert "cell 2 of the grid is 17" in message(sudoku.to_text, [0, 17])
+    assert "cell 2 of the grid is 26" in message(sudoku.to_text, [0, 26])
     assert "r1c2 is 5" in message(sudoku.render, [0, 5] + [0] * 14, L4)
     assert "15 cells found, but this Sudoku has 16" in message(sudoku.render, [0] * 15, L4)
+    assert "grid: cells are of type float64, but they have to be whole" in message(sudoku.render, [np.nan] * 16, L4)
+    assert "are of type object" in message(sudoku.render, [10**30] * 16, L4)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.lists(st.sampled_from("01234._|-+ \n" * 8 + "5x\0é٣"), min_size=14, max_size=24).map("".join))
 def test_parse_loads_right_or_raises_data_error(text):
     kept = [char for char in text if char not in "|-+ \n"]
@@ -101,6 +211,80 @@ def test_parse_loads_right_or_raises_data_error(text):
         assert sudoku.parse(text).tolist() == [0 if char in "._" else int(char) for char in kept]
     else:
         assert set(message(sudoku.parse, text)) & set("0123456789")  # a place or a count
+
+
+@st.composite
+def edited_texts(draw) -> str:  # type: ignore[no-untyped-def]
+    """A good puzzle of some layout on one line or several, with up to four edits: ragged rows, strange characters."""
+    layout = sudoku.layout_from(draw(st.sampled_from(["2x2", "3x3", "2x5", "5x5"])))
+    grid = pattern(layout)
+    grid[draw(st.integers(0, 3)) :: 2] = 0
+    text = sudoku.render(grid, layout) if draw(st.booleans()) else sudoku.to_text(grid)
+    for _ in range(draw(st.integers(0, 4))):
+        at, cut = draw(st.integers(0, len(text))), draw(st.sampled_from([0, 1, 1, 2, 20]))
+        new = draw(
+            st.sampled_from(
+                ["", ".", "0", "1", "9", "a", "P", "q", "\n", " ", "|", "\0", "\u0663", "-", "..", "\ud800"]
+            )
+        )
+        text = text[:at] + new + text[at + cut :]
+    return text
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(edited_texts(), st.sampled_from([None, "2x2", "3x3", "2x5", "5x5"]))
+@example("." * 80, None)
+@example("." * 80 + "x", None)
+@example("", "3x3")
+def test_edited_texts_are_read_right_or_refused(text, box):
+    layout = sudoku.layout_from(box) if box else None
+    alphabet = "0123456789abcdefghijklmnop"
+    values = [alphabet.find("0" if c in "._" else c.lower()) for c in text if c not in " \n|-+"]
+    sides = {16: 4, 36: 6, 64: 8, 81: 9, 100: 10, 144: 12, 625: 25} if layout is None else {layout.cells: layout.side}
+    good = len(values) in sides and 0 <= min(values) <= max(values) <= sides[len(values)]
+    if good:
+        assert sudoku.parse(text, layout).tolist() == values
+        return
+    problem = message(sudoku.parse, text, layout)
+    if -1 in values:
+        assert " of the text is neither a digit" in problem
+    elif len(values) not in sides:
+        assert problem.startswith(f"{len(values)} cells found, but ")
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.sampled_from(["2x2", "2x3", "3x2", "3x3", "2x5"]),
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 99), st.integers(-2, 12) | st.sampled_from([-128, 127, 300])),
+        max_size=3,
+    ),
+    st.sampled_from([0, 0, 0, 1, 7]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_pair_is_right_or_refused_with_its_side_named(box, edits, cut, blank, given_layout):
+    layout = sudoku.layout_from(box)
+    answer = pattern(layout).astype(np.int16)
+    question = np.where(np.arange(layout.cells) % 3, 0, answer)
+    for in_answer, cell, value in edits:
+        (answer if in_answer else question)[cell % layout.cells] = value
+    if blank:
+        answer[:] = 0
+    question = question[: layout.cells - cut]
+    arguments = (question, answer, layout) if given_layout else (question, answer)
+    judged = layout if given_layout or box != "3x2" else sudoku.Layout(2, 3)
+    row, column = np.divmod(np.arange(layout.cells), layout.side)
+    units = [row, column, row // judged.box_rows * judged.box_rows + column // judged.box_cols]
+    digits = set(range(1, layout.side + 1))
+    good = not cut and all(
+        set(answer[unit == number].tolist()) == digits for unit in units for number in range(layout.side)
+    )
+    good = good and ((question == 0) | (question == answer)).all()
+    if good:
+        sudoku.check_pair(*arguments)
+    else:
+        assert message(sudoku.check_pair, *arguments).startswith(("question: ", "answer: "))
 
 
 def test_conflicts_and_clues():

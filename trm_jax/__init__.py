@@ -3,11 +3,13 @@
 The design, floor by floor; imports only point downward:
 
     layers, recursion, losses, optim, puzzles/    mathematics; nothing here knows of files or time
-    model, dataset                                a configuration -> pure functions; files -> batches
+    folder, dataset, model                        files -> batches; a configuration -> pure functions
     supervision                                   the carry: which rows halt, which take a fresh puzzle
     step                                          one optimiser step on a state of arrays
-    checkpoint, writers, evaluate                 what is kept, told and measured
-    train, solve, convert, parity, demo           programs
+    inference, selection                          many steps, many attempts; which of them to believe
+    checkpoint, writers, evaluate, arc_votes      what is kept, told and measured
+    builders/                                     rows, contest files and generators -> datasets
+    train, report, solve, convert, parity, demo   programs
     cli                                           the command `trm`
 
 Two things flow. A *batch* goes from file rows through augmentation into the carry's data and the labels of the

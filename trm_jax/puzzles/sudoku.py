@@ -92,7 +92,7 @@ def layout_of_length(cells: int) -> Layout:
 
 def layout_from(box: str) -> Layout:
     """The layout of a box written as rows x columns, such as "3x3" or "2x5"; DataError for anything else."""
-    match = re.fullmatch(r"([0-9]{1,2}) ?[xX] ?([0-9]{1,2})", box.strip())
+    match = re.fullmatch(r"([0-9]{1,2})\s*[xX]\s*([0-9]{1,2})", box.strip())
     if match is None:
         raise DataError(f"{box[:40]!r} is no box size: give its rows and columns as in 3x3 or 2x5")
     return Layout(int(match[1]), int(match[2]))
