@@ -32,19 +32,20 @@ def turned(grids: Grid, layout: sudoku.Layout, seed: int = 0) -> Grid:
     return sudoku.apply(grids, sudoku.draw_symmetries(np.random.default_rng(seed), len(grids), layout))
 
 
-def line_orders(groups: int, size: int) -> list[list[int]]:
+def line_orders(groups: int, size: int) -> NDArray[np.intp]:
     """All orders of the rows that keep bands together, or of the columns that keep stacks together."""
-    lines = [range(g * size, (g + 1) * size) for g in range(groups)]
-    inner = list(itertools.product(*(itertools.permutations(line) for line in lines)))
-    return [
-        sum((list(kept[g]) for g in order), []) for order in itertools.permutations(range(groups)) for kept in inner
-    ]
+    lines = np.arange(groups * size).reshape(groups, size)
+    within = itertools.product(*(itertools.permutations(line) for line in lines.tolist()))
+    kept = np.array(list(within))
+    return np.concatenate([kept[:, order] for order in itertools.permutations(range(groups))]).reshape(
+        -1, groups * size
+    )
 
 
 def whole_group(layout: sudoku.Layout) -> NDArray[np.intp]:
     """Source cells of every symmetry of cells [size of the group, cells], without a look at `draw_symmetries`."""
-    rows = np.array(line_orders(layout.box_cols, layout.box_rows))
-    columns = np.array(line_orders(layout.box_rows, layout.box_cols))
+    rows = line_orders(layout.box_cols, layout.box_rows)
+    columns = line_orders(layout.box_rows, layout.box_cols)
     cells = (rows[:, None, :, None] * layout.side + columns[None, :, None, :]).reshape(-1, layout.side, layout.side)
     if layout.box_rows == layout.box_cols:
         cells = np.concatenate([cells, cells.transpose(0, 2, 1)])
@@ -69,7 +70,7 @@ def test_agrees_with_the_whole_group_on_random_clues(box, size):
     # Rules play no part in being isomorphic, so any clues do; few of them make equal pairs likely.
     grids = np.zeros((45, layout.cells), np.int8)
     for i, row in enumerate(grids):
-        row[rng.permutation(layout.cells)[: 2 + i % 4]] = rng.integers(1, 4, size=2 + i % 4)
+        row[rng.permutation(layout.cells)[: 2 + i % 3]] = rng.integers(1, 4, size=2 + i % 3)
     forms, hashes = [canonical(grid, group) for grid in grids], keys(grids, layout)
     equal = 0
     for i, j in itertools.combinations(range(len(grids)), 2):

@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=_output_folder, required=True, help="folder for checkpoints and metrics")
 
-    data = commands.add_parser("data", help="build, check and show datasets", description="Build, check, show datasets.")
+    data = commands.add_parser(
+        "data", help="build, check and show datasets", description="Build, check, show datasets."
+    )
     add_commands(data.add_subparsers(title="commands", required=True, metavar="COMMAND"))
 
     evaluate = command("eval", _eval, "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission")

@@ -12,9 +12,9 @@ from trm_jax.arc_votes import ArcResult, Votes, read_names
 from trm_jax.dataset import PuzzleSet
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.estimate import supervision_flops
+from trm_jax.folder import BLANK
 from trm_jax.inference import Attempts, Effort, attempt
 from trm_jax.model import Model, Weights
-from trm_jax.folder import BLANK
 from trm_jax.puzzles.arc_tasks import read_challenges
 from trm_jax.puzzles.kind import Kind
 from trm_jax.selection import RULES, Rule, select
@@ -80,6 +80,11 @@ class Report:
         return asdict(replace(self, arc=None)) | {"arc": None if self.arc is None else _arc_figures(self.arc)}
 
 
+def is_arc_test(kind: Kind, puzzles: PuzzleSet, split: str) -> bool:
+    """Whether the votes of a set's augmentations can be counted: ARC test examples, from dataset folders."""
+    return kind.to_dict()["kind"] == "arc" and split == "test" and bool(puzzles.origins)
+
+
 def votes_for(puzzles: PuzzleSet) -> Votes:
     """Empty votes for the ARC test puzzles of the dataset folders that a set comes from.
 
@@ -138,7 +143,7 @@ class Evaluator:
                 "no rules are known for this kind of puzzle, so none can select: choose another selection"
             )
         self._model, self._puzzles, self._batch_size = model, puzzles, batch_size
-        self._effort, self._kind, self._selection = effort, kind, selection
+        self._effort, self.kind, self._selection = effort, kind, selection
         self._ids_name = puzzle_ids
         self._ids = puzzles.puzzle_ids
         if puzzle_ids == "blank":
@@ -162,9 +167,9 @@ class Evaluator:
         right: list[NDArray[np.bool_]] = []
         done = 0
         inputs = self._puzzles.inputs
-        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self._kind):
+        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind):
             rows = slice(found.first, found.first + len(found))
-            judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self._puzzles.labels[rows]), self._kind)
+            judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self._puzzles.labels[rows]), self.kind)
             for key, values in self._sums(judged):
                 sums[key] = sums.get(key, 0.0) + values
             last, chosen = (
@@ -213,7 +218,7 @@ class Evaluator:
             *key,
             exact=share(exact, tasks),
             cells=share(cells, tasks),
-            satisfied=share(satisfied, tasks) if self._kind.has_rules else None,
+            satisfied=share(satisfied, tasks) if self.kind.has_rules else None,
             oracle=share(oracle, tasks),
             q_right=q_right,
             halted=halted,

@@ -15,7 +15,7 @@ from trm_jax.checkpoint import load
 from trm_jax.console import Bar
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.estimate import si
-from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, votes_for
+from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference import Effort
 from trm_jax.model import Model
 from trm_jax.puzzles.kind import kind_of
@@ -58,7 +58,7 @@ def evaluate(request: Request) -> Report:
     check_fits(config, puzzles, source)
     rules = load_rules(request.rules) if request.rules else None
     kind = kind_of(data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
-    is_arc = kind.to_dict()["kind"] == "arc" and request.split == "test" and bool(puzzles.origins)
+    is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
     if request.submission and not is_arc:
@@ -159,7 +159,7 @@ def _print_arc(arc: ArcResult, checkpoints: int) -> None:
     pooled = f", pooled over {checkpoints} checkpoints" if checkpoints > 1 else ""
     print(f"\nARC, votes of all augmentations{pooled}: {arc.outputs} outputs, {arc.unanswered} without any vote")
     if arc.pass_at is None or arc.output_share is None or arc.task_scores is None:
-        print("solutions are hidden: no scores, a submission can be written")
+        print("solutions are hidden: no scores; exact, cells and calibration above compare with a filler")
         return
     tasks = len(next(iter(arc.task_scores.values())))
     rows = [

@@ -24,7 +24,7 @@ from trm_jax.config import Experiment, ModelConfig, differences, to_dict, valida
 from trm_jax.console import Bar, say
 from trm_jax.dataset import Position, PuzzleSet, Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
-from trm_jax.evaluate import Evaluator
+from trm_jax.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference import Effort
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, count_weights
@@ -112,6 +112,8 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
         effort = Effort((experiment.model.supervision_steps,))
         kind = kind_of(data.puzzle, held_out.seq_len)
         evaluator = Evaluator(model, held_out, config.eval_batch_size, effort, kind)
+        if is_arc_test(kind, held_out, "test"):
+            votes_for(held_out)  # what is wrong with its files is told now and not hours later
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -226,9 +228,11 @@ def _evaluate(
     evaluator: Evaluator, state: TrainState, held_out: PuzzleSet | None, writer: MetricsWriter, t: int
 ) -> None:
     assert held_out is not None
+    votes = votes_for(held_out) if is_arc_test(evaluator.kind, held_out, "test") else None
     with Bar("  evaluating", len(held_out), every=max(1, len(held_out) // 4)) as bar:
-        report = evaluator(averaged_weights(state), bar.update)
+        report = evaluator(averaged_weights(state), bar.update, votes)
     row = report.rows[-1]
+    passed = report.arc.pass_at if report.arc is not None else None
     writer.write(
         t,
         {
@@ -236,8 +240,11 @@ def _evaluate(
             "eval/cell_accuracy": row.cells.value,
             "eval/q_halt_accuracy": row.q_right,
             "time/eval_seconds": report.seconds,
+            **{f"eval/arc_pass_{k}": share for k, share in (passed or {}).items()},
         },
     )
+    if passed:
+        say(f"step {t}: ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
     say(f"step {t}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
 
 
