@@ -368,7 +368,7 @@ def test_a_folder_says_of_which_kind_its_puzzles_are(folder):
     assert {tuple(row) for row in inputs.tolist()} == {(1, 2, 3, 4), (2, 1, 4, 3)}
     assert (labels == inputs + 4).all()
     for wrong, message in (
-        (about | {"alphabet": "ABC"}, "vocab_size is 30, puzzle.json has 4 tokens"),
+        (about | {"alphabet": "ABC"}, "dataset.json has 30 tokens, puzzle.json 4"),
         (about | {"shape": [2, 3]}, "puzzle.json: 4 cells found"),
         ({"kind": "chess"}, "puzzle.json: 'chess' is no kind of puzzle"),
         (about | {"colour": 1}, "puzzle.json: 'colour' says nothing"),

@@ -244,9 +244,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         except DataError as error:
             raise DataError(f"{path / 'puzzle.json'}: {error}") from None
         if kind.vocab_size not in (0, part.vocab_size):
-            raise DataError(
-                f"{path / split / 'dataset.json'}: vocab_size is {part.vocab_size}, puzzle.json has {kind.vocab_size} tokens"
-            )
+            raise DataError(f"{path}: dataset.json has {part.vocab_size} tokens, puzzle.json {kind.vocab_size}")
         puzzle = json.dumps(kind.to_dict())
     per_example = np.repeat(part.puzzle_ids, np.diff(part.puzzle_starts)).astype(np.int32)
     whole = PuzzleSet(
