@@ -142,8 +142,7 @@ class Maze(Kind):
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
-        turns = "dihedral" if shape[0] == shape[1] else "rot180 fliplr flipud"
-        self._grid = grid.Grid(shape, maze.CHARACTERS, turns)
+        self._grid = maze.grid(shape)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "maze", "shape": list(self.shape)}
@@ -301,7 +300,7 @@ def kind_of(puzzle: str, cells: int, rules: Rules | None = None) -> Kind:
     if rules is not None and name != "grid":
         raise DataError(f"puzzles of kind {name!r} take no --rules: only those of kind 'grid' do")
     if name == "sudoku":
-        kind: Kind = Sudoku(sudoku.layout_from(about["box"]) if "box" in about else sudoku.layout_of_length(cells))
+        kind: Kind = Sudoku(_layout(about["box"]) if "box" in about else sudoku.layout_of_length(cells))
     elif name == "maze":
         kind = Maze(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells))
     elif name == "arc":
@@ -332,15 +331,15 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
             raise DataError(f"the description of a puzzle is not readable as JSON: {error}") from None
     name = about.get("kind") if isinstance(about, Mapping) else None
     if name not in NAMES:
-        raise DataError(f"{str(name)[:60]!r} is no kind of puzzle: give one of {', '.join(NAMES)}")
+        raise DataError(f"{_shown(name)} is no kind of puzzle: give one of {', '.join(NAMES)}")
     known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries")}.get(name, ())
     for key in about:
         if key != "kind" and key not in known:
-            raise DataError(f"{str(key)[:60]!r} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
+            raise DataError(f"{_shown(key)} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
     if name == "grid":
         grid.Grid.from_dict(about)
     if "box" in about:
-        sudoku.layout_from(about["box"])
+        _layout(about["box"])
     if name == "maze" and "shape" in about:
         _shape(about["shape"])
     return dict(about)
@@ -351,7 +350,7 @@ def cells_of(puzzle: str, text: str) -> int:
     about = describe(puzzle)
     name = about["kind"]
     if name == "sudoku":
-        return len(sudoku.parse(text, sudoku.layout_from(about["box"]) if "box" in about else None))
+        return len(sudoku.parse(text, _layout(about["box"]) if "box" in about else None))
     if name == "maze":
         return len(maze.parse(text.strip("\r\n"), _shape(about["shape"]) if "shape" in about else None))
     if name == "grid":
@@ -362,14 +361,28 @@ def cells_of(puzzle: str, text: str) -> int:
     )
 
 
+def _layout(box: Any) -> sudoku.Layout:
+    if not isinstance(box, str):
+        raise DataError(f"the box of a Sudoku is {_shown(box)}: give text such as '3x3'")
+    return sudoku.layout_from(box)
+
+
 def _shape(value: Any) -> tuple[int, int]:
     if (
         not isinstance(value, list)
         or len(value) != 2
         or any(not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 1000 for side in value)
     ):
-        raise DataError(f"the shape of a puzzle is {str(value)[:60]}: give [rows, columns], each 1 to 1000")
+        raise DataError(f"the shape of a puzzle is {_shown(value)}: give [rows, columns], each 1 to 1000")
     return value[0], value[1]
+
+
+def _shown(value: Any) -> str:
+    """What a file holds, short enough for a line."""
+    try:
+        return repr(value)[:60]
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
 
 
 def _colour(char: str) -> int:

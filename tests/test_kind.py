@@ -1,0 +1,177 @@
+"""Kinds of puzzle behind one face: descriptions, text, rules, symmetries, overlaps."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trm_jax.errors import DataError
+from trm_jax.puzzles import maze, sudoku, sudoku_search
+from trm_jax.puzzles.kind import NAMES, Grid, Kind, cells_of, describe, kind_of
+
+FUZZ = int(os.environ.get("TRM_FUZZ", "300"))
+
+GRID = '{"kind": "grid", "shape": [2, 3], "alphabet": ".ab", "symmetries": "fliplr relabel(ab)"}'
+DESCRIPTIONS = [
+    ("sudoku", 16), ("sudoku", 81), ('{"kind": "sudoku", "box": "3x2"}', 36), ("maze", 25),
+    ('{"kind": "maze", "shape": [3, 5]}', 15), ("arc", 900), (GRID, 6), ("tokens", 7), ("tokens", 9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("puzzle", "cells"), DESCRIPTIONS)
+def test_a_description_is_read_back(puzzle: str, cells: int) -> None:
+    kind = kind_of(puzzle, cells)
+    assert kind.cells == cells
+    again = kind_of(json.dumps(kind.to_dict()), cells)
+    assert again.to_dict() == kind.to_dict()
+    assert (again.shape, again.vocab_size, again.boxes) == (kind.shape, kind.vocab_size, kind.boxes)
+
+
+@pytest.mark.parametrize(("puzzle", "cells"), DESCRIPTIONS)
+def test_text_is_read_back(puzzle: str, cells: int) -> None:
+    kind = kind_of(puzzle, cells)
+    tokens = np.random.default_rng(0).integers(1, kind.vocab_size or 30, cells)
+    if kind.to_dict()["kind"] == "arc":
+        tokens = kind.parse("0123/4567").astype(np.int64)
+        assert kind.text(tokens) == "0123/4567"
+        assert kind.glyphs(tokens)[:6] == list("0123| ")
+        return
+    np.testing.assert_array_equal(kind.parse(kind.text(tokens)), tokens)
+    assert len(kind.glyphs(tokens)) == len(kind.given(tokens)) == cells
+
+
+@pytest.mark.parametrize(
+    ("puzzle", "cells", "message"),
+    [
+        ("chess", 9, "'chess' is no kind of puzzle: give one of sudoku, maze"),
+        ('{"kind": "maze", "shape": [3, 5]}', 16, "16 cells found, but .* is 3 x 5"),
+        ('{"kind": "maze", "shape": [3]}', 3, r"give \[rows, columns\]"),
+        ('{"kind": "maze", "shape": [true, 5]}', 5, r"give \[rows, columns\]"),
+        ('{"kind": "maze", "colour": 1}', 9, "'colour' says nothing of a puzzle of kind 'maze': known: shape"),
+        ('{"kind": "sudoku", "box": "3"}', 9, "3"),
+        ('{"kind": "sudoku", "box": [3, 3]}', 81, "3"),
+        ('{"kind": ["sudoku"]}', 81, "is no kind of puzzle"),
+        ('{"kind": "grid"}', 9, "shape"),
+        ("{", 9, "not readable as JSON"),
+        ('{"kind": ' + "[" * 100_000, 9, "not readable as JSON"),
+        ("sudoku", 17, "17 cells"),
+        ("maze", 17, "17 cells found, which is not a square"),
+        ("arc", 81, "81 cells found, but arc is 30 x 30"),
+    ],
+)
+def test_what_describes_no_puzzle_is_refused_in_one_line(puzzle: str, cells: int, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        kind_of(puzzle, cells)
+    assert "\n" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=6), inside, max_size=4),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(["kind", "box", "shape", "alphabet", "symmetries", "colour"])
+
+
+@settings(max_examples=FUZZ, deadline=None)
+@given(
+    st.dictionaries(KEYS, JSON, max_size=5) | st.text(max_size=30) | st.just({}),
+    st.sampled_from(NAMES) | JSON,
+    st.integers(-1, 1_000),
+)
+def test_any_description_is_a_kind_or_a_data_error(about: object, name: object, cells: int) -> None:
+    text = about if isinstance(about, str) else json.dumps({**about, "kind": name})  # type: ignore[dict-item]
+    try:
+        kind = kind_of(text, cells)
+    except DataError:
+        return
+    assert kind.cells == cells
+    assert describe(text)["kind"] == kind.to_dict()["kind"]
+
+
+@settings(max_examples=FUZZ, deadline=None)
+@given(
+    st.sampled_from([(puzzle, cells) for puzzle, cells in DESCRIPTIONS]), st.text(max_size=120) | st.binary(max_size=90)
+)
+def test_any_text_is_a_puzzle_or_a_data_error(described: tuple[str, int], text: str | bytes) -> None:
+    puzzle, cells = described
+    kind = kind_of(puzzle, cells)
+    words = text.decode("latin-1") if isinstance(text, bytes) else text
+    try:
+        tokens = kind.parse(words)
+        kind.check_question(tokens)
+        kind.check_pair(tokens, tokens)
+    except DataError:
+        return
+    assert tokens.shape == (cells,)
+
+
+def test_a_sudokus_symmetries_keep_answers_answers_and_padding_padding() -> None:
+    layout = sudoku.layout_for(9)
+    questions, answers = sudoku_search.generate(6, layout, 0)
+    kind = kind_of("sudoku", 81)
+    asked, answered = sudoku.encode(questions), sudoku.encode(answers)
+    symmetries = kind.draw(np.random.default_rng(0), 6)
+    turned_asked, turned_answered = symmetries.apply(asked), symmetries.apply(answered)
+    assert kind.satisfied(turned_asked, turned_answered).all()
+    assert (turned_asked != asked).any(axis=1).all()
+    assert (symmetries.apply(np.zeros_like(asked)) == 0).all()
+    assert ((turned_asked == 1).sum(axis=1) == (asked == 1).sum(axis=1)).all(), "blanks stay blanks"
+    assert not kind.satisfied(turned_asked, answered).any()
+
+
+def overlap_case(puzzle: str, cells: int, rng: np.random.Generator) -> tuple[Kind, np.ndarray]:
+    kind = kind_of(puzzle, cells)
+    if puzzle == "sudoku":
+        return kind, sudoku.encode(sudoku_search.generate(6, sudoku.layout_of_length(cells), 1)[0])
+    grids = rng.integers(1, kind.vocab_size or 9, (6, cells))
+    if puzzle == "maze":
+        grids = np.where(grids > maze.FREE, maze.FREE, grids)
+        grids[:, 0], grids[:, 7] = maze.START, maze.GOAL
+    return kind, grids
+
+
+@pytest.mark.parametrize(("puzzle", "cells"), [("sudoku", 81), ("maze", 36), (GRID.replace("[2, 3]", "[4, 5]"), 20)])
+def test_images_overlap_and_others_do_not(puzzle: str, cells: int) -> None:
+    rng = np.random.default_rng(0)
+    kind, grids = overlap_case(puzzle, cells, rng)
+    images = kind.draw(rng, 6).apply(grids)
+    assert kind.overlaps(grids[:4], images[2:]) == [(2, 0), (3, 1)]
+    assert kind.overlaps(grids[:3], grids[3:]) == []
+
+
+def test_kinds_without_symmetries_or_rules_say_so() -> None:
+    for puzzle, cells in (("arc", 900), ("tokens", 9)):
+        kind = kind_of(puzzle, cells)
+        assert not kind.has_rules
+        assert not kind.has_symmetries
+        with pytest.raises(DataError, match="no rules are known for puzzles of kind"):
+            kind.satisfied(np.ones((1, cells), int), np.ones((1, cells), int))
+        with pytest.raises(DataError, match="no symmetries are known"):
+            kind.draw(np.random.default_rng(0), 1)
+        rows = np.random.default_rng(0).integers(0, 9, (2, cells))
+        assert kind.overlaps(rows, rows[::-1]) == [(1, 0), (0, 1)]
+
+
+def test_a_puzzle_of_ones_own_has_the_rules_that_it_is_given() -> None:
+    kind = kind_of(GRID, 6, lambda question, answer: answer.count("a") == 2)
+    assert isinstance(kind, Grid)
+    answers = np.array([[2, 2, 1, 1, 1, 1], [2, 1, 1, 1, 1, 1], [2, 2, 0, 1, 1, 1]])
+    assert kind.satisfied(np.ones((3, 6), int), answers).tolist() == [True, False, False]
+    kind.check_pair(answers[0], answers[0])
+    with pytest.raises(DataError, match="the rules given do not accept it"):
+        kind.check_pair(answers[1], answers[1])
+    with pytest.raises(DataError, match="take no --rules"):
+        kind_of("sudoku", 81, lambda question, answer: True)
+
+
+def test_cells_of_text() -> None:
+    assert cells_of("sudoku", "." * 36) == 36
+    assert cells_of("maze", "S  G") == 4
+    assert cells_of(GRID, "whatever") == 6
+    for puzzle in ("arc", "tokens"):
+        with pytest.raises(DataError, match="do not stand in tables"):
+            cells_of(puzzle, "1 2 3")
