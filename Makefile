@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev,viz
 
-.PHONY: setup demo test test-all lint parity clean
+.PHONY: setup demo test test-all fuzz lint parity clean
 
 setup: .setup-stamp
 
@@ -26,6 +26,11 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest
+
+# The tests that make up their own input, with many more cases than `make test` gives them.
+CASES ?= 10000
+fuzz: setup
+	TRM_FUZZ=$(CASES) $(BIN)/pytest $$(grep -l TRM_FUZZ tests/test_*.py)
 
 parity: setup
 	$(BIN)/trm parity tests/testdata
