@@ -131,7 +131,10 @@ def test_longest_possible_bounds_all_mazes(shape):
         ({"min_length": 0}, "min_length is 0, but a shortest path in 9 x 9 cells has from 1 to 58 steps; lower it"),
         ({"min_length": 59}, "min_length is 59, but a shortest path in 9 x 9 cells has from 1 to 58 steps; lower it"),
         ({"min_length": 58}, "no maze of 9 x 9 with a shortest path of 58 steps turned up, the longest had"),
-        ({"walls": (0.9999999, 0.9999999)}, "no maze of 9 x 9 with a shortest path of 8 steps turned up, the longest had"),
+        (
+            {"walls": (0.9999999, 0.9999999)},
+            "no maze of 9 x 9 with a shortest path of 8 steps turned up, the longest had",
+        ),
         (
             {"walls": (0.0, 0.0), "min_length": 17},
             "no maze of 9 x 9 with a shortest path of 17 steps turned up, the longest had 16",

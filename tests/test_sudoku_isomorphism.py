@@ -78,7 +78,7 @@ def test_agrees_with_the_whole_group_on_random_clues(box, size):
         equal += same
         assert isomorphic(grids[i], grids[j], layout) == same
         assert (hashes[i] == hashes[j]) == same  # not promised, but so it is here
-    assert equal > 10
+    assert equal > 5
 
 
 def test_full_grids_of_side_4_make_two_classes():

@@ -1,11 +1,16 @@
-"""The Sudoku solver and generator; counts against an independent enumeration of all grids of side 4."""
+"""The Sudoku solver and generator, against an enumeration of all grids of side 4 and against a SAT solver."""
 
 import csv
 import itertools
+import os
+from functools import lru_cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sudoku_oracle import oracle
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku
@@ -15,6 +20,7 @@ EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5
 EASY_ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
 SIDES = [4, 6, 9, 16]
 SMALL_SIDES = [4, 6, 9]
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
 L4, L9 = sudoku.layout_for(4), sudoku.layout_for(9)
 
 
@@ -123,6 +129,87 @@ def test_generated_puzzles(side, n):
     assert not np.array_equal(puzzles[:2], search.generate(2, layout, seed=4)[0])
 
 
+@pytest.mark.parametrize(
+    "box", ["1x2", "1x3", "3x1", "1x4", "2x2", "2x3", "3x2", "1x7", "2x4", "3x3", "2x5", "3x4", "4x4"]
+)
+def test_generated_puzzles_against_a_sat_solver(box):
+    layout = sudoku.layout_from(box)
+    for options in ({}, {"minimal": True}):
+        puzzles, found = search.generate(4, layout, 11, **options)
+        for puzzle, answer in zip(puzzles, found, strict=True):
+            assert oracle(box).solutions(puzzle, 2) == {answer.tobytes()}
+            if options and layout.side <= 12:  # beyond, a proof may be given up
+                assert all(oracle(box).needs(puzzle, cell) for cell in np.flatnonzero(puzzle))
+
+
+@pytest.mark.parametrize("box", ["3x6", "4x5", "5x5"])
+def test_large_puzzles_come_in_good_time_and_are_right(box):
+    layout = sudoku.layout_from(box)
+    puzzles, found = search.generate(1, layout, 0)
+    assert sudoku.answers(puzzles, found, layout).all()
+    result = search.solve(puzzles[0], layout)
+    assert result.unique
+    np.testing.assert_array_equal(result.solutions[0], found[0])
+    low, high = search._default_clues(layout)
+    assert low <= np.count_nonzero(puzzles[0]) <= high
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    st.sampled_from(["1x3", "2x2", "2x3", "3x2", "3x3", "2x5"]),
+    st.integers(0, 2**32),
+    st.integers(0, 3),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_solver_and_sat_solver_find_the_same_solutions(box, seed, removed, changed, two_digits):
+    """On puzzles with none, one, two and many solutions: minimal ones less some clues or with wrong ones."""
+    layout = sudoku.layout_from(box)
+    rng = np.random.default_rng(seed)
+    puzzles, answers = some_puzzles(box)
+    i = rng.integers(len(puzzles))
+    puzzle = puzzles[i].copy()
+    if two_digits:  # often just two solutions: chains of two digits that may be exchanged
+        puzzle = np.where(np.isin(answers[i], rng.permutation(layout.side)[:2] + 1), 0, answers[i])
+    for cell in rng.permutation(np.flatnonzero(puzzle))[:removed]:
+        puzzle[cell] = 0
+    for cell in rng.permutation(np.flatnonzero(puzzle))[:changed]:
+        puzzle[cell] = rng.integers(1, layout.side + 1)
+    result = search.solve(puzzle, layout, limit=12)
+    expected = oracle(box).solutions(puzzle, 12)
+    assert len(result.solutions) == len(expected)
+    assert len({s.tobytes() for s in result.solutions}) == len(expected)
+    assert all(sudoku.answers(puzzle, s, layout) for s in result.solutions)
+    assert result.unique == (len(expected) == 1)
+    if len(expected) < 12:
+        assert result.complete
+        assert {s.tobytes() for s in result.solutions} == expected
+
+
+@lru_cache
+def some_puzzles(box: str) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    return search.generate(4, sudoku.layout_from(box), 5, minimal=True)
+
+
+def test_default_clues_are_the_old_ones_where_there_were_some():
+    expected = {4: (4, 8), 6: (8, 16), 9: (22, 34), 16: (100, 140)}
+    assert {side: search._default_clues(sudoku.layout_for(side)) for side in SIDES} == expected
+
+
+def test_puzzles_do_not_depend_on_the_number_of_processes():
+    layout = sudoku.layout_for(9)
+    pool = search.random_solutions(5, layout, np.random.default_rng(0))
+    told: list[int] = []
+    several = search.generate(150, layout, 4, solutions=pool, workers=2, progress=told.append)
+    np.testing.assert_array_equal(several, search.generate(150, layout, 4, solutions=pool))
+    assert told[-1] == 150
+    assert told == sorted(set(told))
+    told.clear()
+    search.generate(3, L4, 0, progress=told.append)
+    assert told == [3]
+    assert "workers is 0" in message(search.generate, 1, L4, 0, workers=0)
+
+
 def test_generated_4x4_are_unique_by_brute_force_and_appended_to(every_4x4):
     puzzles, found = search.generate(1500, L4, seed=0)
     assert [count_4x4(p, every_4x4) for p in puzzles] == [1] * 1500
@@ -133,7 +220,7 @@ def test_generated_4x4_are_unique_by_brute_force_and_appended_to(every_4x4):
 
 
 def test_a_clue_stays_where_uniqueness_was_not_proven(monkeypatch):
-    monkeypatch.setitem(search._MAX_BACKTRACKS, 9, -1)  # every proof is given up at its first dead end
+    monkeypatch.setattr(search, "_max_backtracks", lambda layout: -1)  # every proof is given up at its first dead end
     puzzles, found = search.generate(1, L9, seed=0, clues=(40, 40))
     np.testing.assert_array_equal(puzzles, found)
 

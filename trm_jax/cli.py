@@ -190,7 +190,9 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start-noise", type=_noise, default=0.0, help="on y and z at first, of tries but the first")
     parser.add_argument("--latent-noise", type=_noise, default=0.0, help="on z before each supervision step, likewise")
     parser.add_argument("--symmetries", action="store_true", help="tries but the first see the puzzle turned")
-    parser.add_argument("--select", default="", help="the try to believe: first, q, change, vote or rules (q)")
+    parser.add_argument(
+        "--select", default="", help="the try to believe: first, q, change, vote, rules (rules if known, else q)"
+    )
     parser.add_argument("--seed", type=_whole, default=0, help="of noise and symmetries (0)")
 
 

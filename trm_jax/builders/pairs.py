@@ -24,7 +24,8 @@ Progress = Callable[[int, int], None]
 
 # Where a puzzle has few images, fewer have to do.
 _DRAWS = 5
-_MOST_PASSED_OVER = 50
+# Test puzzles made for each one wanted, where training has most of them already.
+_MOST_DRAWN = 8
 
 
 class Pairs(NamedTuple):
@@ -137,17 +138,20 @@ def generate_apart(kind: Kind, make: Callable[[int, int], Pairs], train: int, te
     """
     learnt = make(train, 0)
     answers = {answer.tobytes() for answer in learnt.labels}
+    fresh = np.zeros(0, np.bool_)
     wanted = test
     while True:
         drawn = make(wanted, 1)
-        fresh = np.array([answer.tobytes() not in answers for answer in drawn.labels], np.bool_)
-        fresh[[j for _, j in kind.overlaps(learnt.inputs, drawn.inputs)]] = False
+        new = drawn.take(slice(len(fresh), None))
+        good = np.array([answer.tobytes() not in answers for answer in new.labels], np.bool_)
+        good[[j for _, j in kind.overlaps(learnt.inputs, new.inputs)]] = False
+        fresh = np.append(fresh, good)
         if fresh.sum() >= test:
             return learnt, drawn.take(np.flatnonzero(fresh)[:test])
-        if wanted > _MOST_PASSED_OVER * test:
+        if wanted > _MOST_DRAWN * test:
             raise DataError(
-                f"only {fresh.sum()} of {test} test puzzles turned up that are no training puzzle up to symmetry and "
-                "share no answer with one: ask for fewer training puzzles, or for larger ones"
+                f"of {wanted} test puzzles only {fresh.sum()} are no training puzzle up to symmetry and share no "
+                f"answer with one, but {test} are needed: ask for fewer training puzzles, or for larger ones"
             )
         wanted += max(wanted, 16)
 
