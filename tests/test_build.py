@@ -94,6 +94,12 @@ class TestSudoku:
         np.testing.assert_array_equal(read(tmp_path / "a").inputs[:15], read(tmp_path / "d").inputs)
         assert not (tmp_path / "a" / "test").exists()
 
+    def test_equal_puzzles_have_other_images(self, tmp_path: Path) -> None:
+        puzzles = generated(1).take(np.zeros(2, np.intp))
+        sudoku.build(tmp_path / "out", table_of(tmp_path / "t.csv", SUDOKU, puzzles), None, augmentations=1)
+        first, second = read(tmp_path / "out").inputs[[1, 3]]
+        assert not np.array_equal(first, second)
+
     def test_few_images_have_to_do_where_there_are_no_more(self) -> None:
         full = np.array([[2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2]], np.uint8)
         whole = Pairs(full, full)
@@ -109,13 +115,14 @@ class TestSudoku:
         with pytest.raises(DataError, match=r"train\.csv: row 2, column answer"):
             sudoku.build(tmp_path / "other", file, None, box="2x3")
 
-    @pytest.mark.parametrize("box", ["3x3", "2x2"])
-    def test_generated_splits_share_no_puzzle_and_no_answer(self, tmp_path: Path, box: str) -> None:
+    @pytest.mark.parametrize(("box", "count"), [("3x3", 40), ("2x2", 900)])
+    def test_generated_splits_share_no_puzzle_and_no_answer(self, tmp_path: Path, box: str, count: int) -> None:
+        # Nine hundred puzzles of side 4 would have all 288 answers.
         out = tmp_path / "out"
-        sudoku.generate(out, 40, 15, sudoku.Wishes(box), seed=3)
+        sudoku.generate(out, count, 15, sudoku.Wishes(box), seed=3)
         train, test = read(out), read(out, "test")
         kind = SUDOKU if box == "3x3" else SMALL
-        assert (len(train.inputs), len(test.inputs)) == (40, 15)
+        assert (len(train.inputs), len(test.inputs)) == (count, 15)
         assert kind.satisfied(train.inputs, train.labels).all()
         assert kind.satisfied(test.inputs, test.labels).all()
         assert not kind.overlaps(train.inputs, test.inputs)
@@ -133,8 +140,11 @@ class TestSudoku:
         given = SUDOKU.given(read(tmp_path / "clues").inputs).sum(axis=1)
         assert 33 <= given.min() <= given.max() <= 35
         sudoku.generate(tmp_path / "rated", 3, 2, sudoku.Wishes(min_rating=4), seed=1)
-        for split in ("train", "test"):
-            for question in sudokus.decode(read(tmp_path / "rated", split).inputs):
+        train, test = (read(tmp_path / "rated", split).inputs for split in ("train", "test"))
+        assert (len(train), len(test)) == (3, 2)
+        assert not SUDOKU.overlaps(train, test)
+        for split in (train, test):
+            for question in sudokus.decode(split):
                 assert sudoku_rating.rating(question, SUDOKU.layout) >= 4
         with pytest.raises(DataError, match="give either"):
             sudoku.generate(tmp_path / "both", 3, 0, sudoku.Wishes(clues=(30, 31), min_rating=4), seed=1)
@@ -369,6 +379,8 @@ class TestTables:
         text = (tmp_path / "a.csv").read_bytes()
         assert gzip.decompress((tmp_path / "b.csv.gz").read_bytes()) == text
         assert (tmp_path / "b.csv.gz").read_bytes() == (tmp_path / "c.csv.gz").read_bytes()
+        # No time, and no name: these bytes of a gzip file would tell that there are some.
+        assert (tmp_path / "b.csv.gz").read_bytes()[3:8] == bytes(5)
         lines = list(csv.DictReader(text.decode().splitlines()))
         assert [line["source"] for line in lines] == ["trm_jax seed 2"] * 4
         assert all(

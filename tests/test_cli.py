@@ -118,19 +118,22 @@ def test_eval_prints_a_row_for_each_depth_and_writes_them(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("20 puzzles, ")
     assert lines[0].endswith("averaged weights")
-    assert lines[1].split() == ["supervision", "steps", "exact", "cells", "q", "right", "halted"]
-    assert [line.split()[0] for line in lines[2:]] == ["1", "2", "8"]
+    columns = ["steps", "exact (95 % interval)", "cells", "rules kept", "q right", "halted", "FLOP a puzzle"]
+    assert [column.strip() for column in lines[1].split("  ") if column] == columns
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "8"]
     figures = json.loads(path.read_text())
-    assert (figures["checkpoint"], figures["data"], figures["puzzles"]) == (str(workdir), "generated", 20)
+    assert (figures["checkpoints"], figures["data"], figures["puzzles"]) == ([str(workdir)], "generated", 20)
     assert [row["supervision_steps"] for row in figures["rows"]] == [1, 2, 8]
-    for line, row in zip(lines[2:], figures["rows"], strict=True):
-        shares = (row[key] for key in ("exact_accuracy", "cell_accuracy", "q_halt_accuracy", "halted"))
-        assert line.split()[1:] == [f"{share:.2%}" for share in shares]
+    for line, row in zip(lines[2:5], figures["rows"], strict=True):
+        exact, cells, kept = (row[key]["value"] for key in ("exact", "cells", "satisfied"))
+        words = line.split()
+        assert (words[1], words[5], words[6]) == (f"{exact:.2%}", f"{cells:.2%}", f"{kept:.2%}")
+        assert words[7:9] == [f"{row[key]:.2%}" for key in ("q_right", "halted")]
     # A run that never heard of the figures in between says the same of the last ones.
     evaluated = read_metrics(workdir)[-1]
     assert main(["eval", str(workdir), "--json", str(path)]) == 0
     row = json.loads(path.read_text())["rows"][0]
-    assert row["cell_accuracy"] == evaluated["eval/cell_accuracy"]
+    assert row["cells"]["value"] == evaluated["eval/cell_accuracy"]
 
 
 def test_eval_takes_a_checkpoint_a_csv_file_and_a_limit(
@@ -337,7 +340,7 @@ def test_bad_configurations_are_told_at_once_and_without_jax() -> None:
         (["eval", "run", "--json", "."], "argument --json: . is a folder: give the name of a file"),
         (["eval", "nope"], "nope: no checkpoint here: give a folder that `trm train` or `trm convert` has written"),
         (["eval", "run", "nope.csv"], "nope.csv: cannot be opened (No such file or directory); check the path"),
-        (["eval", "run", "."], "test/dataset.json: not readable as a dataset's description"),
+        (["eval", "run", "."], "test/dataset.json: not readable: no such file; name a folder"),
         (["solve", "nope", PUZZLE], "nope: no checkpoint here: give a folder that"),
         (["solve", "run", PUZZLE, "--steps=0"], "argument --steps: '0' is no whole number of at least 1"),
         (["solve", "run", PUZZLE, "--picture", "no/x.png"], "argument --picture: no/x.png cannot be written: there is"),

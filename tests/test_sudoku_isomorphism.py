@@ -187,6 +187,22 @@ def test_latin_squares_of_different_groups_differ():
     assert overlaps(squares, copies, layout) == [(0, 0), (1, 1), (2, 2)]
 
 
+def test_half_of_a_puzzle_cannot_be_transposed_alone():
+    """Colours know no rows from columns where boxes are square, so only the last look at the units can tell."""
+    layout = sudoku.layout_for(16)
+    first = [(0, 0), (0, 4)]  # two clues in a row; the others share no band or stack with them
+    same_row, same_column = [(4, 8), (4, 12)], [(4, 8), (8, 8)]
+    same_band, same_stack = [(4, 8), (5, 12)], [(4, 8), (8, 9)]
+    for second, turned_alone in ((same_row, same_column), (same_band, same_stack)):
+        puzzles = np.zeros((2, 16, 16), np.int8)
+        for puzzle, places in zip(puzzles, (first + second, first + turned_alone), strict=True):
+            for digit, place in enumerate(places, 1):
+                puzzle[place] = digit
+        together, across = puzzles.reshape(2, -1)
+        assert not isomorphic(together, across, layout)
+        assert isomorphic(across, puzzles[1].T.ravel(), layout)
+
+
 def test_a_transposed_puzzle_is_a_copy_only_where_boxes_are_square():
     for box, expected in (("3x3", True), ("2x3", False), ("3x2", False)):
         layout = sudoku.layout_from(box)

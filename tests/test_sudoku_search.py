@@ -105,6 +105,11 @@ def test_random_solutions_are_valid_and_vary(side):
     np.testing.assert_array_equal(grids, search.random_solutions(8, layout, np.random.default_rng(1)))
 
 
+def test_latin_squares_of_side_4_need_no_boxes():
+    squares = search.random_solutions(40, sudoku.Layout(1, 4), np.random.default_rng(0))
+    assert 10 < sudoku.satisfies(squares, L4).sum() < 30  # 288 of 576 do
+
+
 def test_random_4x4_solutions_are_uniform():
     drawn = search.random_solutions(28800, L4, np.random.default_rng(2))
     _, counts = np.unique(drawn, axis=0, return_counts=True)

@@ -383,6 +383,21 @@ class TestArc:
         assert check.faults == 6
         assert "2 examples, but task eval0 has 3" in check.places[0]
 
+    def test_an_example_twice(self, right: Mapping[str, Path], tmp_path: Path) -> None:
+        out = copied(right["arc"], tmp_path / "out")
+        row = self.row_of(out, "train", "train0|||")
+        for field in ("inputs", "labels"):
+            edit(out, field, lambda array: array.__setitem__(row + 1, array[row]))
+        check = found(verify([out]), "augmentations", "train")
+        assert check.places == (f"row {row + 1}: turned back, it is no example of task train0",)
+
+    def test_a_name_that_would_move_the_cursor(self, right: Mapping[str, Path], tmp_path: Path) -> None:
+        out = copied(right["arc"], tmp_path / "out")
+        names = json.loads((out / "identifiers.json").read_text())
+        names[names.index("train0")] = "evil\x1b[2J|||t1|||0123456789"
+        (out / "identifiers.json").write_text(json.dumps(names))
+        assert "task evil?[2J: no puzzle bears" in " ".join(found(verify([out]), "tasks", "train").places)
+
     def test_hidden_outputs(self, tmp_path: Path) -> None:
         subset = write_tasks(tmp_path, "contest", 2)
         out = tmp_path / "out"

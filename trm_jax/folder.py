@@ -413,6 +413,8 @@ def _read_json(path: Path, limit: int) -> Any:
         if about.st_size > limit:
             raise DataError(f"{path}: {about.st_size} bytes, more than any such file needs")
         return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: not readable: no such file; name a folder that `trm data` has built") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {error!r:.200}") from None
 

@@ -69,6 +69,8 @@ def open_sets(
       DataError: what cannot be read, or of which kind it is cannot be told.
     """
     if not path.is_dir():
+        if splits:
+            raise DataError(f"{path}: a table has no splits: leave out {', '.join(splits):.60}")
         return [_open_table(path, puzzle, columns, rules)]
     found = sorted(each.parent.name for each in path.glob("*/dataset.json"))
     names = splits or sorted(found, key=lambda name: (name != "train", name))

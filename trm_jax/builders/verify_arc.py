@@ -224,7 +224,8 @@ def _lift(tokens: Tokens) -> _Lifted:
     grid = in_rows[:, :, None] & in_columns[:, None, :]
     ends = (below[:, :, None] & in_columns[:, None, :]) | (in_rows[:, :, None] & beside[:, None, :])
     wrong = (coloured != grid) | (np.equal(boards, arc.END) != ends)
-    well = np.any(across, axis=1) & ~np.any(wrong, axis=(1, 2))
+    # Without any colour the spans are the whole board, so that is wrong, too.
+    well = ~np.any(wrong, axis=(1, 2))
     corners = np.stack([across.argmax(axis=1), down.argmax(axis=1)], axis=1)
     return _Lifted((boards * coloured).astype(np.uint8).reshape(-1, arc.CELLS), corners, well)
 
