@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -454,6 +455,21 @@ class TestAppearing:
 
 
 TRM = [sys.executable, "-c", "import sys; from trm_jax.cli import main; sys.exit(main(sys.argv[1:]))", "data"]
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("out", ["out", "out.csv", "out.csv.gz"])
+    def test_nothing_half_stays(self, tmp_path: Path, out: str) -> None:
+        done = subprocess.run(
+            [*TRM, "sudoku", out, "--generate", "60", "--clues", "40,50"],
+            cwd=tmp_path,
+            capture_output=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.decode().splitlines()
+        assert f"{out}: cannot be written (File too large)" in line
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestKilled:

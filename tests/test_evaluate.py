@@ -13,7 +13,7 @@ from trm_jax.dataset import PuzzleSet, from_pairs
 from trm_jax.errors import ConfigError
 from trm_jax.estimate import supervision_flops
 from trm_jax.evaluate import Evaluator
-from trm_jax.inference import Effort
+from trm_jax.inference import Effort, attempt
 from trm_jax.model import Model
 from trm_jax.puzzles.kind import Grid as GridKind
 from trm_jax.puzzles.kind import kind_of
@@ -150,6 +150,25 @@ def test_several_attempts_are_tabled_by_number_and_selection(weights, puzzles):
                 row = by_key[depth, k, name]
                 assert row.exact.value <= row.oracle.value
                 assert row.steps == k * depth
+
+
+def test_the_first_to_halt_is_the_first_by_that_depth(weights, puzzles):
+    """An attempt that halts later has not halted yet: then, as without any, the most confident is taken."""
+    effort = Effort((1, 2, 6), attempts=4, latent_noise=1.0)
+    tried = list(attempt(MODEL, weights, effort, puzzles.inputs, puzzles.puzzle_ids, 100))
+    assert len(tried) == 1
+    report = Evaluator(MODEL, puzzles, 100, effort, KIND, "first")(weights)
+    late = 0
+    for d, row in enumerate(report.rows):
+        depth, right = effort.depths[d], []
+        for i, labels in enumerate(puzzles.labels):
+            halted = [h if 0 < h <= depth else 99 for h in tried[0].halted_at[i]]
+            late += any(h > depth for h in tried[0].halted_at[i]) and min(halted) == 99
+            q = tried[0].q_halt[i, :, depth - 1]
+            best = max(range(4), key=lambda k, halted=halted, q=q: (-halted[k], q[k]))
+            right.append((tried[0].answers[i, best, d] == labels)[labels != 0].all())
+        assert row.exact.value == pytest.approx(np.mean(right))
+    assert late > 0
 
 
 def test_intervals_count_tasks_and_not_their_augmentations(weights, puzzles):

@@ -34,7 +34,9 @@ def appearing(out: Path) -> Iterator[Path]:
         hidden.rename(out)
         _flush(hidden.parent)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}): make room or give another place") from None
+        raise DataError(
+            f"{out}: cannot be written ({error.strerror or error}): make room or give another place"
+        ) from None
     finally:
         _remove(hidden)
 

@@ -54,7 +54,7 @@ class Faults:
     def add(self, place: str) -> None:
         self.count += 1
         if len(self.places) < _FEW:
-            self.places.append(place)
+            self.places.append(printable(place))
 
     def check(self, where: str, what: str, checked: int, note: str = "") -> Check:
         return Check(where, what, checked, self.count, tuple(self.places), note)

@@ -1,22 +1,21 @@
-"""The commands `trm data ...`: their words, and what they tell when they are done. JAX is never imported."""
+"""The commands `trm data ...`: their words, and what they tell when they are done.
+
+Only `show` imports JAX, by way of what draws the boards of `trm solve`.
+"""
 
 import argparse
 import json
-import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
+from trm_jax.builders import arguments
+from trm_jax.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 
-# As cli.py has them; 143 is what a shell tells of a command that SIGTERM ended.
-_DONE, _FAILED, _TERMINATED = 0, 1, 143
-_MOMENT = 2.0  # seconds
+# As cli.py has them.
+_DONE, _FAILED = 0, 1
 
 _Run = Callable[[argparse.Namespace], int]
 
@@ -26,49 +25,53 @@ def add_commands(kinds: "argparse._SubParsersAction[Any]") -> None:
 
     def command(name: str, run: _Run, about: str) -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=about, description=about, allow_abbrev=False)
-        sub.set_defaults(run=lambda args, rest: _stoppable(run, args), takes_config=False)
+        sub.set_defaults(run=lambda args, rest: stoppable(run, args), takes_config=False)
         return sub
 
     sudoku = command("sudoku", _sudoku, "build a Sudoku dataset, from tables or generated")
     _add_pairs(sudoku)
-    sudoku.add_argument("--box", type=_box, help="rows x columns of a box, e.g. 2x3 (by the number of cells)")
-    sudoku.add_argument("--augmentations", type=_count, default=0, help="images of each training puzzle (0)")
-    sudoku.add_argument("--min-rating", type=_count, help="only puzzles at least so hard (column rating)")
-    sudoku.add_argument("--clues", type=_range, help="generate: LOW,HIGH clues, drawn evenly")
+    sudoku.add_argument("--box", type=arguments.box, help="rows x columns of a box, e.g. 2x3 (by the number of cells)")
+    sudoku.add_argument("--augmentations", type=arguments.count, default=0, help="images of each training puzzle (0)")
+    sudoku.add_argument(
+        "--min-rating",
+        type=arguments.count,
+        help="of training rows (column rating), or generate: of all",
+    )
+    sudoku.add_argument("--clues", type=arguments.low_high, help="generate: LOW,HIGH clues, drawn evenly")
     sudoku.add_argument("--minimal", action="store_true", help="generate: no clue can go")
 
     maze = command("maze", _maze, "build a maze dataset, from tables or generated")
     _add_pairs(maze)
-    maze.add_argument("--size", type=_size, help="rows x columns, e.g. 30x30 (of a table: a square, by its cells)")
-    maze.add_argument("--min-length", type=_positive, help="generate: steps of a shortest path at least")
+    maze.add_argument("--size", type=arguments.size, help="rows x columns, e.g. 30x30 (of a table: a square)")
+    maze.add_argument("--min-length", type=arguments.positive, help="generate: steps of a shortest path at least")
     maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
 
     arc = command("arc", _arc, "build an ARC dataset from the contests' JSON files")
-    arc.add_argument("out", type=_new, help="the dataset folder to be")
+    arc.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
     arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
-    arc.add_argument("--subsets", type=_names, default=[], help="e.g. training,evaluation,concept")
+    arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
     arc.add_argument(
         "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
         help="single files; the name of each as a subset is the file's, less _challenges.json",
     )  # fmt: skip
-    arc.add_argument("--test", type=_names, default=[], help="subsets whose test examples are held out")
-    arc.add_argument("--augmentations", type=_count, default=1000, help="of each task, besides itself (1000)")
-    arc.add_argument("--seed", type=_count, default=0, help="of the augmentations (0)")
+    arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
+    arc.add_argument("--augmentations", type=arguments.count, default=1000, help="of each task, besides itself (1000)")
+    arc.add_argument("--seed", type=arguments.count, default=0, help="of the augmentations (0)")
     _add_overlap(arc)
 
     grid = command("grid", _grid, "build a dataset of your own puzzle on a grid")
-    grid.add_argument("out", type=_new, help="the dataset folder to be")
+    grid.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
     grid.add_argument("--train", type=Path, required=True, help="CSV or JSONL file of questions and answers")
     grid.add_argument("--test", type=Path, help="another, for the test split")
-    grid.add_argument("--shape", type=_size, required=True, help="rows x columns, e.g. 5x5")
+    grid.add_argument("--shape", type=arguments.size, required=True, help="rows x columns, e.g. 5x5")
     grid.add_argument("--alphabet", required=True, help="its characters, the blank first, e.g. .01234#O")
     grid.add_argument("--symmetries", default="", help="under which a puzzle stays one, e.g. 'dihedral relabel(123)'")
-    grid.add_argument("--columns", type=_columns, default=("question", "answer"), help="their names (question,answer)")
+    _add_columns(grid)
     grid.add_argument(
         "--rules", type=Path, help="Python file with check(question, answer), which every row has to pass"
     )
-    grid.add_argument("--holdout", type=_count, default=0, help="so many training rows become the test split")
-    grid.add_argument("--augmentations", type=_count, default=0, help="images of each training puzzle (0)")
+    grid.add_argument("--holdout", type=arguments.count, default=0, help="so many training rows become the test split")
+    grid.add_argument("--augmentations", type=arguments.count, default=0, help="images of each training puzzle (0)")
     _add_choice(grid)
     _add_overlap(grid)
 
@@ -76,39 +79,39 @@ def add_commands(kinds: "argparse._SubParsersAction[Any]") -> None:
     verify.add_argument("paths", type=Path, nargs="+", help="dataset folders and tables")
     _add_kind(verify)
     verify.add_argument("--quick", action="store_true", help="prove neither single solutions nor augmented images")
-    verify.add_argument("--workers", type=_positive, default=1, help="processes for the proofs (1)")
-    verify.add_argument("--json", type=_output_file, help="also write what was found to this file")
+    verify.add_argument("--workers", type=arguments.positive, default=1, help="processes for the proofs (1)")
+    verify.add_argument("--json", type=arguments.output_file, help="also write what was found to this file")
 
     show = command("show", _show, "print examples of a dataset or a table")
     show.add_argument("path", type=Path, help="dataset folder or table")
     show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
-    show.add_argument("--rows", type=_rows, default=[], help="which, counted from 0, e.g. 0,5,7")
-    show.add_argument("--count", type=_positive, default=3, help="the first so many (3)")
-    show.add_argument("--picture", type=_output_file, help="also draw them into this PNG file")
+    show.add_argument("--rows", type=arguments.rows, default=[], help="which, counted from 0, e.g. 0,5,7")
+    show.add_argument("--count", type=arguments.positive, default=3, help="the first so many (3)")
+    show.add_argument("--picture", type=arguments.output_file, help="also draw them into this PNG file")
     _add_kind(show)
 
     download = command("download", _download, "fetch a public benchmark from the Hugging Face Hub")
     download.add_argument("name", help="sudoku-extreme, sudoku-extreme-1k or maze-hard")
-    download.add_argument("--to", type=_new, help="the folder to be (data/NAME)")
+    download.add_argument("--to", type=arguments.new_path, help="the folder to be (data/NAME)")
     download.add_argument("--revision", default="", help="a commit of the repository (the one on record)")
 
 
 def _add_pairs(sub: argparse.ArgumentParser) -> None:
     """What Sudokus and mazes have in common."""
-    sub.add_argument("out", type=_new, help="the dataset folder to be, or a table to generate (.csv, .csv.gz)")
+    sub.add_argument("out", type=arguments.new_path, help="the folder to be, or a table to generate (.csv, .csv.gz)")
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
-    source.add_argument("--generate", type=_amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
+    source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
-    sub.add_argument("--workers", type=_positive, default=1, help="generate: processes; the puzzles stay the same (1)")
+    sub.add_argument("--workers", type=arguments.positive, default=1, help="generate: processes (1)")
     _add_choice(sub)
     _add_overlap(sub)
 
 
 def _add_choice(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--limit", type=_positive, default=0, help="only the first so many rows of the training file")
-    sub.add_argument("--sample", type=_positive, default=0, help="only so many of them, drawn at random")
-    sub.add_argument("--seed", type=_count, default=0, help="of all that is drawn (0)")
+    sub.add_argument("--limit", type=arguments.positive, default=0, help="only the first so many training rows")
+    sub.add_argument("--sample", type=arguments.positive, default=0, help="only so many of them, drawn at random")
+    sub.add_argument("--seed", type=arguments.count, default=0, help="of all that is drawn (0)")
 
 
 def _add_overlap(sub: argparse.ArgumentParser) -> None:
@@ -118,9 +121,16 @@ def _add_overlap(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_columns(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--columns", type=arguments.columns, default=("question", "answer"), metavar="QUESTION,ANSWER",
+        help="of a table; in JSONL, the keys (question,answer)",
+    )  # fmt: skip
+
+
 def _add_kind(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--puzzle", default="", help="sudoku, maze, arc or JSON, where the files do not tell")
-    sub.add_argument("--columns", type=_columns, default=("question", "answer"), help="of a table (question,answer)")
+    _add_columns(sub)
     sub.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
 
 
@@ -131,26 +141,29 @@ def _sudoku(args: argparse.Namespace) -> int:
     if args.generate is None:
         _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
         _refuse_table(args.out)
-        with _Progress("building") as progress:
+        with Progress("building") as progress:
             summary = sudoku.build(
                 args.out, args.train, args.test, box=args.box or "", choice=_choice(args),
                 augmentations=args.augmentations, seed=args.seed, overlap=args.overlap, progress=progress,
             )  # fmt: skip
-        return _tell_pairs(args.out, summary, began)
+        tell_pairs(args.out, summary, began)
+        return _DONE
     _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
-    with _Progress("generating") as progress:
+    with Progress("generating") as progress:
         if _single(args):
             sudoku.generate_table(
                 args.out, args.generate[0], wishes, seed=args.seed, workers=args.workers, progress=progress
             )
-            return _tell_table(args.out, args.generate[0], began)
+            tell_table(args.out, args.generate[0], began)
+            return _DONE
         train, test = args.generate
         summary = sudoku.generate(
             args.out, train, test, wishes, seed=args.seed, augmentations=args.augmentations, workers=args.workers,
             progress=progress,
         )  # fmt: skip
-    return _tell_pairs(args.out, summary, began)
+    tell_pairs(args.out, summary, began)
+    return _DONE
 
 
 def _maze(args: argparse.Namespace) -> int:
@@ -161,28 +174,31 @@ def _maze(args: argparse.Namespace) -> int:
         _refuse(args, "only with --generate", min_length=None, workers=1)
         _refuse_table(args.out)
         puzzle = json.dumps({"kind": "maze"} | ({"shape": list(args.size)} if args.size else {}))
-        with _Progress("building") as progress:
+        with Progress("building") as progress:
             summary = maze.build(
                 args.out, args.train, args.test, puzzle=puzzle, choice=_choice(args), augment=args.augment,
                 overlap=args.overlap, progress=progress,
             )  # fmt: skip
-        return _tell_pairs(args.out, summary, began)
+        tell_pairs(args.out, summary, began)
+        return _DONE
     _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
     if args.size is None or args.min_length is None:
         raise ConfigError("which mazes? give --size and --min-length, such as --size 30x30 --min-length 110")
     wishes = maze.Wishes(args.size, args.min_length)
-    with _Progress("generating") as progress:
+    with Progress("generating") as progress:
         if _single(args):
             maze.generate_table(
                 args.out, args.generate[0], wishes, seed=args.seed, workers=args.workers, progress=progress
             )
-            return _tell_table(args.out, args.generate[0], began)
+            tell_table(args.out, args.generate[0], began)
+            return _DONE
         train, test = args.generate
         summary = maze.generate(
             args.out, train, test, wishes, seed=args.seed, augment=args.augment, workers=args.workers,
             progress=progress,
         )  # fmt: skip
-    return _tell_pairs(args.out, summary, began)
+    tell_pairs(args.out, summary, began)
+    return _DONE
 
 
 def _arc(args: argparse.Namespace) -> int:
@@ -194,7 +210,7 @@ def _arc(args: argparse.Namespace) -> int:
     sources = arc.find_subsets(args.prefix, args.subsets) + [_subset(text) for text in args.files]
     if not sources:
         raise ConfigError("which tasks? give --prefix and --subsets, or --files")
-    with _Progress("building") as progress:
+    with Progress("building") as progress:
         summary = arc.build(
             sources, args.out, test=args.test, augmentations=args.augmentations, seed=args.seed,
             overlap=args.overlap, progress=progress,
@@ -211,7 +227,8 @@ def _arc(args: argparse.Namespace) -> int:
     ):
         if count:
             print(f"{count} {words}")
-    return _tell_end(args.out, began)
+    tell_end(args.out, began)
+    return _DONE
 
 
 def _grid(args: argparse.Namespace) -> int:
@@ -221,13 +238,14 @@ def _grid(args: argparse.Namespace) -> int:
     began = time.monotonic()
     _refuse_table(args.out)
     about = {"kind": "grid", "shape": list(args.shape), "alphabet": args.alphabet, "symmetries": args.symmetries}
-    with _Progress("building") as progress:
+    with Progress("building") as progress:
         summary = grid.build(
             args.out, about, args.train, args.test, rules=load_rules(args.rules) if args.rules else None,
             columns=args.columns, choice=_choice(args), holdout=args.holdout, augmentations=args.augmentations,
             seed=args.seed, overlap=args.overlap, progress=progress,
         )  # fmt: skip
-    return _tell_pairs(args.out, summary, began)
+    tell_pairs(args.out, summary, began)
+    return _DONE
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -236,7 +254,7 @@ def _verify(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     rules = load_rules(args.rules) if args.rules else None
-    with _Progress("verifying") as progress:
+    with Progress("verifying") as progress:
         report = verify(
             args.paths, puzzle=args.puzzle, columns=args.columns, rules=rules, quick=args.quick, workers=args.workers,
             progress=progress,
@@ -276,101 +294,10 @@ def _download(args: argparse.Namespace) -> int:
     to = args.to or Path("data") / args.name
     files = download(args.name, to, args.revision)
     for file in files:
-        print(f"{file}  {_bytes(file.stat().st_size)}")
+        print(f"{file}  {in_bytes(file.stat().st_size)}")
     kind = "maze" if args.name.startswith("maze") else "sudoku"
     print(f"next: trm data {kind} OUT --train {files[0]} --test {files[1]}")
     return _DONE
-
-
-def _stoppable(run: _Run, args: argparse.Namespace) -> int:
-    """Runs a command such that SIGTERM unwinds it, as SIGINT does: what is half built goes."""
-    if threading.current_thread() is not threading.main_thread():
-        return run(args)
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        return run(args)
-    except _Terminated:
-        print("trm: terminated", file=sys.stderr)
-        return _TERMINATED
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Terminated(BaseException):
-    """SIGTERM came. No Exception, which library code may catch."""
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    # A second one may not interrupt the tidying up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated
-
-
-class _Progress:
-    """A bar for what takes longer than a moment; how much there is to do comes with the first news."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._began = time.monotonic()
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.__exit__(kind, error, trace)
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._bar is None and time.monotonic() - self._began > _MOMENT:
-            from trm_jax.console import Bar
-
-            self._bar = Bar(self._title, total, done, every=max(1, total // 10)).__enter__()
-        if self._bar:
-            self._bar.update(done)
-
-
-def _tell_pairs(out: Path, summary: Any, began: float) -> int:
-    images = f", {summary.puzzles} puzzles with their images" if summary.puzzles > summary.groups else ""
-    print(f"   train  {summary.groups} puzzles{images}")
-    if summary.test:
-        print(f"    test  {summary.test} puzzles")
-    if summary.dropped:
-        print(f"{summary.dropped} training puzzles were left out, being test puzzles up to symmetry")
-    if summary.fewer:
-        print(f"{summary.fewer} puzzles have fewer images than asked for, since no more of theirs differ")
-    return _tell_end(out, began)
-
-
-def _tell_table(out: Path, count: int, began: float) -> int:
-    print(f"{count} puzzles")
-    return _tell_end(out, began)
-
-
-def _tell_end(out: Path, began: float) -> int:
-    size = sum(path.stat().st_size for path in (out.rglob("*") if out.is_dir() else (out,)) if path.is_file())
-    print(f"{out}: {_bytes(size)}, {time.monotonic() - began:.1f} s{_peak()}")
-    return _DONE
-
-
-def _bytes(count: float) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
-
-
-def _peak() -> str:
-    """The most memory that this process has had."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return ""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f", peak memory {_bytes(peak * (1 if sys.platform == 'darwin' else 1024))}"
 
 
 def _choice(args: argparse.Namespace) -> Any:
@@ -411,79 +338,3 @@ def _subset(text: str) -> Any:
     challenges, _, solutions = text.partition(":")
     name = Path(challenges).name.removesuffix(".json").removesuffix("_challenges")
     return Subset(name, Path(challenges), Path(solutions) if solutions else None)
-
-
-def _new(text: str) -> Path:
-    """A name at which something can be made. Told before minutes of work end in nothing, not after."""
-    path = Path(text)
-    if not text.strip() or not path.name or not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a file or a folder")
-    if os.path.lexists(path):
-        raise argparse.ArgumentTypeError(f"{text} exists already: remove it or give another name")
-    for there in path.parents:
-        if there.exists() and not there.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} cannot be made: {there} is a file")
-    return path
-
-
-def _output_file(text: str) -> Path:
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
-    return path
-
-
-def _number(text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 19) or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    return _number(text, 1)
-
-
-def _count(text: str) -> int:
-    return _number(text, 0)
-
-
-def _amounts(text: str) -> tuple[int, int]:
-    """TRAIN or TRAIN,TEST."""
-    train, _, test = text.partition(",")
-    return _positive(train), _count(test or "0")
-
-
-def _range(text: str) -> tuple[int, int]:
-    low, _, high = text.partition(",")
-    if not high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range: give LOW,HIGH, such as 22,34")
-    return _count(low), _count(high)
-
-
-def _size(text: str) -> tuple[int, int]:
-    rows, _, columns = text.partition("x")
-    if not columns:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: give ROWSxCOLUMNS, such as 30x30")
-    return _positive(rows), _positive(columns)
-
-
-def _box(text: str) -> str:
-    rows, columns = _size(text)
-    return f"{rows}x{columns}"
-
-
-def _rows(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _columns(text: str) -> tuple[str, str]:
-    question, _, answer = text.partition(",")
-    if not question or not answer:
-        raise argparse.ArgumentTypeError(f"{text!r} are no two columns: give QUESTION,ANSWER")
-    return question, answer

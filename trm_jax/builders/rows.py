@@ -51,7 +51,7 @@ def read(
       DataError: names file, row and column; or no row is chosen.
     """
     choice = choice or Choice()
-    kept = None if choice == Choice(choice.limit, seed=choice.seed) else _kept(path, choice, columns)
+    kept = _kept(path, choice, columns) if choice.sample or choice.min_rating is not None else None
     kind: Kind | None = None
     fields = 0
     skipped = np.zeros(0, np.uint8)

@@ -113,8 +113,9 @@ def generate_rated(
 
     No two puzzles are isomorphic, nor two answers equal, so that a result may be split in any way. It depends
     on layout, seed and min_rating alone, not on the number of processes, `workers`; a larger n only appends.
-    `progress` is told how many puzzles there are. Raises DataError for arguments out of range, and when 200
-    climbs in a row bring no further puzzle.
+    `progress` is told how many puzzles there are. One core makes some 7 puzzles of side 9 a second from a rating of
+    10 on, 2.5 from 20 on, 0.5 from 40 on. Raises DataError for arguments out of range, and when 200 climbs in a row
+    bring no further puzzle, which takes minutes at side 9.
     """
     check_request(n, seed)
     if layout.side > _MAX_SIDE:
