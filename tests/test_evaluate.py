@@ -6,7 +6,6 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from trm_jax.puzzles.grid import Grid
 
 from trm_jax.config import ModelConfig
 from trm_jax.dataset import PuzzleSet, from_pairs
@@ -15,6 +14,7 @@ from trm_jax.estimate import supervision_flops
 from trm_jax.evaluate import Evaluator
 from trm_jax.inference import Effort, attempt
 from trm_jax.model import Model
+from trm_jax.puzzles.grid import Grid
 from trm_jax.puzzles.kind import Grid as GridKind
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.statistics import calibration, share

@@ -8,6 +8,7 @@ that owns `side` candidates and keeps exactly one: the same few shifts find nake
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -327,21 +328,22 @@ def generate(
     seen: set[bytes] = set()
     block = 1024 if layout == _SQUARE_4 else max(1, 5000 // layout.cells)
     blocks = [range(start, min(start + block, n)) for start in range(0, n, block)]
-    for rows, drawn in zip(blocks, in_order(partial(_draw, recipe, 0), blocks, workers), strict=True):
-        puzzles[rows.start : rows.stop], found[rows.start : rows.stop] = drawn
-        for i in rows:
-            attempt = 0
-            while puzzles[i].tobytes() in seen:
-                attempt += 1
-                if attempt == MAX_ATTEMPTS:
-                    raise DataError(
-                        f"generate: only {i} of {n} distinct puzzles turned up; "
-                        "ask for fewer, for a wider range of clues, or give more solutions"
-                    )
-                puzzles[i : i + 1], found[i : i + 1] = _draw(recipe, attempt, [i])
-            seen.add(puzzles[i].tobytes())
-        if progress is not None:
-            progress(rows.stop)
+    with closing(in_order(partial(_draw, recipe, 0), blocks, workers)) as draws:
+        for rows, drawn in zip(blocks, draws, strict=True):
+            puzzles[rows.start : rows.stop], found[rows.start : rows.stop] = drawn
+            for i in rows:
+                attempt = 0
+                while puzzles[i].tobytes() in seen:
+                    attempt += 1
+                    if attempt == MAX_ATTEMPTS:
+                        raise DataError(
+                            f"generate: only {i} of {n} distinct puzzles turned up; "
+                            "ask for fewer, for a wider range of clues, or give more solutions"
+                        )
+                    puzzles[i : i + 1], found[i : i + 1] = _draw(recipe, attempt, [i])
+                seen.add(puzzles[i].tobytes())
+            if progress is not None:
+                progress(rows.stop)
     return puzzles, found
 
 
