@@ -201,11 +201,13 @@ def test_a_trace_repeats_an_attempt_cycle_by_cycle(number, noise, weights, puzzl
         ({"depths": (0, 1)}, "give rising numbers"),
         ({"depths": (2, 1)}, "give rising numbers"),
         ({"depths": (1, 1)}, "give rising numbers"),
-        ({"depths": (1,), "attempts": 0}, "at least 1"),
-        ({"depths": (1,), "attempts": 2}, "would all be the same"),
-        ({"depths": (1,), "start_noise": -1.0}, "standard deviations"),
-        ({"depths": (1,), "latent_noise": float("nan")}, "standard deviations"),
-        ({"depths": (1,), "race": True}, "needs halting"),
+        ({"depths": (1, 65_537)}, "65537 supervision steps: give at most 65536"),
+        ({"depths": (1,), "attempts": 0}, "--attempts 0: give 1 to 4096"),
+        ({"depths": (1,), "attempts": 4_097, "symmetries": True}, "--attempts 4097: give 1 to 4096"),
+        ({"depths": (1,), "attempts": 2}, "would all be the same: .* by --start-noise, --latent-noise or --symmetries"),
+        ({"depths": (1,), "start_noise": -1.0}, "--start-noise -1.0: give a standard deviation"),
+        ({"depths": (1,), "latent_noise": float("nan")}, "--latent-noise nan: give a standard deviation"),
+        ({"depths": (1,), "race": True}, "--race ends all .*: give --halting with it"),
     ],
 )
 def test_an_effort_that_makes_no_sense_is_refused(effort, message):
@@ -215,5 +217,5 @@ def test_an_effort_that_makes_no_sense_is_refused(effort, message):
 
 def test_symmetries_need_a_kind_that_has_them(weights, puzzles):
     for kind in (None, kind_of("tokens", 16)):
-        with pytest.raises(ConfigError, match="no symmetries are known"):
+        with pytest.raises(ConfigError, match="--symmetries: none are known for puzzles of kind 'tokens'"):
             run(weights, puzzles, depths=(1,), attempts=2, symmetries=True, kind=kind)

@@ -15,7 +15,7 @@ from trm_jax.estimate import supervision_flops
 from trm_jax.folder import BLANK
 from trm_jax.inference import Attempts, Effort, attempt
 from trm_jax.model import Model, Weights
-from trm_jax.puzzles.arc_tasks import read_challenges
+from trm_jax.puzzles.arc_tasks import Task, read_challenges
 from trm_jax.puzzles.kind import Kind
 from trm_jax.selection import RULES, Rule, select
 from trm_jax.statistics import Calibration, Share, calibration, share
@@ -57,8 +57,9 @@ class Report:
     puzzles: how many; tasks: how many are independent (augmentations of one task count once: intervals go by these).
     seconds: how long it took, compilation included.
     rows: one for each depth, with all attempts and the selection asked for.
-    table: one for each depth, number of attempts (powers of two) and selection.
-    halting: of the first attempts, how many halted first at step 1, 2, ...; the last number never did.
+    table: one for each depth, number of attempts (powers of two, and all; of a race all alone) and selection.
+    halting: of the first attempts, how many halted first at step 1, 2, ...; the last number never did (in a race: were
+      stopped by another, or never did).
     calibration: of the confidence in the answers of the last row.
     arc: what the votes of all augmentations say, of ARC tasks.
     """
@@ -88,18 +89,38 @@ def is_arc_test(kind: Kind, puzzles: PuzzleSet, split: str) -> bool:
 def votes_for(puzzles: PuzzleSet) -> Votes:
     """Empty votes for the ARC test puzzles of the dataset folders that a set comes from.
 
+    A task that several folders hold is one task, and all votes for it count.
+
     Raises:
-      DataError: it comes from no folder, or one without identifiers.json or test_puzzles.json.
+      DataError: it comes from no folder, or one without identifiers.json or test_puzzles.json, or with names for fewer
+        puzzles than it has; two folders hold different tasks of one name.
     """
     if not puzzles.origins:
         raise DataError("ARC tasks are voted on in dataset folders: give one that `trm data arc` has built")
-    names = [BLANK] * puzzles.num_puzzles
-    tasks = []
+    names = [BLANK]
+    tasks: dict[str, Task] = {}
     for origin in puzzles.origins:
-        here = read_names(origin.path / "identifiers.json")
-        names[1 + origin.shift : origin.shift + len(here)] = here[1:]
-        tasks += read_challenges(origin.path / "test_puzzles.json", None)
-    return Votes(names, tasks)
+        path = origin.path / "identifiers.json"
+        here = read_names(path)
+        if len(here) < origin.num_puzzles:
+            raise DataError(f"{path}: {len(here)} names, but there are {origin.num_puzzles} puzzle ids: build it again")
+        names += here[1 : origin.num_puzzles]
+        path = origin.path / "test_puzzles.json"
+        for task in read_challenges(path, None):
+            if not _same(tasks.setdefault(task.name, task), task):
+                raise DataError(
+                    f"{path}: task {task.name}: another dataset has a different task of this name: evaluate them apart"
+                )
+    return Votes(names, list(tasks.values()))
+
+
+def _same(one: Task, other: Task) -> bool:
+    """Whether two tasks ask the same, and know the same solutions."""
+
+    def listed(task: Task) -> list[tuple[list[Any], list[Any] | None]]:
+        return [(grid.tolist(), None if output is None else output.tolist()) for grid, output in task.test]
+
+    return listed(one) == listed(other)
 
 
 def _arc_figures(arc: ArcResult) -> dict[str, Any]:
@@ -139,8 +160,10 @@ class Evaluator:
           ConfigError: a selection that the kind of puzzle does not allow.
         """
         if selection == "rules" and not kind.has_rules:
+            name = kind.to_dict()["kind"]
+            mend = "give some with --rules FILE, or " if name == "grid" else ""
             raise ConfigError(
-                "no rules are known for this kind of puzzle, so none can select: choose another selection"
+                f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"
             )
         self._model, self._puzzles, self._batch_size = model, puzzles, batch_size
         self._effort, self.kind, self._selection = effort, kind, selection
@@ -172,11 +195,8 @@ class Evaluator:
             judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self._puzzles.labels[rows]), self.kind)
             for key, values in self._sums(judged):
                 sums[key] = sums.get(key, 0.0) + values
-            last, chosen = (
-                len(effort.depths) - 1,
-                judged.choose(len(effort.depths) - 1, effort.attempts, self._selection),
-            )
-            each = np.arange(len(found))
+            last, each = len(effort.depths) - 1, np.arange(len(found))
+            chosen = judged.choose(last, effort.attempts, self._selection)
             confidence.append(found.q_halt[each, chosen, -1])
             right.append(judged.exact[each, chosen, last])
             np.add.at(halting, np.where(found.halted_at[:, 0] > 0, found.halted_at[:, 0], effort.steps + 1) - 1, 1)
@@ -208,7 +228,7 @@ class Evaluator:
         effort = self._effort
         rules: Sequence[Rule] = [rule for rule in RULES if rule != "rules" or judged.satisfied is not None]
         for d, depth in enumerate(effort.depths):
-            for k in _numbers_of_attempts(effort.attempts):
+            for k in _numbers_of_attempts(effort):
                 for rule in rules if k > 1 else ("only",):
                     yield (depth, k, rule), judged.sums(d, k, rule)
 
@@ -243,7 +263,10 @@ class _Judged:
         if kind.has_rules:
             flat = found.answers.reshape(-1, found.answers.shape[-1])
             asked = np.repeat(inputs, len(flat) // len(inputs), axis=0)
-            self.satisfied = kind.satisfied(asked, flat).reshape(self.exact.shape)
+            try:
+                self.satisfied = kind.satisfied(asked, flat).reshape(self.exact.shape)
+            except DataError as error:
+                raise DataError(f"{_blamed(kind, found.first, inputs)}{error}") from None
 
     def choose(self, d: int, k: int, rule: str) -> NDArray[np.intp]:
         """The attempt chosen among the first k after depth number d, for each puzzle."""
@@ -283,6 +306,19 @@ class _Judged:
         )
 
 
-def _numbers_of_attempts(most: int) -> list[int]:
-    """1, 2, 4, ... and the most."""
+def _blamed(kind: Kind, first: int, inputs: NDArray[Any]) -> str:
+    """Names the first puzzle that is none of its kind, so that no rules can judge an answer; "" if the rules failed."""
+    for i, question in enumerate(inputs, start=first):
+        try:
+            kind.check_question(question)
+        except DataError:
+            return f"puzzle {i}, counted from 0: "
+    return ""
+
+
+def _numbers_of_attempts(effort: Effort) -> list[int]:
+    """1, 2, 4, ... and the most; of a race that alone, since the first few were stopped by all the others."""
+    most = effort.attempts
+    if effort.race:
+        return [most]
     return sorted({1 << power for power in range(most.bit_length()) if 1 << power <= most} | {most})

@@ -28,6 +28,10 @@ from trm_jax.recursion import State
 _POOL = 4
 # Symmetries drawn at once.
 _DRAWN = 16
+# Numbers are kept of every supervision step, and attempts at a puzzle are compared each with each: beyond these,
+# memory would not do.
+_MOST_STEPS, _MOST_ATTEMPTS = 1 << 16, 1 << 12
+_LARGE = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -56,17 +60,20 @@ class Effort:
     def __post_init__(self) -> None:
         if not self.depths or self.depths[0] < 1 or sorted(set(self.depths)) != list(self.depths):
             raise ConfigError(f"supervision steps {list(self.depths)}: give rising numbers from 1")
-        if self.attempts < 1:
-            raise ConfigError(f"{self.attempts} attempts: give at least 1")
-        if not (0 <= self.start_noise < 1e6 and 0 <= self.latent_noise < 1e6):
-            raise ConfigError(f"noise of {self.start_noise} and {self.latent_noise}: give standard deviations from 0")
+        if self.steps > _MOST_STEPS:
+            raise ConfigError(f"{self.steps} supervision steps: give at most {_MOST_STEPS}")
+        if not 1 <= self.attempts <= _MOST_ATTEMPTS:
+            raise ConfigError(f"--attempts {self.attempts}: give 1 to {_MOST_ATTEMPTS}")
+        for name, value in (("--start-noise", self.start_noise), ("--latent-noise", self.latent_noise)):
+            if not 0 <= value < 1e6:
+                raise ConfigError(f"{name} {value}: give a standard deviation from 0 to below 1000000")
         if self.attempts > 1 and not (self.start_noise or self.latent_noise or self.symmetries):
             raise ConfigError(
-                f"{self.attempts} attempts would all be the same: let them differ by start noise, latent noise or "
-                "symmetries"
+                f"{self.attempts} attempts would all be the same: let them differ by --start-noise, --latent-noise or "
+                "--symmetries"
             )
         if self.race and not self.halting:
-            raise ConfigError("a race ends when one attempt halts, so it needs halting")
+            raise ConfigError("--race ends all attempts when one of them halts: give --halting with it")
 
     @property
     def steps(self) -> int:
@@ -121,7 +128,10 @@ def attempt(
       ConfigError: symmetries are asked for, but the kind has none.
     """
     if effort.symmetries and (kind is None or not kind.has_symmetries):
-        raise ConfigError("no symmetries are known for this kind of puzzle, so attempts cannot differ by them")
+        name = "tokens" if kind is None else kind.to_dict()["kind"]
+        raise ConfigError(
+            f"--symmetries: none are known for puzzles of kind {name!r}: let attempts differ by noise instead"
+        )
     total = len(inputs) * effort.attempts
     batch_size = min(batch_size, total)
     # Attempts at one puzzle wait in the same pool, so that the end of a race reaches all of them.
@@ -275,13 +285,15 @@ def _turns(kind: Kind, seed: int, puzzles: NDArray[np.int64], attempts: NDArray[
     plain = identities(len(puzzles), kind.cells, kind.vocab_size)
     cells, tokens = plain.cells.copy(), plain.tokens.copy()
     # Drawn sixteen at a time, because a single draw takes as long.
-    blocks = np.stack([puzzles, attempts // _DRAWN], axis=1)
-    for puzzle, block in np.unique(blocks, axis=0).tolist():
+    blocks = attempts // _DRAWN
+    new = np.flatnonzero((np.diff(puzzles) != 0) | (np.diff(blocks) != 0)) + 1
+    for rows in np.split(np.arange(len(puzzles)), new):
+        puzzle, block = int(puzzles[rows[0]]), int(blocks[rows[0]])
         rng = np.random.Generator(np.random.Philox(key=[seed, 3], counter=[0, 0, block, puzzle]))
         drawn = kind.draw(rng, _DRAWN)
-        mine = (blocks == (puzzle, block)).all(axis=1) & (attempts > 0)
-        cells[mine] = drawn.cells[attempts[mine] % _DRAWN]
-        tokens[mine] = drawn.tokens[attempts[mine] % _DRAWN]
+        turned = rows[attempts[rows] > 0]
+        cells[turned] = drawn.cells[attempts[turned] % _DRAWN]
+        tokens[turned] = drawn.tokens[attempts[turned] % _DRAWN]
     return Symmetries(cells, tokens)
 
 
@@ -302,6 +314,8 @@ class _Collector:
         # After an attempt's end the last value stands.
         at = np.minimum(np.arange(self._effort.steps), np.maximum(records.steps, 1)[:, None] - 1)
         q_halt, change = (np.take_along_axis(part, at, axis=1) for part in (records.q_halt, records.change))
+        # A model that has diverged says nan, which would win every comparison: it is sure of nothing, never at rest.
+        q_halt, change = np.nan_to_num(q_halt, nan=-_LARGE), np.nan_to_num(change, nan=_LARGE)
         rows = zip(answers, q_halt, change, records.halted_at, records.steps, strict=True)
         self._done.update(zip(jobs.number.tolist(), rows, strict=True))
 
@@ -386,9 +400,8 @@ def _empty_pool(
         )
         return _Slots(jnp.where(ends, rows, job), state), records, next_job + takes.sum(), won
 
-    # Attempts that halted in an earlier pool have won for those that still run.
-    halted = records.halted_at > 0
-    won = jnp.zeros(rows, jnp.bool_).at[pool.puzzle_row].max(halted)
+    # In a race, nothing that still runs can have lost: who halts ends the others at once.
+    won = jnp.zeros(rows, jnp.bool_)
     slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, jnp.asarray(working), won))
     return slots, records
 

@@ -115,7 +115,7 @@ def _line(axis: "Axes", rows: Sequence[Row], name: str, heavy: bool) -> None:
 
 
 def _name_steps(axis: "Axes", rows: Sequence[Row]) -> None:
-    """Writes the supervision steps above each point; those of points that early halting has put in one place together."""
+    """Writes the supervision steps beside each point; together where early halting has put points in one place."""
     places: dict[tuple[str, float], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row.supervision_steps):
         places.setdefault((f"{row.flops:.2g}", row.exact.value), []).append(row)

@@ -1,0 +1,90 @@
+"""How the arguments of `trm data ...` read: each function refuses a text by an ArgumentTypeError."""
+
+import argparse
+import os
+from pathlib import Path
+
+
+def new_path(text: str) -> Path:
+    """A name at which something can be made. Told before minutes of work end in nothing, not after."""
+    path = Path(text)
+    if not text.strip() or not path.name or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a file or a folder")
+    if os.path.lexists(path):
+        raise argparse.ArgumentTypeError(f"{text} exists already: remove it or give another name")
+    for there in path.parents:
+        if there.exists() and not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} cannot be made: {there} is a file")
+    return path
+
+
+def output_file(text: str) -> Path:
+    """A file that can be written."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
+    return path
+
+
+def _number(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """At least 1."""
+    return _number(text, 1)
+
+
+def count(text: str) -> int:
+    """At least 0."""
+    return _number(text, 0)
+
+
+def amounts(text: str) -> tuple[int, int]:
+    """TRAIN or TRAIN,TEST."""
+    train, _, test = text.partition(",")
+    return positive(train), count(test or "0")
+
+
+def low_high(text: str) -> tuple[int, int]:
+    """LOW,HIGH."""
+    low, _, high = text.partition(",")
+    if not high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range: give LOW,HIGH, such as 22,34")
+    return count(low), count(high)
+
+
+def size(text: str) -> tuple[int, int]:
+    """ROWSxCOLUMNS."""
+    rows, _, columns = text.partition("x")
+    if not columns:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: give ROWSxCOLUMNS, such as 30x30")
+    return positive(rows), positive(columns)
+
+
+def box(text: str) -> str:
+    """As `size`, but text again: what `sudoku.layout_from` reads."""
+    rows, columns = size(text)
+    return f"{rows}x{columns}"
+
+
+def rows(text: str) -> list[int]:
+    """Numbers from 0, separated by commas."""
+    return [count(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    """Separated by commas."""
+    return [name for name in text.split(",") if name]
+
+
+def columns(text: str) -> tuple[str, str]:
+    """QUESTION,ANSWER."""
+    question, _, answer = text.partition(",")
+    if not question or not answer:
+        raise argparse.ArgumentTypeError(f"{text!r} are no two columns: give QUESTION,ANSWER")
+    return question, answer
