@@ -2,6 +2,9 @@
 
 import math
 import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from itertools import count, islice
@@ -50,3 +53,36 @@ def test_a_process_that_dies_is_a_data_error():
 def test_numbers_of_processes_that_make_no_sense_are_refused(workers):
     with pytest.raises(DataError, match=f"^workers is {workers}: give 1 to 256 processes$"):
         list(in_order(math.sqrt, [1.0], workers))
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from trm_jax.puzzles.parallel import in_order\n"
+        "def say(seconds):\n"
+        "    time.sleep(seconds)\n"
+        "    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    for pid in in_order(say, [0.0, 60.0, 60.0, 60.0], 2):\n"
+        "        print(pid, flush=True)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while is_running(worker):
+        assert time.monotonic() < deadline, "the worker works on for nobody"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that has not ended; one that nobody has asked how it ended is a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from trm_jax.boards import Window, readable, window
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind, kind_of
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.show import Window, changed_cells, readable, show, window
+from trm_jax.show import changed_cells, show
 from trm_jax.thoughts import Thought, judged
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"

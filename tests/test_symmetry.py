@@ -16,7 +16,8 @@ def drawn(n: int = 5, cells: int = 7, vocab: int = 4) -> Symmetries:
 def test_a_symmetry_moves_cells_and_then_renames_tokens() -> None:
     one = Symmetries(np.array([[2, 0, 1]], np.int32), np.array([[0, 2, 3, 1]], np.int32))
     moved = one.apply(np.array([[1, 2, 3]], np.uint8))
-    assert moved.tolist() == [[1, 2, 3]] and moved.dtype == np.uint8
+    assert moved.tolist() == [[1, 2, 3]]
+    assert moved.dtype == np.uint8
     assert one.apply(np.array([[1, 1, 0]])).tolist() == [[0, 2, 2]]
 
 
@@ -26,7 +27,8 @@ def test_the_inverse_undoes(dtype: type) -> None:
     grids = np.random.default_rng(1).integers(0, 4, (5, 7)).astype(dtype)
     turned = symmetries.apply(grids)
     assert (turned != grids).any()
-    assert (symmetries.inverse().apply(turned) == grids).all() and turned.dtype == dtype
+    assert (symmetries.inverse().apply(turned) == grids).all()
+    assert turned.dtype == dtype
 
 
 def test_identities_change_nothing_and_rows_can_be_taken() -> None:

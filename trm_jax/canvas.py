@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.boards import Window, ink_on, readable
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind, Maze
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.show import Window, ink_on, readable
 from trm_jax.thoughts import Thought
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.boards import Window, window
 from trm_jax.canvas import (
     CHANGE,
     CHANGED,
@@ -30,7 +31,7 @@ from trm_jax.canvas import (
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.show import Window, changed_cells, verdict, visibly_changed, window
+from trm_jax.show import changed_cells, verdict, visibly_changed
 from trm_jax.thoughts import Thought
 
 if TYPE_CHECKING:

@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 from trm_jax import dataset
 from trm_jax.arc_votes import ArcResult
+from trm_jax.canvas import new_figure
 from trm_jax.checkpoint import load
 from trm_jax.console import Bar
 from trm_jax.errors import ConfigError, DataError
@@ -18,11 +20,15 @@ from trm_jax.estimate import si
 from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference import Effort
 from trm_jax.model import Model
+from trm_jax.plots import draw_effort
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.selection import Rule
 from trm_jax.statistics import Share, share
 from trm_jax.train import check_fits
 from trm_jax.user_rules import load_rules
+
+# More steps than these have no place on a line, each with its own share.
+_MOST_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,12 @@ def evaluate(request: Request) -> Report:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
     if request.submission and not is_arc:
         raise ConfigError("--submission writes answers to ARC test puzzles: these are none")
+    _check(request.effort)
+    for path in request.checkpoints[1:]:  # all of them before the first is evaluated, which may take hours
+        if load(path, request.averaged)[0].model != config:
+            raise ConfigError(f"{path}: another model than {request.checkpoints[0]}: pool checkpoints of one run")
+    if request.plot:
+        new_figure((1, 1))  # or says at once that matplotlib is missing
     selection = request.selection or ("rules" if kind.has_rules else "q")
     batch_size = request.batch_size or experiment.train.eval_batch_size
     evaluator = Evaluator(
@@ -73,9 +85,7 @@ def evaluate(request: Request) -> Report:
     with Bar("evaluating", total, every=max(1, total // 10)) as bar:
         report = evaluator(weights, bar.update, votes)
         for number, path in enumerate(request.checkpoints[1:], start=1):
-            other, weights = load(path, request.averaged)
-            if other.model != config:
-                raise ConfigError(f"{path}: another model than {request.checkpoints[0]}: pool checkpoints of one run")
+            _, weights = load(path, request.averaged)
             pooled = evaluator(weights, partial(_shifted, bar.update, number * len(puzzles)), votes)
             # Figures of single answers stay the first checkpoint's; the votes are everyone's.
             report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
@@ -93,10 +103,18 @@ def evaluate(request: Request) -> Report:
     if request.submission and report.arc is not None:
         _write(request.submission, json.dumps(report.arc.submission) + "\n")
     if request.plot:
-        from trm_jax.plots import draw_effort
-
-        draw_effort(request.plot, report.table)
+        draw_effort(request.plot, report.table, report.selection)
     return report
+
+
+def _check(effort: Effort) -> None:
+    """Raises ConfigError for what means nothing when each puzzle is tried once."""
+    if effort.attempts > 1:
+        return
+    if effort.start_noise or effort.latent_noise or effort.symmetries:
+        raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
+    if effort.race:
+        raise ConfigError("--race is between attempts at a puzzle: give --attempts of at least 2")
 
 
 def _shifted(update: Callable[[int], None], before: int, done: int) -> None:
@@ -141,7 +159,8 @@ def _print(report: Report, request: Request) -> None:
             lines.append([str(k), *(f"{cell.exact.value:.2%}" for cell in row if cell), f"{oracle.value:.2%}"])
         _print_table(["attempts", *names, "oracle"], lines)
     never = report.halting[-1] / report.puzzles
-    print(f"\nhalting (first attempts): {_histogram(report.halting)}; never {never:.1%}")
+    otherwise = "stopped by another, or never" if effort.race else "never"
+    print(f"\nhalting (first attempts): {_histogram(report.halting)}; {otherwise} {never:.1%}")
     auroc = "undefined, all alike" if report.calibration.auroc is None else f"{report.calibration.auroc:.3f}"
     print(f"q as confidence: AUROC {auroc}, expected calibration error {report.calibration.expected_error:.3f}")
     if report.arc is not None:
@@ -149,9 +168,13 @@ def _print(report: Report, request: Request) -> None:
 
 
 def _histogram(halting: Sequence[int]) -> str:
-    """Steps with their shares: 1: 62.0%, 2: 30.1%, ..."""
+    """Steps with their shares: 1: 62.0%, 2: 30.1%, ...; if they are many, those from one power of two to the next."""
     total = sum(halting)
-    parts = [f"{step}: {count / total:.1%}" for step, count in enumerate(halting[:-1], start=1) if count]
+    steps = [(step, step, count) for step, count in enumerate(halting[:-1], start=1) if count]
+    if len(steps) > _MOST_STEPS:
+        ends = [1 << power for power in range(len(halting).bit_length() + 1)]
+        steps = [(low + 1, high, sum(halting[low : min(high, len(halting) - 1)])) for low, high in pairwise([0, *ends])]
+    parts = [f"{low}{f'-{high}' if high > low else ''}: {count / total:.1%}" for low, high, count in steps if count]
     return "at step " + ", ".join(parts) if parts else "none"
 
 

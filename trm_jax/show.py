@@ -2,82 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
+from trm_jax.boards import board_lines, print_line, readable, side_by_side
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Arc, Kind, Maze
+from trm_jax.puzzles.kind import Arc, Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.thoughts import Thought, differing_cells, is_right
-
-# Cells as colours, two characters wide so that they look square.
-_WALL, _PATH, _CHANGED_PATH = "grey37 on grey37", "black on sky_blue2", "black on pale_green3"
-_ENDS = {"S": "bold white on #8250df", "G": "bold white on #bf3989"}  # of a maze
-_GAP = 3  # characters between grids side by side
-
-
-class Window(NamedTuple):
-    """The rows and columns of a board that are worth showing, first and last + 1 of each."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def rows(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def columns(self) -> int:
-        return self.right - self.left
-
-    def cut(self, cells: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-        """The part of flat cells [S] that lies in the window, [rows, columns]."""
-        return cells.reshape(shape)[self.top : self.bottom, self.left : self.right]
-
-    def joined(self, other: "Window") -> "Window":
-        """The smallest window that holds both."""
-        return Window(
-            min(self.top, other.top),
-            max(self.bottom, other.bottom),
-            min(self.left, other.left),
-            max(self.right, other.right),
-        )
-
-
-def readable(kind: Kind, tokens: Tokens) -> Tokens:
-    """The cells [S] worth a look: of an ARC board those of the grid and its end markers, and padding elsewhere.
-
-    What a model says of cells outside the grid was never trained and is not read. Where no grid starts at the top left,
-    as answers do, the whole board is taken.
-    """
-    if not isinstance(kind, Arc):
-        return tokens
-    height, width = arc.crop(tokens).shape
-    if not height:
-        return tokens
-    board = tokens.reshape(kind.shape)
-    shown = np.full_like(board, arc.PAD)
-    shown[: height + 1, :width] = board[: height + 1, :width]
-    shown[:height, : width + 1] = board[:height, : width + 1]
-    return shown.ravel()
-
-
-def window(kind: Kind, tokens: Tokens) -> Window:
-    """Where on the board there is something readable: all of it, or of an ARC board the least rectangle."""
-    rows, columns = kind.shape
-    if not isinstance(kind, Arc):
-        return Window(0, rows, 0, columns)
-    filled = readable(kind, tokens).reshape(kind.shape) != arc.PAD
-    if not filled.any():
-        return Window(0, 1, 0, 1)
-    across, down = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
-    return Window(int(across[0]), int(across[-1]) + 1, int(down[0]), int(down[-1]) + 1)
 
 
 def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
@@ -116,7 +51,7 @@ def show(
       label: the known answer, 0 where it is unknown.
     """
     out = out or Console(highlight=False)
-    _print(out, "question")
+    print_line(out, "question")
     show_grid(kind, question, out)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):
         moments = list(group)
@@ -125,26 +60,26 @@ def show(
         if last.cycle == 0:
             figures = f"{changed_cells(kind, last)}, q_halt {last.q_halt:+.2f} ({last.sure:.0%} sure)"
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
-            _print(out, head + Text(", ") + told if told else head)
+            print_line(out, head + Text(", ") + told if told else head)
             if visibly_changed(kind, last).any() or step == 1:
                 for line in _board(kind, last, out):
-                    _print(out, line)
+                    print_line(out, line)
         else:
             head = Text(f"\nsupervision step {step}")
-            _print(out, head + Text(": ") + told if told else head)
+            print_line(out, head + Text(": ") + told if told else head)
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
             blocks = [_figures(kind, thought) + ([] if still else _board(kind, thought, out)) for thought in moments]
-            for line in _side_by_side(blocks, out.width):
-                _print(out, line)
-    _print(out, "")
+            for line in side_by_side(blocks, out.width):
+                print_line(out, line)
+    print_line(out, "")
     for ending in _ending(kind, thoughts, label):
-        _print(out, ending)
+        print_line(out, ending)
 
 
 def show_grid(kind: Kind, tokens: Tokens, out: Console) -> None:
     """Prints one grid."""
-    for line in _grid(kind, tokens, np.zeros(len(tokens), np.bool_), out):
-        _print(out, line)
+    for line in board_lines(kind, tokens, np.zeros(len(tokens), np.bool_), out):
+        print_line(out, line)
 
 
 def _figures(kind: Kind, thought: Thought) -> list[Text]:
@@ -157,7 +92,7 @@ def _figures(kind: Kind, thought: Thought) -> list[Text]:
 
 
 def _board(kind: Kind, thought: Thought, out: Console) -> list[Text]:
-    return _grid(kind, thought.tokens, visibly_changed(kind, thought), out)
+    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out)
 
 
 def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
@@ -182,79 +117,3 @@ def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> It
         differ = differing_cells(thoughts[-1].tokens, label)
         known = f"differs from the known one in {differ} of {int((label != 0).sum())} cells"
         yield "the answer equals the known one" if not differ else f"the answer {known}"
-
-
-def _print(out: Console, line: str | Text) -> None:
-    """One line, taken literally, and unwrapped: a narrow terminal does that itself, and a file has no width."""
-    out.print(line, soft_wrap=True, markup=False, emoji=False)
-
-
-def _grid(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], out: Console) -> list[Text]:
-    """The cells as lines, two characters a cell so that it looks square: with lines between boxes, or with a frame."""
-    marked = out.no_color or out.color_system is None
-    part = window(kind, tokens)
-    box_rows, box_cols = kind.boxes or (part.rows, part.columns)
-    shown = readable(kind, tokens)
-    glyphs = part.cut(np.array(kind.glyphs(shown)), kind.shape)
-    numbers, marks = part.cut(shown, kind.shape), part.cut(changed, kind.shape)
-    rule = "+".join(["-" * (2 * box_cols + 1)] * (part.columns // box_cols))
-    lines = []
-    for r in range(part.rows):
-        if r and r % box_rows == 0:
-            lines.append(Text(rule, "dim"))
-        line = Text()
-        for c in range(part.columns):
-            if c and c % box_cols == 0:
-                line.append("| ", "dim")
-            line.append(*_cell(kind, str(glyphs[r, c]), int(numbers[r, c]), bool(marks[r, c]), marked))
-        if kind.boxes:
-            line = Text(" ") + line
-            line.rstrip()
-        else:
-            line = Text.assemble(("|", "dim"), line, ("|", "dim"))
-        lines.append(line)
-    if not kind.boxes:
-        frame = Text("+" + "-" * (2 * part.columns) + "+", "dim")
-        lines = [frame, *lines, frame]
-    return lines
-
-
-def _cell(kind: Kind, glyph: str, token: int, changed: bool, marked: bool) -> tuple[str, str]:
-    """Two characters, and their style; `marked` where there are no colours."""
-    wall, path = isinstance(kind, Maze) and glyph == "#", isinstance(kind, Maze) and glyph == "o"
-    if marked:
-        # Walls of a maze are solid.
-        return glyph + ("'" if changed else "#" if wall else " "), ""
-    if kind.palette is not None and token > arc.PAD:
-        return ("<>" if changed else "  "), f"bold {ink_on(kind.palette[token])} on {kind.palette[token]}"
-    if wall and not changed:
-        return "##", _WALL
-    if path:
-        return "o ", _CHANGED_PATH if changed else _PATH
-    if isinstance(kind, Maze) and glyph in _ENDS:
-        return glyph + " ", _ENDS[glyph]
-    return glyph + " ", "bold green" if changed else ""
-
-
-def ink_on(ground: str) -> str:
-    """Black or white, whichever is easier to see on a ground such as #ff4136."""
-    red, green, blue = (int(ground[i : i + 2], 16) for i in (1, 3, 5))
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "white"
-
-
-def _side_by_side(blocks: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
-    """Blocks of lines beside one another, as many as fit into `width` characters, and the others below them."""
-    widths = max(len(line) for block in blocks for line in block)
-    across = max(1, (width + _GAP) // (widths + _GAP))
-    for first in range(0, len(blocks), across):
-        row = blocks[first : first + across]
-        if first:
-            yield Text()
-        for r in range(max(len(block) for block in row)):
-            line = Text()
-            for block in row:
-                cell = block[r].copy() if r < len(block) else Text()
-                cell.pad_right(widths + _GAP - len(cell))
-                line.append_text(cell)
-            line.rstrip()
-            yield line

@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from trm_jax import folder
+from trm_jax.boards import Window, board_lines, print_line, side_by_side, window
 from trm_jax.builders.checks import printable
 from trm_jax.builders.rows import COLUMNS
 from trm_jax.builders.sets import OpenSet, open_sets
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Arc, Maze, Rules
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.show import Window, window
-from trm_jax.show import _grid as board_lines
-from trm_jax.show import _print as print_line
-from trm_jax.show import _side_by_side as side_by_side
 
 _MOST_DRAWN = 50
 _DPI = 150

@@ -9,10 +9,9 @@ the end of a row to the next: one step of a breadth-first search is then four sh
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from functools import partial
 from itertools import chain
-from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze
 from trm_jax.puzzles.maze import Maze, Shape
+from trm_jax.puzzles.parallel import in_order
 
 LONGEST_SIDE = 200
 
@@ -101,8 +101,6 @@ def _check(n: int, shape: Shape, seed: int, min_length: int, walls: tuple[float,
         raise DataError(f"generate: n is {n} and seed is {seed}; neither may be negative, nor seed above 2**128")
     if not 0 <= walls[0] <= walls[1] < 1:
         raise DataError(f"generate: walls {walls} must be a (low, high) pair of probabilities, 0 <= low <= high < 1")
-    if workers < 1:
-        raise DataError(f"generate: workers is {workers}; give at least 1")
     bound = longest_possible(shape)
     if not 1 <= min_length <= bound:
         raise DataError(
@@ -113,16 +111,10 @@ def _check(n: int, shape: Shape, seed: int, min_length: int, walls: tuple[float,
 
 def _in_order(draw: Callable[[int, int], Maze], n: int, workers: int) -> Iterator[Maze]:
     """The first draw of each maze, made by this process or by several."""
-    if workers == 1:
-        yield from (draw(i, 0) for i in range(n))
-        return
-    chunks = [range(start, min(start + _CHUNK, n)) for start in range(0, n, _CHUNK)]
-    # A fresh interpreter, as forking one in which JAX has started threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from chain.from_iterable(pool.map(partial(_chunk, draw), chunks))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    size = 1 if workers == 1 else _CHUNK
+    chunks = (range(start, min(start + size, n)) for start in range(0, n, size))
+    with closing(in_order(partial(_chunk, draw), chunks, workers)) as drawn:
+        yield from chain.from_iterable(drawn)
 
 
 def _chunk(draw: Callable[[int, int], Maze], indices: range) -> list[Maze]:

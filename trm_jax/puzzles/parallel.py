@@ -1,11 +1,14 @@
 """Work shared among processes whose results come in the order of the items, so that their number changes nothing."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from trm_jax.errors import DataError
@@ -33,7 +36,7 @@ def in_order(
         yield from map(function, items)
         return
     queue = iter(items)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             pending = deque(pool.submit(function, item) for item in islice(queue, _AHEAD * workers))
             while pending:
@@ -47,3 +50,15 @@ def in_order(
             ) from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Lets a worker end when its parent is killed, instead of working on for nobody."""
+    parent = parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
