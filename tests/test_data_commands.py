@@ -339,3 +339,15 @@ class TestDownload:
         with pytest.raises(DataError, match="exists already"):
             hub.download("maze-hard", tmp_path / "out")
         assert asked == []
+
+
+def test_a_dataset_says_how_it_was_built(tmp_path: Path) -> None:
+    assert main(["data", "sudoku", str(tmp_path / "one"), "--generate", "5,2", "--box", "2x2", "--seed", "3"]) == 0
+    built = json.loads((tmp_path / "one" / "built.json").read_text())
+    assert built["command"] == "trm data sudoku"
+    words = built["arguments"]
+    assert (words["generate"], words["box"], words["seed"]) == ([5, 2], "2x2", 3)
+    again = ["--generate", ",".join(map(str, words["generate"])), "--box", words["box"], "--seed", str(words["seed"])]
+    assert main(["data", "sudoku", str(tmp_path / "two"), *again]) == 0
+    for name in ("train/all__inputs.npy", "test/all__labels.npy", "puzzle.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

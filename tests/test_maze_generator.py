@@ -127,7 +127,6 @@ def test_longest_possible_bounds_all_mazes(shape):
         ({"walls": (0.5, 0.4)}, "walls (0.5, 0.4) must be a (low, high) pair"),
         ({"walls": (float("nan"), 0.4)}, "walls (nan, 0.4) must be"),
         ({"walls": (0.5, 1.0)}, "walls (0.5, 1.0) must be"),
-        ({"workers": 0}, "workers is 0: give 1 to 256 processes"),
         ({"min_length": 0}, "min_length is 0, but a shortest path in 9 x 9 cells has from 1 to 58 steps; lower it"),
         ({"min_length": 59}, "min_length is 59, but a shortest path in 9 x 9 cells has from 1 to 58 steps; lower it"),
         ({"min_length": 58}, "no maze of 9 x 9 with a shortest path of 58 steps turned up, the longest had"),

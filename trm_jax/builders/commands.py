@@ -1,18 +1,19 @@
-"""The commands `trm data ...`: their words, and what they tell when they are done.
-
-Only `show` imports JAX, by way of what draws the boards of `trm solve`.
-"""
+"""The commands `trm data ...`: their words, and what they tell when they are done. JAX is never imported."""
 
 import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trm_jax.builders import arguments
 from trm_jax.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.version import VERSION
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
@@ -25,7 +26,7 @@ def add_commands(kinds: "argparse._SubParsersAction[Any]") -> None:
 
     def command(name: str, run: _Run, about: str) -> argparse.ArgumentParser:
         sub = kinds.add_parser(name, help=about, description=about, allow_abbrev=False)
-        sub.set_defaults(run=lambda args, rest: stoppable(run, args), takes_config=False)
+        sub.set_defaults(run=lambda args, rest: stoppable(partial(_recorded, name, run), args), takes_config=False)
         return sub
 
     sudoku = command("sudoku", _sudoku, "build a Sudoku dataset, from tables or generated")
@@ -94,6 +95,20 @@ def add_commands(kinds: "argparse._SubParsersAction[Any]") -> None:
     download.add_argument("name", help="sudoku-extreme, sudoku-extreme-1k or maze-hard")
     download.add_argument("--to", type=arguments.new_path, help="the folder to be (data/NAME)")
     download.add_argument("--revision", default="", help="a commit of the repository (the one on record)")
+
+
+def _recorded(name: str, run: _Run, args: argparse.Namespace) -> int:
+    """Runs a command; beside the dataset that it has built, built.json says how, so that it can be built again."""
+    code = run(args)
+    out = getattr(args, "out", None)
+    if out is not None and out.is_dir():
+        words = {
+            key: value for key, value in vars(args).items() if key not in ("run", "takes_config", "out", "workers")
+        }
+        versions = {"trm_jax": VERSION, "numpy": np.__version__}
+        text = json.dumps({"command": f"trm data {name}", "arguments": words} | versions, indent=1, default=str)
+        (out / "built.json").write_text(text + "\n")
+    return code
 
 
 def _add_pairs(sub: argparse.ArgumentParser) -> None:
