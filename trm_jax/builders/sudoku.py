@@ -1,7 +1,7 @@
 """Sudoku datasets: from tables in the form of the public Sudoku-Extreme files, or generated."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -136,14 +136,18 @@ def generate_table(
     workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Writes generated puzzles as a CSV file, with their rating."""
+    """Writes generated puzzles as a CSV file, with their rating; of larger boards than 16x16, which is left empty."""
     kind = Sudoku(sudoku.layout_from(wishes.box))
     told = counting(progress, 0, count)
+    ratings: Sequence[int | None]
     if wishes.min_rating is not None:
         puzzles, ratings = _rated(count, kind.layout, wishes, seed, workers, told)
     else:
         puzzles = _generated(count, kind.layout, wishes, 2 * seed, None, workers, told)
-        ratings = [sudoku_rating.rating(question, kind.layout) for question in sudoku.decode(puzzles.inputs)]
+        # A proof for a larger board may take hours.
+        ratings = [None] * count
+        if kind.layout.side <= sudoku_rating.MAX_RATED_SIDE:
+            ratings = [sudoku_rating.rating(question, kind.layout) for question in sudoku.decode(puzzles.inputs)]
     write_table(out, kind, puzzles, f"trm_jax seed {seed}", ratings)
 
 

@@ -17,7 +17,7 @@ def is_table(out: Path) -> bool:
     return out.name.removesuffix(".gz").endswith(".csv")
 
 
-def write_table(out: Path, kind: Kind, pairs: Pairs, source: str, ratings: Sequence[int]) -> None:
+def write_table(out: Path, kind: Kind, pairs: Pairs, source: str, ratings: Sequence[int | None]) -> None:
     """Writes a CSV file, gzipped if its name ends in .gz; the same puzzles make the same bytes.
 
     Args:
@@ -25,7 +25,7 @@ def write_table(out: Path, kind: Kind, pairs: Pairs, source: str, ratings: Seque
       kind: how cells are written.
       pairs: the puzzles.
       source: where they come from, the same for all.
-      ratings: of each puzzle.
+      ratings: of each puzzle; None leaves it empty.
 
     Raises:
       DataError: `out` exists, or the disk is full or not writable.

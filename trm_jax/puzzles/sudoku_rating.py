@@ -17,7 +17,7 @@ from trm_jax.puzzles.sudoku import Grid, Layout
 from trm_jax.puzzles.sudoku_isomorphism import keys
 from trm_jax.puzzles.sudoku_search import MAX_ATTEMPTS, check_request, dig, random_solutions, solve, stream
 
-_MAX_SIDE = 16
+MAX_RATED_SIDE = 16
 # A climb: moves before it is given up, clues removed by one at most, and the share of the rating that it has to keep.
 # None of them matters much: from 100 to 300 moves, 1 or 2 clues and 0.8 to 1 were tried.
 _MOVES = 200
@@ -118,9 +118,9 @@ def generate_rated(
     bring no further puzzle, which takes minutes at side 9.
     """
     check_request(n, seed)
-    if layout.side > _MAX_SIDE:
+    if layout.side > MAX_RATED_SIDE:
         raise DataError(
-            f"generate: side is {layout.side}, but puzzles can only be rated up to side {_MAX_SIDE}, as beyond it "
+            f"generate: side is {layout.side}, but puzzles can only be rated up to side {MAX_RATED_SIDE}, as beyond it "
             "solving those without a clue to spare may take hours; choose a smaller side"
         )
     if min_rating < 0:
