@@ -297,6 +297,8 @@ def kind_of(puzzle: str, cells: int, rules: Rules | None = None) -> Kind:
     """
     about = describe(puzzle)
     name = about["kind"]
+    if cells < 1:
+        raise DataError(f"{cells} cells found, but a puzzle has at least 1")
     if rules is not None and name != "grid":
         raise DataError(f"puzzles of kind {name!r} take no --rules: only those of kind 'grid' do")
     if name == "sudoku":
