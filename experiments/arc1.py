@@ -3,13 +3,17 @@
 Paper: 44.6 % of the 400 evaluation tasks within two tries, 7M weights (arXiv 2510.04871). MLP mixer: 29.6.
 Cost: 518,226 steps at batch 768, 158 EFLOP; the original took three days on four H100. Variant n6: 1.4 times.
 
-    trm train --config=experiments/arc1.py --workdir=runs/arc1 --config.data.train=data/arc1concept-aug-1000
+    trm data arc data/arc1 --prefix arc-agi --subsets training,evaluation,concept --test evaluation --overlap keep
+    trm train --config=experiments/arc1.py --workdir=runs/arc1 --config.data.train=data/arc1
+    trm eval runs/arc1 data/arc1 --submission=submission.json
 
 Variants: "" has n = 4 latent steps, as in the original's command; "n6" has the 6 of the paper's text
 (`--config=experiments/arc1.py:n6`). A reproduction found 43.0 with 4 and 52.8 with 6.
 
 The data is a folder in the public dataset format. Its 960 tasks (400 training, 400 evaluation, 160
 ConceptARC) with up to 1,000 augmentations each make 876,406 identifiers: a puzzle table of 449M entries.
+Two evaluation tasks are among the training tasks under another name; `--overlap keep` leaves them there, as the
+original does, `--overlap drop` takes them out of training.
 
 Steps: int(epochs * tasks * examples / batch) with 100,000 epochs, 960 tasks, and 4.1458 training examples an
 identifier on average. That mean is ours: we counted the examples of each task, weighted by the number of
