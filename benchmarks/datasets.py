@@ -15,8 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.machine import describe
-
 RESULTS = Path(__file__).parent / "results" / "datasets.jsonl"
 
 # what is made -> (how many of it, the words after `trm data`; OUT is where it goes)
@@ -56,6 +54,7 @@ def main() -> None:
         if shutil.disk_usage(tempfile.gettempdir()).free < 8e9:
             raise SystemExit(f"{tempfile.gettempdir()}: 8 GB of disk are needed for ARC: set TMPDIR")
         runs["ARC-1, 1,000 augmentations"] = (1, ARC.format(prefix=args.arc), 1)
+    rows = []
     print(f"{'what':36}{'seconds':>18}{'a minute':>10}{'peak MB':>9}{'MB':>8}")
     for what, (count, words, repeats) in runs.items():
         found = [measure(words) for _ in range(repeats)]
@@ -74,8 +73,12 @@ def main() -> None:
         spread = f"{middle:.1f} ({seconds[0]:.1f}-{seconds[-1]:.1f})"
         rate = f"{row['a_minute']:,}" if row["a_minute"] else ""
         print(f"{what:36}{spread:>18}{rate:>10}{row['peak_mb']:>9}{row['written_mb']:>8.0f}")
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(row | describe()) + "\n")
+        rows.append(row)
+    # Not before: a new process counts the memory of the one that started it, and this brings JAX.
+    from benchmarks.machine import describe
+
+    with RESULTS.open("a") as file:
+        file.writelines(json.dumps(row | describe()) + "\n" for row in rows)
 
 
 if __name__ == "__main__":
