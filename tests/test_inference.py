@@ -104,6 +104,14 @@ def test_with_halting_an_attempt_stops_where_the_loop_says_so_and_its_end_stands
         np.testing.assert_allclose(found.q_halt[i, 0], q[i, np.minimum(np.arange(5), stop - 1)], atol=1e-3)
 
 
+def test_it_may_take_more_to_halt(weights, puzzles, loop):
+    _, q, _ = loop
+    found = run(weights, puzzles, depths=(6,), halting=True, halt_above=0.4)
+    np.testing.assert_array_equal(found.halted_at[:, 0], first_halt(q - 0.4))
+    np.testing.assert_array_equal(found.steps[:, 0], np.where(first_halt(q - 0.4) > 0, first_halt(q - 0.4), 6))
+    assert (first_halt(q - 0.4) != first_halt(q)).any()
+
+
 def test_halting_saves_steps_because_rows_are_refilled(weights, puzzles, loop):
     """The device loop runs about as often as the steps of all attempts, divided by the batch, say."""
     counted = []

@@ -186,6 +186,7 @@ def _arc_score(args: argparse.Namespace, rest: list[str]) -> int:
 def _add_effort(parser: argparse.ArgumentParser) -> None:
     """The switches of trm_jax.inference.Effort, but for the supervision steps."""
     parser.add_argument("--halting", action="store_true", help="end an attempt at the first step with q_halt > 0")
+    parser.add_argument("--halt-above", type=_logit, default=0.0, help="the q_halt that it takes to halt (0)")
     parser.add_argument("--attempts", type=_positive, default=1, help="K tries at each puzzle (1)")
     parser.add_argument("--start-noise", type=_noise, default=0.0, help="on y and z at first, of tries but the first")
     parser.add_argument("--latent-noise", type=_noise, default=0.0, help="on z before each supervision step, likewise")
@@ -203,7 +204,16 @@ def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = Fals
     if args.select and args.select not in RULES:
         raise ConfigError(f"--select={args.select} is unknown: {near_miss(args.select, RULES)}")
     noise = {"start_noise": args.start_noise, "latent_noise": args.latent_noise}
-    return Effort(depths, args.halting, args.attempts, **noise, symmetries=args.symmetries, race=race, seed=args.seed)
+    return Effort(
+        depths,
+        args.halting,
+        args.halt_above,
+        args.attempts,
+        **noise,
+        symmetries=args.symmetries,
+        race=race,
+        seed=args.seed,
+    )
 
 
 def _solve(args: argparse.Namespace, rest: list[str]) -> int:
@@ -353,6 +363,16 @@ def _noise(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation: give a number from 0")
+    return value
+
+
+def _logit(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no logit: give a number such as 0 or 2.5")
     return value
 
 

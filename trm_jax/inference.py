@@ -39,7 +39,8 @@ class Effort:
     """How much is computed for a puzzle.
 
     depths: numbers of supervision steps after which answers are kept, rising; the last one is the most of an attempt.
-    halting: an attempt ends at the first step with q_halt > 0 and keeps that answer, instead of going on to the last.
+    halting: an attempt ends at the first step at which it halts and keeps that answer, instead of going on to the last.
+    halt_above: it halts where q_halt is above this; 0 as in training, more for less haste.
     attempts: K, how often each puzzle is tried.
     start_noise: standard deviation of normal noise on the initial y and z (which are of size 1), but for the first try.
     latent_noise: the same on z before every supervision step (PTRM, arXiv 2605.19943), but for the first try.
@@ -50,6 +51,7 @@ class Effort:
 
     depths: tuple[int, ...]
     halting: bool = False
+    halt_above: float = 0.0
     attempts: int = 1
     start_noise: float = 0.0
     latent_noise: float = 0.0
@@ -67,6 +69,8 @@ class Effort:
         for name, value in (("--start-noise", self.start_noise), ("--latent-noise", self.latent_noise)):
             if not 0 <= value < 1e6:
                 raise ConfigError(f"{name} {value}: give a standard deviation from 0 to below 1000000")
+        if not abs(self.halt_above) < 1e6:
+            raise ConfigError(f"halting above {self.halt_above}: give a logit, such as 0 or 2.5")
         if self.attempts > 1 and not (self.start_noise or self.latent_noise or self.symmetries):
             raise ConfigError(
                 f"{self.attempts} attempts would all be the same: let them differ by --start-noise, --latent-noise or "
@@ -90,7 +94,7 @@ class Attempts:
     answers: tokens after each of the effort's depths, as the puzzle stood, [n, K, depths, S].
     q_halt: logit after each supervision step, [n, K, D].
     change: root mean square change of y and z by each supervision step, [n, K, D].
-    halted_at: the first step with q_halt > 0, 0 if there was none, [n, K].
+    halted_at: the first step at which q_halt was high enough to halt, 0 if there was none, [n, K].
     steps: supervision steps computed, [n, K].
     """
 
@@ -378,7 +382,7 @@ def _empty_pool(
         rows_BR = model.puzzle_rows(weights.puzzle_table, pool.puzzle_ids[row])
         state, readout = model.think(weights.params, rows_BR, state, pool.inputs[row])
 
-        halts = readout.q_halt > 0
+        halts = readout.q_halt > effort.halt_above
         ends = steps >= effort.steps
         if effort.halting:
             ends |= halts
