@@ -1,4 +1,4 @@
-"""Puzzles a second of evaluation with a fixed number of supervision steps, against halting early and refilling the rows.
+"""Puzzles a second of evaluation, with a fixed number of supervision steps and with early halting and refilled rows.
 
     python -m benchmarks.inference RUN [PUZZLES] [--steps 16] [--batch-size 256] [--repeats 5] [--halt-above 0]
 

@@ -1,8 +1,8 @@
-"""A puzzle of your own: a small model for small boards, in minutes on a laptop. docs/your_own_puzzle.md shows all of it.
+"""A puzzle of your own: a small model for small boards, in minutes on a laptop. See docs/your_own_puzzle.md.
 
 Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
 
-    trm data grid data/mine --train rows.csv --holdout 500 --shape 5x5 --alphabet '.#01234O' --symmetries dihedral
+    trm data grid data/mine --train rows.csv --holdout 500 --shape 7x7 --alphabet '.1234<>^v ' --symmetries '...'
     trm train --config=experiments/own_puzzle.py --workdir=runs/mine \\
         --config.data.train=data/mine --config.data.test=data/mine --config.train.eval_every=200
 """
@@ -36,14 +36,14 @@ def get_config(variant: str = "") -> ConfigDict:
                 "states": "y_z",  # y_z, or z or y alone
                 "latents": 1,  # K, how many z
                 "separate_networks": False,  # True: one network for z, another for y
-                "latent_steps": 2,  # n
-                "cycles": 2,  # T
+                "latent_steps": 1,  # n
+                "cycles": 1,  # T
                 "grad_cycles": 1,  # the last so many of the T cycles carry gradients
                 "gradient": "cycles",  # "last_step": only through the last step of z and of y
                 "checkpoint": False,  # True: recompute instead of keeping, for less memory
-                "supervision_steps": 8,  # N_sup
+                "supervision_steps": 12,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
-                "exploration": 0.2,  # share of puzzles that may not halt before a drawn step
+                "exploration": 0.5,  # share of puzzles that may not halt before a drawn step
                 "dtype": "float32",  # of the computation; weights are float32
             },
             "loss": {
@@ -72,7 +72,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "test_puzzles": 0,  # to read at most; 0: all
             },
             "train": {
-                "steps": 1_000,
+                "steps": 1_200,
                 "batch_size": 96,  # puzzles
                 "seed": 0,
                 "log_every": 50,  # steps
