@@ -463,7 +463,7 @@ def test_a_trace_that_went_elsewhere_is_told(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--attempts=2"], "2 attempts would all be the same: let them differ by start noise, latent noise or symm"),
+        (["--attempts=2"], "2 attempts would all be the same: let them differ by --start-noise, --latent-n"),
         (["--symmetries"], "the first attempt has neither noise nor symmetries: give --attempts of at least 2"),
         (["--latent-noise=1"], "the first attempt has neither noise nor symmetries: give --attempts of at least 2"),
         (["--start-noise=nan"], "argument --start-noise: 'nan' is no standard deviation"),
