@@ -389,11 +389,13 @@ def test_effort_reaches_the_model(fake: Fake, capsys: pytest.CaptureFixture[str]
     fake.answers([[WRONG], [WRONG], [WRONG]])
 
     command(
-        PUZZLE, "--steps=3", "--halting", "--attempts=3", "--start-noise=0.5", "--latent-noise=0.25", "--symmetries",
-        "--seed=7", capsys=capsys,
+        PUZZLE, "--steps=3", "--halting", "--halt-above=1.5", "--attempts=3", "--start-noise=0.5", "--latent-noise=0.25",
+        "--symmetries", "--seed=7", capsys=capsys,
     )  # fmt: skip
 
-    assert fake.calls[-1][0] == Effort((1, 2, 3), True, 3, 0.5, 0.25, True, seed=7)
+    assert fake.calls[-1][0] == Effort(
+        (1, 2, 3), halting=True, halt_above=1.5, attempts=3, start_noise=0.5, latent_noise=0.25, symmetries=True, seed=7
+    )
     assert not fake.traced  # no cycles are asked for
 
 
