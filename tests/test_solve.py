@@ -389,8 +389,8 @@ def test_effort_reaches_the_model(fake: Fake, capsys: pytest.CaptureFixture[str]
     fake.answers([[WRONG], [WRONG], [WRONG]])
 
     command(
-        PUZZLE, "--steps=3", "--halting", "--halt-above=1.5", "--attempts=3", "--start-noise=0.5", "--latent-noise=0.25",
-        "--symmetries", "--seed=7", capsys=capsys,
+        PUZZLE, "--steps=3", "--halting", "--halt-above=1.5", "--attempts=3", "--start-noise=0.5",
+        "--latent-noise=0.25", "--symmetries", "--seed=7", capsys=capsys,
     )  # fmt: skip
 
     assert fake.calls[-1][0] == Effort(
