@@ -314,7 +314,7 @@ class TestDownload:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
         name: str, text: str, message: str,
     ) -> None:  # fmt: skip
-        library = pytest.importorskip("huggingface_hub").errors
+        library = pytest.importorskip("huggingface_hub.errors")
         kind = getattr(library, name, None) or getattr(builtins, name)
         answered = issubclass(kind, library.HfHubHTTPError)
         fault = kind(text, response=SimpleNamespace(headers={}, request=None)) if answered else kind(text)

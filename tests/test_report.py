@@ -164,6 +164,7 @@ def test_the_table_on_standard_output_has_the_figures_of_the_report(
     [
         (["--steps=1,4"], Effort((1, 4)), "q"),
         (["--steps=5", "--halting"], Effort((5,), halting=True), "q"),
+        (["--steps=5", "--halting", "--halt-above=1.5"], Effort((5,), halting=True, halt_above=1.5), "q"),
         (
             ["--steps=2,4", "--attempts=3", "--start-noise=0.5", "--latent-noise=0.25", "--seed=7", "--select=vote"],
             Effort((2, 4), attempts=3, start_noise=0.5, latent_noise=0.25, seed=7), "vote",
@@ -277,6 +278,9 @@ def test_halting_costs_less_and_says_when(run_eval: Files) -> None:
     assert halted["rows"][1]["steps"] == pytest.approx(np.dot(stops, whole["halting"]) / COUNT)
     assert halted["rows"][1]["flops"] < whole["rows"][1]["flops"]
     assert halted["rows"][0] == whole["rows"][0]
+    patient = run_eval("--steps=6", "--halting", "--halt-above=1")[1]
+    assert patient["rows"][0]["steps"] > halted["rows"][1]["steps"]
+    assert sum(patient["halting"][:-1]) < sum(halted["halting"][:-1])
 
 
 def test_many_steps_of_halting_stay_on_one_line() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from trm_jax.arguments import logit, noise, output_file, output_folder, positive, whole
 from trm_jax.builders.commands import add_commands
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.errors import ConfigError, TrmError
@@ -75,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = command("demo", _demo, "train a small model on generated Sudokus, evaluate it, draw what it does")
     demo.add_argument(
-        "--workdir", type=_output_folder, default=Path("runs/demo"), help="where everything goes (runs/demo)"
+        "--workdir", type=output_folder, default=Path("runs/demo"), help="where everything goes (runs/demo)"
     )
     demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
 
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
-    train.add_argument("--workdir", type=_output_folder, required=True, help="folder for checkpoints and metrics")
+    train.add_argument("--workdir", type=output_folder, required=True, help="folder for checkpoints and metrics")
 
     data = commands.add_parser(
         "data", help="build, check and show datasets", description="Build, check, show datasets."
@@ -91,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
-    evaluate.add_argument("--limit", type=_positive, default=0, help="read at most so many puzzles")
-    evaluate.add_argument("--batch-size", type=_positive, default=0, help="puzzles at once (as in the experiment)")
+    evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
+    evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
     evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
     _add_effort(evaluate)
@@ -100,31 +101,31 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--puzzle-ids", choices=("own", "blank", "random"), default="own", help="an ablation (own)")
     evaluate.add_argument("--pool", type=Path, nargs="+", default=[], help="checkpoints whose ARC votes are added")
     evaluate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
-    evaluate.add_argument("--json", type=_output_file, help="also write all figures to this file")
-    evaluate.add_argument("--table", type=_output_file, help="write accuracy against operations to this CSV file")
-    evaluate.add_argument("--plot", type=_output_file, help="draw accuracy against operations into this PNG file")
-    evaluate.add_argument("--submission", type=_output_file, help="write ARC answers in the contest's form")
+    evaluate.add_argument("--json", type=output_file, help="also write all figures to this file")
+    evaluate.add_argument("--table", type=output_file, help="write accuracy against operations to this CSV file")
+    evaluate.add_argument("--plot", type=output_file, help="draw accuracy against operations into this PNG file")
+    evaluate.add_argument("--submission", type=output_file, help="write ARC answers in the contest's form")
 
     arc_score = command("eval arc-score", _arc_score, "score a submission to an ARC contest")
     arc_score.add_argument("submission", type=Path, help="JSON file of attempts")
     arc_score.add_argument("solutions", type=Path, help="JSON file of solutions, or a dataset's test_puzzles.json")
     arc_score.add_argument("--tasks", action="store_true", help="print every task's score")
-    arc_score.add_argument("--json", type=_output_file, help="also write the scores to this file")
+    arc_score.add_argument("--json", type=output_file, help="also write the scores to this file")
 
     solve = command("solve", _solve, "solve one puzzle, step by step")
     solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
     solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
-    solve.add_argument("--row", type=_whole, help="which puzzle of --data, from 0")
+    solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
-    solve.add_argument("--steps", type=_positive, default=0, help="supervision steps (N_sup)")
+    solve.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
     _add_effort(solve)
     solve.add_argument("--certify", action="store_true", help="show an answer that keeps the rules, or none at all")
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
-    solve.add_argument("--picture", type=_output_file, help="draw the answer after every step into this PNG file")
-    solve.add_argument("--gif", type=_output_file, help="animate the answer after every cycle in this GIF file")
+    solve.add_argument("--picture", type=output_file, help="draw the answer after every step into this PNG file")
+    solve.add_argument("--gif", type=output_file, help="animate the answer after every cycle in this GIF file")
 
     parity = command("parity", _parity, "compare with recordings of the original: is this the same model?")
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
@@ -186,15 +187,15 @@ def _arc_score(args: argparse.Namespace, rest: list[str]) -> int:
 def _add_effort(parser: argparse.ArgumentParser) -> None:
     """The switches of trm_jax.inference.Effort, but for the supervision steps."""
     parser.add_argument("--halting", action="store_true", help="end an attempt at the first step with q_halt > 0")
-    parser.add_argument("--halt-above", type=_logit, default=0.0, help="the q_halt that it takes to halt (0)")
-    parser.add_argument("--attempts", type=_positive, default=1, help="K tries at each puzzle (1)")
-    parser.add_argument("--start-noise", type=_noise, default=0.0, help="on y and z at first, of tries but the first")
-    parser.add_argument("--latent-noise", type=_noise, default=0.0, help="on z before each supervision step, likewise")
+    parser.add_argument("--halt-above", type=logit, default=0.0, help="the q_halt that it takes to halt (0)")
+    parser.add_argument("--attempts", type=positive, default=1, help="K tries at each puzzle (1)")
+    parser.add_argument("--start-noise", type=noise, default=0.0, help="on y and z at first, of tries but the first")
+    parser.add_argument("--latent-noise", type=noise, default=0.0, help="on z before each supervision step, likewise")
     parser.add_argument("--symmetries", action="store_true", help="tries but the first see the puzzle turned")
     parser.add_argument(
         "--select", default="", help="the try to believe: first, q, change, vote, rules (rules if known, else q)"
     )
-    parser.add_argument("--seed", type=_whole, default=0, help="of noise and symmetries (0)")
+    parser.add_argument("--seed", type=whole, default=0, help="of noise and symmetries (0)")
 
 
 def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = False) -> "Effort":
@@ -203,13 +204,13 @@ def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = Fals
 
     if args.select and args.select not in RULES:
         raise ConfigError(f"--select={args.select} is unknown: {near_miss(args.select, RULES)}")
-    noise = {"start_noise": args.start_noise, "latent_noise": args.latent_noise}
+    noises = {"start_noise": args.start_noise, "latent_noise": args.latent_noise}
     return Effort(
         depths,
         args.halting,
         args.halt_above,
         args.attempts,
-        **noise,
+        **noises,
         symmetries=args.symmetries,
         race=race,
         seed=args.seed,
@@ -342,57 +343,6 @@ def _steps(text: str) -> list[int]:
     if any(step < 1 for step in steps):
         raise ConfigError(f"--steps={text}: give numbers of supervision steps, each at least 1, such as 1,2,16")
     return steps
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {(1 << 31) - 1}")
-    return int(text)
-
-
-def _noise(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation: give a number from 0")
-    return value
-
-
-def _logit(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no logit: give a number such as 0 or 2.5")
-    return value
-
-
-def _output_file(text: str) -> Path:
-    """A file that can be written. Told before hours of work end in nothing, not after."""
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
-    return path
-
-
-def _output_folder(text: str) -> Path:
-    """A folder that exists or can be made."""
-    path = Path(text)
-    for there in (path, *path.parents):
-        if there.exists() and not there.is_dir():
-            raise argparse.ArgumentTypeError(f"{text} cannot be a folder: {there} is a file")
-    return path
 
 
 if __name__ == "__main__":

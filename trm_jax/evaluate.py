@@ -32,7 +32,7 @@ class Row:
     satisfied: puzzles whose answer keeps to the rules, whatever the label says; None where no rules are known.
     oracle: puzzles with every labelled cell right in at least one attempt: what a perfect choice would reach.
     q_right: puzzles of which q_halt >= 0 tells truly whether they are solved.
-    halted: puzzles whose chosen attempt has halted, by q_halt > 0.
+    halted: puzzles whose chosen attempt has halted, whether or not that ended it.
     steps: supervision steps computed for a puzzle, all attempts together.
     flops: operations for a puzzle, by the matrix products' arithmetic.
     """

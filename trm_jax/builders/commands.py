@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from trm_jax.builders import arguments
+from trm_jax import arguments
 from trm_jax.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.version import VERSION

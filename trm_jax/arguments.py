@@ -1,4 +1,4 @@
-"""How the arguments of `trm data ...` read: each function refuses a text by an ArgumentTypeError."""
+"""How the arguments of the commands read: each function refuses a text by an ArgumentTypeError."""
 
 import argparse
 import os
@@ -19,12 +19,21 @@ def new_path(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """A file that can be written."""
+    """A file that can be written. Told before hours of work end in nothing, not after."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """A folder that exists or can be made."""
+    path = Path(text)
+    for there in (path, *path.parents):
+        if there.exists() and not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} cannot be a folder: {there} is a file")
     return path
 
 
@@ -42,6 +51,35 @@ def positive(text: str) -> int:
 def count(text: str) -> int:
     """At least 0."""
     return _number(text, 0)
+
+
+def whole(text: str) -> int:
+    """A seed: from 0, as far as 31 bits go."""
+    if not text.isdecimal() or int(text) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to {(1 << 31) - 1}")
+    return int(text)
+
+
+def noise(text: str) -> float:
+    """A standard deviation."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no standard deviation: give a number from 0")
+    return value
+
+
+def logit(text: str) -> float:
+    """Any number that a q_halt may be compared with."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no logit: give a number such as 0 or 2.5")
+    return value
 
 
 def amounts(text: str) -> tuple[int, int]:
