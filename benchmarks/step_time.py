@@ -54,7 +54,7 @@ def main() -> None:
     row = {
         "experiment": experiment.name,
         "dtype": model.dtype,
-        "checkpoint": model.checkpoint,
+        "policy": experiment.memory.policy,
         "batch": args.batch,
         "seconds_median": round(median, 5),
         "seconds_min": round(min(times), 5),

@@ -43,12 +43,25 @@ def get_config(variant: str = "") -> ConfigDict:
                 "latent_steps": 4,  # n
                 "cycles": 3,  # T
                 "grad_cycles": 1,  # the last so many of the T cycles carry gradients
-                "gradient": "cycles",  # "last_step": only through the last step of z and of y
-                "checkpoint": False,  # True: recompute instead of keeping, for less memory
+                "gradient": "cycles",  # exact; estimators: "one_step", "last_k", "implicit"
+                "gradient_steps": 1,  # k of "last_k"
+                "solver_tolerance": 1e-2,  # of "implicit", relative
+                "solver_steps": 30,  # of "implicit", at most
+                "backprop_steps": 1,  # supervision steps that gradients run through
                 "supervision_steps": 16,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
                 "dtype": "bfloat16",  # of the computation; weights are float32
+            },
+            "memory": {
+                "policy": "none",  # keep all; step, dots, nested, binomial, offload; or "auto"
+                "levels": 2,  # of nested
+                "repetitions": 2,  # of binomial
+                "states": 0,  # of binomial; 0: as few as the repetitions allow
+                "outer_policy": "none",  # of cycles and supervision steps
+                "micro_batches": 1,  # the whole step over so many parts of the batch
+                "slices": 1,  # each application over so many parts of the batch
+                "device_memory": "",  # that "auto" may fill; "": what the device has
             },
             "loss": {
                 "tokens": "stablemax",  # or "softmax"

@@ -117,7 +117,7 @@ AT_ODDS = [
     (changed(model__heads=64), "config.model.positions = 'rope' needs an even head width, not 64 / 64: change"),
     (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
     (
-        changed(model__gradient="last_step", model__grad_cycles=2),
+        changed(model__gradient="one_step", model__grad_cycles=2),
         "config.model.grad_cycles = 2, but config.model.gradient = 'last_step' carries gradients through one step: set",
     ),
     (

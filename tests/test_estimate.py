@@ -9,7 +9,8 @@ import pytest
 
 from experiments import demo, maze, sudoku_mlp
 from trm_jax.config import Experiment, LossConfig, ModelConfig, TrainConfig, experiment_from
-from trm_jax.estimate import Estimate, applications, estimate, forward_flops, si
+from trm_jax.estimate import Estimate, applications, estimate, forward_flops
+from trm_jax.sizes import si
 from trm_jax.layers import Network
 
 

@@ -186,7 +186,7 @@ def test_numbers_of_weights_by_hand():
 
     assert count() == expected
     assert count(layers=3) == expected | {"network": 3 * block}
-    hrm = count(layers=2, separate_networks=True, answer_layers=3, gradient="last_step")
+    hrm = count(layers=2, separate_networks=True, answer_layers=3, gradient="one_step")
     assert hrm == expected | {"network": 5 * block}
     assert count(separate_networks=True) == expected | {"network": 2 * block}
     assert count(positions="learned") == expected | {"embeddings": 7 * 16 + 8 * 16}

@@ -192,7 +192,7 @@ def test_a_misfit_in_params_or_states_is_named_and_others_are_ignored():
             "hrm",
             {
                 "separate_networks": True,
-                "gradient": "last_step",
+                "gradient": "one_step",
                 "halt_by": "q_continue",
                 "layers": 2,
                 "answer_layers": 3,

@@ -93,12 +93,12 @@ def test_the_one_step_gradient_is_that_of_the_last_two_applications(n):
         return jnp.sum(net_fn(params, y, z) ** 2)
 
     expected = jax.grad(one_step, argnums=(0, 1))(params, x)
-    for a, b in zip(gradient_of(Schedule(n, cycles, gradient="last_step")), expected, strict=True):
+    for a, b in zip(gradient_of(Schedule(n, cycles, gradient="one_step")), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("states", ["yz", "z", "y"])
-@pytest.mark.parametrize("gradient", ["cycles", "last_step"])
+@pytest.mark.parametrize("gradient", ["cycles", "one_step"])
 def test_checkpointing_changes_no_bit(states, gradient):
     for grad_cycles in (1, 2) if gradient == "cycles" else (1,):
         plain, recomputed = (

@@ -18,7 +18,8 @@ from trm_jax.checkpoint import Checkpoints, Meta, load
 from trm_jax.cli import main
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import DataError
-from trm_jax.estimate import si, supervision_flops
+from trm_jax.estimate import supervision_flops
+from trm_jax.sizes import si
 from trm_jax.evaluate import Evaluator
 from trm_jax.folder import Writer
 from trm_jax.inference import Effort, attempt

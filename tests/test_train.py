@@ -187,7 +187,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         {"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"},
         {"latents": 3, "latent_steps": 4, "dtype": "bfloat16"},
         {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "checkpoint": True},
-        {"separate_networks": True, "gradient": "last_step", "halt_by": "q_continue"},
+        {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
         {"states": "y", "layers": 3, "mixer": "attention", "heads": 2},
         {"puzzle_dim": 0, "puzzle_tokens": 0},
         {"puzzle_dim": 0, "puzzle_tokens": 16},

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.policies import POLICIES
 from trm_jax.puzzles.kind import describe
 from trm_jax.puzzles.sudoku import layout_for
+from trm_jax.sizes import parse_bytes
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -44,8 +46,12 @@ class ModelConfig:
     latent_steps: int = 6  # n
     cycles: int = 3  # T
     grad_cycles: int = 1  # the last so many cycles carry gradients
-    gradient: Literal["cycles", "last_step"] = "cycles"  # last_step: HRM's one-step gradient
-    checkpoint: bool = False  # recompute the network applications in the backward pass
+    # "cycles": exact through grad_cycles; estimators: "one_step" (HRM), "last_k", "implicit" (recursion.Schedule)
+    gradient: Literal["cycles", "one_step", "last_k", "implicit"] = "cycles"
+    gradient_steps: int = 1  # k of "last_k"
+    solver_tolerance: float = 1e-2  # of "implicit", relative
+    solver_steps: int = 30  # of "implicit", at most
+    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all of them
     supervision_steps: int = 16  # N_sup
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
@@ -60,6 +66,20 @@ class ModelConfig:
     def positions_total(self) -> int:
         """L = P + S."""
         return self.tokens_in_front + self.seq_len
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What the backward pass keeps and what it computes again (policies.py): memory and time, but no value."""
+
+    policy: str = "none"  # of the latent steps: a name in policies.POLICIES, or "auto": the planner chooses
+    levels: int = 2  # of "nested"
+    repetitions: int = 2  # of "binomial": how often a step is advanced over at most, the forward pass included
+    states: int = 0  # of "binomial": how many states are kept; 0: as few as the repetitions allow
+    outer_policy: str = "none"  # of cycles, and of supervision steps; "none": what `policy` keeps in each of them
+    micro_batches: int = 1  # the whole step goes over so many parts of the batch, one by one
+    slices: int = 1  # each network application goes over so many parts of the batch, one by one
+    device_memory: str = ""  # that "auto" may fill, as in "80GiB"; "": what the device has
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,7 @@ class Experiment:
 
     name: str = "unnamed"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -143,8 +164,17 @@ _RANGES: dict[str, tuple[float, float]] = {
     "model.latent_steps": (1, 1 << 24),
     "model.cycles": (1, 1 << 24),
     "model.grad_cycles": (1, 1 << 24),
+    "model.gradient_steps": (1, 1 << 24),
+    "model.solver_tolerance": (1e-12, 1),
+    "model.solver_steps": (1, 1 << 20),
+    "model.backprop_steps": (1, 1 << 20),
     "model.supervision_steps": (1, 1 << 20),
     "model.exploration": (0, 1),
+    "memory.levels": (1, 64),
+    "memory.repetitions": (1, 1 << 10),
+    "memory.states": (0, 1 << 24),
+    "memory.micro_batches": (1, 1 << 24),
+    "memory.slices": (1, 1 << 24),
     "optim.learning_rate": (0, 1e3),
     "optim.warmup_steps": (0, 1 << 40),
     "optim.min_ratio": (0, 1),
@@ -196,7 +226,15 @@ def validate(experiment: Experiment) -> None:
     for key, (low, high) in _RANGES.items():
         if not low <= flat[key] <= high:  # also false for nan
             raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high}")
-    model, data, train = experiment.model, experiment.data, experiment.train
+    model, memory, data, train = experiment.model, experiment.memory, experiment.data, experiment.train
+    for name, known in (("policy", ("auto", *POLICIES)), ("outer_policy", tuple(POLICIES))):
+        if (value := getattr(memory, name)) not in known:
+            raise ConfigError(f"config.memory.{name} = {value!r} is unknown: {near_miss(value, known)}")
+    try:
+        if memory.device_memory:
+            parse_bytes(memory.device_memory)
+    except ValueError as error:
+        raise ConfigError(f"config.memory.device_memory = {memory.device_memory!r} is no size: {error}") from None
     try:
         if data.puzzle:
             describe(data.puzzle)
@@ -220,9 +258,48 @@ def validate(experiment: Experiment) -> None:
             "lower it",
         ),
         (
-            model.gradient == "last_step" and model.grad_cycles != 1,
-            f"config.model.grad_cycles = {model.grad_cycles}, but config.model.gradient = 'last_step' carries "
-            "gradients through one step: set it to 1",
+            model.gradient != "cycles" and model.grad_cycles != 1,
+            f"config.model.grad_cycles = {model.grad_cycles}, but config.model.gradient = {model.gradient!r} estimates "
+            "the gradient within the last cycle: set it to 1",
+        ),
+        (
+            model.gradient == "last_k" and model.gradient_steps > model.latent_steps,
+            f"config.model.gradient_steps = {model.gradient_steps} is more than config.model.latent_steps = "
+            f"{model.latent_steps}: lower it",
+        ),
+        (
+            model.gradient in ("last_k", "implicit") and model.states == "y",
+            f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = 'y' has none: "
+            "set config.model.gradient = 'cycles'",
+        ),
+        (
+            model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),
+            f"config.model.backprop_steps = {model.backprop_steps} needs gradients through every cycle: set "
+            f"config.model.gradient = 'cycles' and config.model.grad_cycles = {model.cycles}, or it to 1",
+        ),
+        (
+            model.supervision_steps % model.backprop_steps,
+            f"config.model.backprop_steps = {model.backprop_steps} does not divide config.model.supervision_steps = "
+            f"{model.supervision_steps}: change either",
+        ),
+        (
+            "binomial" in (memory.policy, memory.outer_policy) and memory.states == 1,
+            "config.memory.states = 1, but a chain of steps cannot be reversed with one state: give at least 2, or 0",
+        ),
+        (
+            train.batch_size % memory.micro_batches,
+            f"config.memory.micro_batches = {memory.micro_batches} does not divide config.train.batch_size = "
+            f"{train.batch_size}: change either",
+        ),
+        (
+            train.batch_size // memory.micro_batches % memory.slices,
+            f"config.memory.slices = {memory.slices} does not divide the batch of "
+            f"{train.batch_size // memory.micro_batches}: change it, or config.train.batch_size",
+        ),
+        (
+            memory.slices > 1 and memory.policy == "dots",
+            f"config.memory.slices = {memory.slices} keeps only what a network application begins with, and "
+            "config.memory.policy = 'dots' keeps its products: set slices to 1, or policy to 'step'",
         ),
         (
             model.states != "y_z" and model.latents != 1,

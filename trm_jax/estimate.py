@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 
-from trm_jax.config import Experiment, ModelConfig
+from trm_jax.config import Experiment, MemoryConfig, ModelConfig
 from trm_jax.layers import swiglu_width
 from trm_jax.model import Model, count_weights
+from trm_jax.policies import Policy, again
+from trm_jax.sizes import si
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ def estimate(experiment: Experiment) -> Estimate:
     known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
     model = ModelConfig(**(asdict(experiment.model) | known))
     weights = count_weights(jax.eval_shape(Model(model).init, jax.random.key(0)))
-    latent, answer = applications(model)
-    if experiment.loss.continue_head:  # one more supervision step, forward only
-        latent, answer = latent + model.cycles * _latent_steps(model), answer + model.cycles
+    latent, answer = applications(model, experiment.memory)
+    if experiment.loss.continue_head:  # one more supervision step, forward only, for each
+        further = model.backprop_steps * model.cycles
+        latent, answer = latent + further * _latent_steps(model), answer + further
     two = model.separate_networks or model.states == "y"
     answer_layers = (model.answer_layers or model.layers) if two else model.layers
     per_puzzle = latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
@@ -70,17 +73,36 @@ def estimate(experiment: Experiment) -> Estimate:
     )
 
 
-def applications(model: ModelConfig) -> tuple[int, int]:
+def applications(model: ModelConfig, memory: MemoryConfig | None = None) -> tuple[int, int]:
     """Forward passes' worth of (latent, answer) network applications in one training step.
 
-    A cycle with gradients costs three times a cycle without, and four times where it is recomputed; the original's T
-    cycles with gradients through the last come to (T + 2)(n + 1).
+    An application with gradients costs three times one without, and its forward pass once more for each time that the
+    policy repeats it; the original's T cycles with gradients through the last come to (T + 2)(n + 1). The implicit
+    gradient is counted as if its solver took all its steps.
     """
-    n, cost = _latent_steps(model), 4 if model.checkpoint else 3
-    if model.gradient == "last_step":
-        return n * model.cycles + min(n, 1) * (cost - 1), model.cycles + cost - 1
-    cycles = model.cycles - model.grad_cycles + cost * model.grad_cycles
-    return n * cycles, cycles
+    m = memory or MemoryConfig()
+    policy, outer_policy = (
+        Policy(m.policy, m.levels, m.repetitions, m.states),
+        Policy(m.outer_policy, m.levels, m.repetitions, m.states),
+    )
+    n, exact = _latent_steps(model), model.gradient == "cycles"
+    graded = {"cycles": n, "one_step": min(n, 1), "last_k": min(n, model.gradient_steps), "implicit": 0}[model.gradient]
+
+    def repeated(length: int) -> int:
+        return length and (length if m.slices > 1 and policy.name == "none" else again(policy, length))
+
+    grad_cycles = model.grad_cycles if exact else 1
+    free_cycles = model.cycles - grad_cycles
+    latent = free_cycles * n + grad_cycles * (n + 2 * graded + repeated(graded))
+    answer = free_cycles + grad_cycles * (3 + repeated(1))
+    if model.gradient == "implicit" and n:
+        latent += 1 + 2 * (model.solver_steps + 1)
+    if grad_cycles > 1:
+        cycles_again = again(outer_policy, grad_cycles)
+        latent, answer = latent + cycles_again * n, answer + cycles_again
+    steps = model.backprop_steps
+    steps_again = again(outer_policy, steps) if steps > 1 else 0
+    return steps * latent + steps_again * model.cycles * n, steps * answer + steps_again * model.cycles
 
 
 def forward_flops(model: ModelConfig, layers: int) -> int:
@@ -102,12 +124,3 @@ def supervision_flops(model: ModelConfig) -> int:
 
 def _latent_steps(model: ModelConfig) -> int:
     return 0 if model.states == "y" else model.latent_steps
-
-
-def si(flops: float) -> str:
-    """Operations as a person writes them: 42.7 GFLOP."""
-    for unit in ("", "K", "M", "G", "T", "P"):
-        if flops < 999.5:  # beyond it three digits would round to 1e+03
-            return f"{flops:.3g} {unit}FLOP"
-        flops /= 1000
-    return f"{flops:.3g} EFLOP"

@@ -6,16 +6,17 @@ weights and a loaded checkpoint all go through the same code.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from trm_jax.config import ModelConfig
+from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.layers import Linear, Network, embedding_normal
+from trm_jax.policies import Policy
 from trm_jax.recursion import Networks, Schedule, State, recurse
 
 Params = dict[str, Any]
@@ -113,15 +114,36 @@ class _Core(nn.Module):
 
 @dataclass(frozen=True)
 class Model:
-    """The pure functions that a `ModelConfig` describes. Hashable, so that it may be static to `jax.jit`."""
+    """The pure functions that a `ModelConfig` describes. Hashable, so that it may be static to `jax.jit`.
+
+    memory: what is kept for gradients; it changes no value.
+    """
 
     config: ModelConfig
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
 
     @cached_property
     def schedule(self) -> Schedule:
         """The recursion's lengths and gradients (recursion.Schedule)."""
-        c = self.config
-        return Schedule(c.latent_steps, c.cycles, c.grad_cycles, c.gradient, c.checkpoint)
+        c, m = self.config, self.memory
+        return Schedule(
+            latent_steps=c.latent_steps,
+            cycles=c.cycles,
+            grad_cycles=c.grad_cycles,
+            gradient=c.gradient,
+            gradient_steps=c.gradient_steps,
+            tolerance=c.solver_tolerance,
+            solver_steps=c.solver_steps,
+            policy=Policy(m.policy, m.levels, m.repetitions, m.states),
+            outer_policy=self.outer_policy,
+            slices=m.slices,
+        )
+
+    @cached_property
+    def outer_policy(self) -> Policy:
+        """Of chains of cycles, and of supervision steps (chain.chain)."""
+        m = self.memory
+        return Policy(m.outer_policy, m.levels, m.repetitions, m.states)
 
     @cached_property
     def _core(self) -> _Core:
@@ -167,13 +189,17 @@ class Model:
           inputs_BS: tokens, int.
 
         Returns:
-          The new state, detached, and its `Readout`, through which gradients flow.
+          The new state and its `Readout`; gradients flow through both.
         """
         apply: Callable[..., Any] = partial(self._core.apply, {"params": params})
         x_BLD: jax.Array = apply(inputs_BS, puzzle_rows_BR, method="embed")
         state = recurse(self._networks, params, state, x_BLD, self.schedule)
-        readout: Readout = apply(state.readout, method="read")
-        return jax.lax.stop_gradient(state), readout
+        return state, self.read(params, state)
+
+    def read(self, params: Params, state: State) -> Readout:
+        """What a state says: logits of the answer, and of halting."""
+        apply: Callable[..., Any] = self._core.apply
+        return cast(Readout, apply({"params": params}, state.readout, method="read"))
 
     @cached_property
     def _networks(self) -> Networks:

@@ -118,7 +118,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "trm": {},
     "singlez": {"states": "z"},
     "hier6": {"latents": 6},
-    "hrm": {"separate_networks": True, "gradient": "last_step", "halt_by": "q_continue"},
+    "hrm": {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
     "transformer": {"states": "y", "halt_by": "q_continue", "cycles": 1},
 }
 

@@ -9,8 +9,8 @@ The networks come in as functions, and nothing here knows what they are made of.
     one z           z <- f(z, x)                                 z <- g(z, 0)                   single z
     y               none                                         y <- g(y, x)                   one-pass baseline
 
-f and g are one network in TRM and two in HRM. Where gradients start is a `Schedule`, the seam at which memory is
-traded for computation: no caller knows which schedule runs.
+f and g are one network in TRM and two in HRM. A `Schedule` says how long to recurse, through how much of it gradients
+flow, and by which policies (policies.py) memory is traded for computation: nothing outside this module knows.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,10 @@ from typing import Any, Literal, NamedTuple
 
 import chex
 import jax
-import jax.numpy as jnp
+
+from trm_jax.chain import chain, in_slices
+from trm_jax.fixed_point import attach_gradient
+from trm_jax.policies import KEEP_ALL, Policy
 
 # net_fn(params, h_BLD, injection_BLD) -> h_BLD
 NetFn = Callable[[Any, jax.Array, jax.Array | float], jax.Array]
@@ -52,20 +55,32 @@ class State:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to recurse, and through how much of it gradients flow.
+    """How long to recurse, through how much of it gradients flow, and what is kept for them.
 
     latent_steps: n, at least 1 (unused where the state has no z).
     cycles: T, at least 1.
     grad_cycles: the last so many cycles carry gradients, 1 ... T (the paper: 1, with all its n + 1 applications).
-    gradient: "cycles", or "last_step" for HRM's one-step gradient: only the very last latent and answer steps.
-    checkpoint: recompute each network application in the backward pass instead of keeping its residuals.
+    gradient: "cycles": the exact gradient of those cycles. Estimators of it, through the last cycle only: "one_step",
+      HRM's, through its last latent step and its answer step; "last_k", through its last `gradient_steps` latent steps
+      and its answer step; "implicit": as if the latents had come to a fixed point (fixed_point.py).
+    gradient_steps: k of "last_k", at most n.
+    tolerance: of the linear solver of "implicit", relative to its right-hand side.
+    solver_steps: how many products with the Jacobian it may take.
+    policy: of the latent steps and the answer step.
+    outer_policy: of the cycles; "none" keeps what `policy` keeps in each of them.
+    slices: each application runs over so many slices of the batch, one by one; divides B.
     """
 
     latent_steps: int
     cycles: int
     grad_cycles: int = 1
-    gradient: Literal["cycles", "last_step"] = "cycles"
-    checkpoint: bool = False
+    gradient: Literal["cycles", "one_step", "last_k", "implicit"] = "cycles"
+    gradient_steps: int = 1
+    tolerance: float = 1e-2
+    solver_steps: int = 30
+    policy: Policy = KEEP_ALL
+    outer_policy: Policy = KEEP_ALL
+    slices: int = 1
 
     def __post_init__(self) -> None:
         if self.latent_steps < 1 or self.cycles < 1 or not 1 <= self.grad_cycles <= self.cycles:
@@ -83,7 +98,7 @@ def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedul
       params: any pytree; gradients reach it only through the steps that `schedule` names.
       state: y [B, L, D] and z [B, K, L, D], detached before use unless every cycle carries gradients.
       x_BLD: the embedded puzzle.
-      schedule: numbers of steps, and where gradients start.
+      schedule: numbers of steps, and how gradients are taken.
 
     Returns:
       The state after the last cycle, same shapes and dtype; not yet detached.
@@ -92,64 +107,93 @@ def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedul
         chex.assert_equal_shape([state.y, x_BLD])
     if state.z is not None:
         chex.assert_shape(state.z, (x_BLD.shape[0], None, *x_BLD.shape[1:]))
-    free_cycles = schedule.cycles - (1 if schedule.gradient == "last_step" else schedule.grad_cycles)
-    n = schedule.latent_steps
+    if schedule.slices > 1:
+        nets = Networks(*(_sliced(net, schedule.slices) for net in nets))
+    n, policy, exact = schedule.latent_steps, schedule.policy, schedule.gradient == "cycles"
+    free_cycles = schedule.cycles - (schedule.grad_cycles if exact else 1)
 
+    def cycle(shared: Any, state: State, policy: Policy) -> State:
+        return _answer_step(nets.answer, shared, _latent_steps(nets.latent, shared, state, 0, n, policy), policy)
+
+    def cycles(shared: Any, state: State, count: int, policy: Policy, outer_policy: Policy) -> State:
+        # What becomes of a single cycle is the business of its own policy.
+        outer_policy = outer_policy if count > 1 else KEEP_ALL
+        return chain(lambda shared, state, _: cycle(shared, state, policy), shared, state, count, outer_policy)
+
+    shared = params, x_BLD
     # No derivative enters the free steps, so none of their intermediate values is kept.
-    detached = jax.lax.stop_gradient((params, state, x_BLD))
-    frozen_params, frozen_state, frozen_x = detached
+    free_shared = jax.lax.stop_gradient(shared)
     if free_cycles:
-        frozen_state = _cycles(nets, frozen_params, frozen_state, frozen_x, n, free_cycles, checkpoint=False)
-        state = jax.lax.stop_gradient(frozen_state)
+        state = jax.lax.stop_gradient(
+            cycles(free_shared, jax.lax.stop_gradient(state), free_cycles, KEEP_ALL, KEEP_ALL)
+        )
+    if exact:
+        return cycles(shared, state, schedule.grad_cycles, policy, schedule.outer_policy)
 
-    if schedule.gradient == "last_step":
-        if n > 1:
-            state = _latent_steps(nets.latent, frozen_params, jax.lax.stop_gradient(state), frozen_x, 0, n - 1)
-            state = jax.lax.stop_gradient(state)
-        state = _latent_steps(nets.latent, params, state, x_BLD, n - 1, n, schedule.checkpoint)
-        return _answer_step(nets.answer, params, state, x_BLD, schedule.checkpoint)
-    return _cycles(nets, params, state, x_BLD, n, schedule.grad_cycles, schedule.checkpoint)
-
-
-def _cycles(nets: Networks, params: Any, state: State, x_BLD: jax.Array, n: int, count: int, checkpoint: bool) -> State:
-    def cycle(state: State, _: None) -> tuple[State, None]:
-        state = _latent_steps(nets.latent, params, state, x_BLD, 0, n, checkpoint)
-        return _answer_step(nets.answer, params, state, x_BLD, checkpoint), None
-
-    return jax.lax.scan(cycle, state, None, length=count)[0]
+    free_steps = {"one_step": n - 1, "last_k": n - schedule.gradient_steps, "implicit": n}[schedule.gradient]
+    state = jax.lax.stop_gradient(state)
+    state = jax.lax.stop_gradient(_latent_steps(nets.latent, free_shared, state, 0, free_steps, KEEP_ALL))
+    if schedule.gradient == "implicit" and state.z is not None:
+        state = _at_fixed_point(nets.latent, shared, state, schedule)
+    state = _latent_steps(nets.latent, shared, state, free_steps, n, policy)
+    return _answer_step(nets.answer, shared, state, policy)
 
 
-def _latent_steps(
-    net: NetFn, params: Any, state: State, x_BLD: jax.Array, first: int, last: int, checkpoint: bool = False
-) -> State:
-    """Latent steps first ... last - 1 of a cycle; step i overwrites latent i mod K."""
-    if state.z is None:
+def _latent_steps(net: NetFn, shared: Any, state: State, first: int, last: int, policy: Policy) -> State:
+    """Latent steps first ... last - 1 of a cycle; step i overwrites latent i mod K. shared: params and x [B, L, D]."""
+    if state.z is None or first == last:
         return state
+    params, x_BLD = shared
     latents = state.z.shape[1]
     injection_BLD = x_BLD if state.y is None else state.y + x_BLD
 
-    def step(z_BKLD: jax.Array, k: jax.Array) -> tuple[jax.Array, None]:
+    def step(shared: Any, z_BKLD: jax.Array, i: jax.Array) -> jax.Array:
+        params, injection_BLD = shared
         new_BLD = net(params, _sum_latents(z_BKLD), injection_BLD)
         if latents == 1:
-            return new_BLD[:, None], None
-        return jax.lax.dynamic_update_index_in_dim(z_BKLD, new_BLD, k, axis=1), None
+            return new_BLD[:, None]
+        return jax.lax.dynamic_update_index_in_dim(z_BKLD, new_BLD, (first + i) % latents, axis=1)
 
-    if checkpoint:
-        # A scan's body is not merged with its recomputation, so the costly barrier against that is not needed.
-        step = jax.checkpoint(step, prevent_cse=False)
-    z_BKLD, _ = jax.lax.scan(step, state.z, jnp.arange(first, last) % latents)
-    return State(state.y, z_BKLD)
+    return State(state.y, chain(step, (params, injection_BLD), state.z, last - first, policy))
 
 
-def _answer_step(net: NetFn, params: Any, state: State, x_BLD: jax.Array, checkpoint: bool = False) -> State:
-    apply = jax.checkpoint(net, prevent_cse=False) if checkpoint else net
+def _answer_step(net: NetFn, shared: Any, state: State, policy: Policy) -> State:
+    params, x_BLD = shared
+
+    def once(step: Callable[..., jax.Array], others: Any, h_BLD: jax.Array) -> jax.Array:
+        return chain(lambda shared, h_BLD, _: step(shared[0], h_BLD, *shared[1:]), (params, *others), h_BLD, 1, policy)
+
     if state.y is None:
         assert state.z is not None
-        return State(None, apply(params, state.z[:, 0], 0.0)[:, None])
+        z_BLD = once(lambda params, z_BLD: net(params, z_BLD, 0.0), (), state.z[:, 0])
+        return State(None, z_BLD[:, None])
     if state.z is None:
-        return State(apply(params, state.y, x_BLD), None)
-    return State(apply(params, state.y, _sum_latents(state.z)), state.z)
+        return State(once(net, (x_BLD,), state.y), None)
+    return State(once(net, (_sum_latents(state.z),), state.y), state.z)
+
+
+def _at_fixed_point(net: NetFn, shared: Any, state: State, schedule: Schedule) -> State:
+    """The same state, with the gradient that its latents have as a fixed point of one pass over all of them."""
+
+    def improve(shared_and_y: Any, z_BKLD: jax.Array) -> jax.Array:
+        shared, y = shared_and_y
+        improved = _latent_steps(net, shared, State(y, z_BKLD), 0, z_BKLD.shape[1], schedule.policy)
+        assert improved.z is not None
+        return improved.z
+
+    assert state.z is not None
+    z_BKLD = attach_gradient(improve, (shared, state.y), state.z, schedule.tolerance, schedule.solver_steps)
+    return State(state.y, z_BKLD)
 
 
 def _sum_latents(z_BKLD: jax.Array) -> jax.Array:
     return z_BKLD[:, 0] if z_BKLD.shape[1] == 1 else z_BKLD.sum(axis=1)
+
+
+def _sliced(net: NetFn, count: int) -> NetFn:
+    def sliced(params: Any, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
+        if isinstance(injection_BLD, float):  # the same for all slices
+            return in_slices(lambda params, h_BLD: net(params, h_BLD, injection_BLD), count)(params, h_BLD)
+        return in_slices(net, count)(params, h_BLD, injection_BLD)
+
+    return sliced

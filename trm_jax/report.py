@@ -16,13 +16,13 @@ from trm_jax.canvas import new_figure
 from trm_jax.checkpoint import load
 from trm_jax.console import Bar
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.estimate import si
 from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference import Effort
 from trm_jax.model import Model
 from trm_jax.plots import draw_effort
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.selection import Rule
+from trm_jax.sizes import si
 from trm_jax.statistics import Share, share
 from trm_jax.train import check_fits
 from trm_jax.user_rules import load_rules

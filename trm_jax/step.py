@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from trm_jax.chain import chain
 from trm_jax.config import Experiment, LossConfig
 from trm_jax.losses import IGNORE, Metrics, binary_cross_entropy, correctness, token_loss
 from trm_jax.model import Model, Params, Readout, Weights
 from trm_jax.optim import adam_atan2, sign_sgd_rows, warmup_cosine
+from trm_jax.policies import KEEP_ALL
+from trm_jax.recursion import State
 from trm_jax.supervision import Batch, Carry, advance, continue_target, empty_carry, refill
 
 
@@ -62,6 +65,70 @@ def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
     return adam_atan2(rate, config.beta1, config.beta2, config.weight_decay, config.atan2_form)
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["state", "readout", "parts"], meta_fields=[])
+@dataclass(frozen=True)
+class Supervised:
+    """What the supervision steps of one optimiser step lead to.
+
+    state: y and z, rows first.
+    readout: of the last of them.
+    parts: the losses by name, each summed over rows and averaged over these supervision steps.
+    """
+
+    state: State
+    readout: Readout
+    parts: Metrics
+
+
+def supervise(
+    model: Model, loss: LossConfig, params: Params, rows_BR: jax.Array | None, carry: Carry, *, training: bool
+) -> tuple[jax.Array, Supervised]:
+    """The supervision steps of one optimiser step (one, unless gradients flow through several), and what they cost.
+
+    Nothing here is random, and every row is by itself, so that a batch may be taken apart.
+
+    Args:
+      model, loss: what is computed.
+      params, rows_BR: the arguments to differentiate with respect to (rows: None where there is no puzzle table).
+      carry: refilled.
+      training: also costs the continue head, where it is trained.
+
+    Returns:
+      The total loss, summed over rows, and the outcome.
+    """
+    inputs, labels = carry.data.inputs, carry.data.labels
+    count = model.config.backprop_steps
+    # With a single supervision step there is nothing to continue to.
+    continues = loss.continue_head and training and model.config.supervision_steps > 1
+
+    def step(learned: Any, reached: Supervised, i: jax.Array) -> Supervised:
+        params, rows_BR = learned
+        state, readout = model.think(params, rows_BR, reached.state, inputs)
+        _, exact_B = correctness(readout.logits, labels)
+        parts = {
+            "lm_loss": token_loss(readout.logits, labels, loss.tokens)[0].sum(),
+            "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
+        }
+        if continues:
+            _, following = model.think(*jax.lax.stop_gradient((params, rows_BR, state)), inputs)
+            target_B = continue_target(model.config, carry.steps + i + 1, following)
+            parts["q_continue_loss"] = binary_cross_entropy(readout.q_continue, target_B).sum()
+        return Supervised(state, readout, {name: reached.parts[name] + part / count for name, part in parts.items()})
+
+    nothing = jnp.zeros((), jnp.float32)
+    start = Supervised(
+        carry.state,
+        jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(model.read, params, carry.state)),
+        dict.fromkeys(("lm_loss", "q_halt_loss", *(["q_continue_loss"] if continues else [])), nothing),
+    )
+    reached = chain(step, (params, rows_BR), start, count, model.outer_policy if count > 1 else KEEP_ALL)
+    parts = reached.parts
+    total = parts["lm_loss"] + 0.5 * parts["q_halt_loss"]
+    if continues:
+        total += 0.5 * parts["q_continue_loss"]
+    return total, reached
+
+
 def supervised_loss(
     model: Model,
     loss: LossConfig,
@@ -70,42 +137,31 @@ def supervised_loss(
     carry: Carry,
     key: jax.Array | None,
 ) -> tuple[jax.Array, tuple[Carry, Metrics, Readout]]:
-    """One supervision step from a refilled carry, and what it costs.
+    """`supervise`, and what it makes of the carry.
 
     Args:
-      model, loss: what is computed.
-      params, rows_BR: the arguments to differentiate with respect to (rows: None where there is no puzzle table).
-      carry: refilled.
+      model, loss, params, rows_BR, carry: as for `supervise`.
       key: as for supervision.halted; None: evaluation.
 
     Returns:
       The total loss, summed over rows; the next carry, metrics (see `_metrics`), and the readout.
     """
-    inputs, labels = carry.data.inputs, carry.data.labels
-    state, readout = model.think(params, rows_BR, carry.state, inputs)
-    new_carry = advance(model, carry, state, readout, key)
-
-    loss_B, labelled_B = token_loss(readout.logits, labels, loss.tokens)
-    right_B, exact_B = correctness(readout.logits, labels)
-    parts = {
-        "lm_loss": loss_B.sum(),
-        "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
-    }
-    total = parts["lm_loss"] + 0.5 * parts["q_halt_loss"]
-    # With a single supervision step there is nothing to continue to.
-    if loss.continue_head and key is not None and model.config.supervision_steps > 1:
-        frozen = jax.lax.stop_gradient((params, rows_BR))
-        _, following = model.think(*frozen, state, inputs)
-        target_B = continue_target(model.config, new_carry.steps, following)
-        parts["q_continue_loss"] = binary_cross_entropy(readout.q_continue, target_B).sum()
-        total += 0.5 * parts["q_continue_loss"]
-    metrics = parts | _metrics(new_carry, readout, right_B / labelled_B, exact_B)
-    return total, (new_carry, metrics, readout)
+    total, reached = supervise(model, loss, params, rows_BR, carry, training=key is not None)
+    new_carry, metrics = _conclude(model, carry, reached, key)
+    return total, (new_carry, metrics, reached.readout)
 
 
-def _metrics(carry: Carry, readout: Readout, cells_B: jax.Array, exact_B: jax.Array) -> Metrics:
+def _conclude(model: Model, carry: Carry, reached: Supervised, key: jax.Array | None) -> tuple[Carry, Metrics]:
+    new_carry = advance(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key)
+    return new_carry, reached.parts | _metrics(new_carry, reached.readout)
+
+
+def _metrics(carry: Carry, readout: Readout) -> Metrics:
     """Sums over the rows that have halted and have a labelled cell; divide by `count` for means."""
-    counted_B = carry.halted & (carry.data.labels != IGNORE).any(axis=-1)
+    labelled_B = (carry.data.labels != IGNORE).sum(axis=-1)
+    right_B, exact_B = correctness(readout.logits, carry.data.labels)
+    cells_B = right_B / jnp.maximum(labelled_B, 1)
+    counted_B = carry.halted & (labelled_B > 0)
     return {
         "count": counted_B.sum(),
         "accuracy": jnp.where(counted_B, cells_B, 0.0).sum(),
@@ -127,20 +183,16 @@ def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple
       The next state, and metrics: those of `supervised_loss`, `loss` (the total), the two learning rates, and the
       global norms of gradients, weights and updates.
     """
-    model, optimiser = Model(experiment.model), make_optimiser(experiment)
-    config, batch_size = experiment.optim, batch.inputs.shape[0]
+    model, optimiser = Model(experiment.model, experiment.memory), make_optimiser(experiment)
+    config = experiment.optim
     weights = state.weights
     step = state.step + 1
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), step)
     carry = refill(model, weights.starts, state.carry, batch)
     rows_BR = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
 
-    def mean_loss(params: Params, rows_BR: jax.Array | None) -> tuple[jax.Array, Any]:
-        total, rest = supervised_loss(model, experiment.loss, params, rows_BR, carry, key)
-        return total / batch_size, (total, rest)
-
-    grads, (total, (new_carry, metrics, _)) = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)(weights.params, rows_BR)
-    param_grads, row_grads_BR = grads
+    (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, weights.params, rows_BR, carry)
+    new_carry, metrics = _conclude(model, carry, reached, key)
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
     params = optax.apply_updates(weights.params, updates)
     schedule = (config.warmup_steps, experiment.train.steps, config.min_ratio)
@@ -153,6 +205,7 @@ def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple
     }
     table = weights.puzzle_table
     if table is not None:
+        assert row_grads_BR is not None
         rate = warmup_cosine(config.puzzle_learning_rate, *schedule)(step)
         table = sign_sgd_rows(table, carry.data.puzzle_ids, row_grads_BR, rate, config.puzzle_weight_decay)
         metrics["puzzle_learning_rate"] = rate
@@ -165,6 +218,37 @@ def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple
         carry=new_carry,
     )
     return new_state, metrics
+
+
+def _gradients(
+    model: Model, experiment: Experiment, params: Params, rows_BR: jax.Array | None, carry: Carry
+) -> tuple[tuple[Params, jax.Array | None], jax.Array, Supervised]:
+    """Gradients of the mean loss with respect to weights and puzzle rows, its sum, and the outcome.
+
+    In micro-batches, one after the other, only one of them is in memory at a time.
+    """
+    count, batch_size = experiment.memory.micro_batches, carry.halted.shape[0]
+
+    def mean_loss(params: Params, rows_BR: jax.Array | None, carry: Carry) -> tuple[jax.Array, Any]:
+        total, reached = supervise(model, experiment.loss, params, rows_BR, carry, training=True)
+        return total / batch_size, (total, reached)
+
+    gradients = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)
+    if count == 1:
+        grads, (total, reached) = gradients(params, rows_BR, carry)
+        return grads, total, reached
+
+    def add(sums: Any, part: Any) -> Any:
+        (param_grads, row_grads), (total, reached) = gradients(params, *part)
+        sums = jax.tree.map(jnp.add, sums, (param_grads, total, reached.parts))
+        return sums, (row_grads, reached.state, reached.readout)
+
+    parts = jax.tree.map(lambda a: a.reshape(count, batch_size // count, *a.shape[1:]), (rows_BR, carry))
+    one = jax.eval_shape(gradients, params, *jax.tree.map(lambda a: a[0], parts))
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (one[0][0], one[1][0], one[1][1].parts))
+    (param_grads, total, losses), rows = jax.lax.scan(add, zeros, parts)
+    row_grads, state, readout = jax.tree.map(lambda a: a.reshape(batch_size, *a.shape[2:]), rows)
+    return (param_grads, row_grads), total, Supervised(state, readout, losses)
 
 
 def averaged_weights(state: TrainState) -> Weights:

@@ -92,8 +92,8 @@ def halted(config: ModelConfig, steps_B: jax.Array, readout: Readout, key: jax.A
 
 
 def advance(model: Model, carry: Carry, state: State, readout: Readout, key: jax.Array | None) -> Carry:
-    """The carry after a supervision step that led to `state` and `readout`; see `halted` for `key`."""
-    steps_B = carry.steps + 1
+    """The carry after an optimiser step's supervision steps, which led to `state` and `readout`; key: as `halted`."""
+    steps_B = carry.steps + model.config.backprop_steps
     return Carry(state, steps_B, halted(model.config, steps_B, readout, key), carry.data)
 
 

@@ -17,5 +17,5 @@ def get_config(variant: str = "") -> ConfigDict:
     check_variant(variant)
     config = sudoku_mlp.get_config()
     config.name = "one_step_gradient"
-    config.model.gradient = "last_step"
+    config.model.gradient = "one_step"
     return config
