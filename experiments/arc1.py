@@ -55,25 +55,25 @@ def get_config(variant: str = "") -> ConfigDict:
                 "latent_steps": 4,  # n; 6 in the variant "n6"
                 "cycles": 3,  # T
                 "grad_cycles": 1,  # the last so many of the T cycles carry gradients
-                "gradient": "cycles",  # exact; estimators: "one_step", "last_k", "implicit"
-                "gradient_steps": 1,  # k of "last_k"
-                "solver_tolerance": 1e-2,  # of "implicit", relative
-                "solver_steps": 30,  # of "implicit", at most
-                "backprop_steps": 1,  # supervision steps that gradients run through
+                "gradient": "cycles",  # exact; estimators: "one_step" (HRM's), "last_k", "implicit"
+                "gradient_steps": 1,  # k of "last_k": through the last k latent steps
+                "solver_tolerance": 1e-2,  # of "implicit": when its solver ends, relative
+                "solver_steps": 30,  # of "implicit": when it ends at the latest
+                "backprop_steps": 1,  # supervision steps in an optimiser step; gradients run through all
                 "supervision_steps": 16,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
                 "dtype": "bfloat16",  # of the computation; weights are float32
             },
-            "memory": {
-                "policy": "none",  # keep all; step, dots, nested, binomial, offload; or "auto"
-                "levels": 2,  # of nested
-                "repetitions": 2,  # of binomial
-                "states": 0,  # of binomial; 0: as few as the repetitions allow
-                "outer_policy": "none",  # of cycles and supervision steps
+            "memory": {  # what is kept for gradients: memory against time, and no result changes but by rounding
+                "policy": "none",  # of latent steps: keep all; see trm_jax/policies.py; "auto": what fits
+                "levels": 2,  # of "nested": on how many levels states are kept
+                "repetitions": 2,  # of "binomial": how often a step is made at most, the first included
+                "states": 0,  # of "binomial": how many are kept; 0: as few as the repetitions allow
+                "outer_policy": "none",  # likewise, of cycles and supervision steps; not "auto"
                 "micro_batches": 1,  # the whole step over so many parts of the batch
-                "slices": 1,  # each application over so many parts of the batch
-                "device_memory": "",  # that "auto" may fill; "": what the device has
+                "slices": 1,  # each network application over so many parts of the batch
+                "device_memory": "",  # for "auto", as in "80GiB"; "": what the device has
             },
             "loss": {
                 "tokens": "stablemax",  # or "softmax"

@@ -193,7 +193,7 @@ def test_meta_that_is_damaged_or_of_another_format(tmp_path):
     state = saved(tmp_path)
     path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
     good = json.loads(path.read_text())
-    assert good["format"] == 1
+    assert good["format"] == 2
 
     def refused(content: bytes, expected: str) -> None:
         path.write_bytes(content)
@@ -204,15 +204,32 @@ def test_meta_that_is_damaged_or_of_another_format(tmp_path):
 
     for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100):
         refused(content, "metadata is damaged or not ours")
-    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1")
+    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1 and 2")
     for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
         refused(json.dumps(good | change).encode(), "metadata is damaged or not ours")
-    refused(json.dumps({"format": 1, "experiment": good["experiment"]}).encode(), "metadata is damaged")
+    refused(json.dumps({"format": 2, "experiment": good["experiment"]}).encode(), "metadata is damaged")
     path.unlink()
     with pytest.raises(CheckpointError, match="metadata is damaged"):
         load(tmp_path)
     path.write_text(json.dumps(good))
     assert fingerprint(load(tmp_path)[1].params) == fingerprint(state.ema)
+
+
+@pytest.mark.parametrize(("checkpointed", "policy"), [(True, "step"), (False, "none")])
+def test_a_checkpoint_of_format_1_is_read(tmp_path, checkpointed, policy):
+    saved(tmp_path)
+    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
+    text = json.loads(path.read_text())
+    del text["experiment"]["memory"]
+    for name in ("gradient_steps", "solver_tolerance", "solver_steps", "backprop_steps"):
+        del text["experiment"]["model"][name]
+    text["experiment"]["model"] |= {"checkpoint": checkpointed, "gradient": "last_step"}
+    path.write_text(json.dumps(text | {"format": 1}))
+
+    experiment, _ = load(tmp_path)
+
+    model = replace(EXPERIMENT.model, gradient="one_step")
+    assert experiment == replace(EXPERIMENT, model=model, memory=replace(EXPERIMENT.memory, policy=policy))
 
 
 def test_arrays_that_do_not_fit_are_named(tmp_path):

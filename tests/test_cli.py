@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import matplotlib.image
 import numpy as np
 import pytest
@@ -184,7 +185,16 @@ def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> 
     table = capsys.readouterr().out
     assert main(["estimate", *TINY, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
+    assert main(["estimate", *TINY, "--device-memory=100KB"]) == 1
+    too_small = capsys.readouterr().out
 
+    assert table.splitlines()[-1].startswith("verdict: policy none fits into ")
+    assert figures["memory"]["chosen"] == "none"
+    assert [option["name"] for option in figures["memory"]["options"]] == ["none", "dots", "step"]
+    assert f"(compiled for {jax.default_backend()})" in table.splitlines()[-1]
+    assert too_small.splitlines()[-1].startswith(
+        "verdict: no policy fits into 90 kB of 100 kB (as given); the least is "
+    )
     assert figures["weights"]["network"] == 24_576
     assert f"{'network':28}{24_576:>16,} weights" in table.splitlines()
     assert figures["flops_per_step"] == 4 * figures["flops_per_puzzle_step"]
@@ -247,7 +257,13 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ([DEMO, "--config.model.width=1.5"], "config.model.width=1.5: give a whole number"),
         ([DEMO, "--config.model.width="], "config.model.width=: give a whole number"),
         ([DEMO, "--config.optim.beta1=x"], "config.optim.beta1=x: give a number"),
-        ([DEMO, "--config.model.checkpoint=maybe"], "config.model.checkpoint=maybe: give True or False"),
+        ([DEMO, "--config.loss.continue_head=maybe"], "config.loss.continue_head=maybe: give True or False"),
+        ([DEMO, "--config.model.checkpoint=True"], "config.model.checkpoint is unknown: known: answer_layers, "),
+        ([DEMO, "--config.model.gradient=last_step"], "config.model.gradient = 'last_step' is unknown: give one of "),
+        ([DEMO, "--config.memory.policy=binominal"], "config.memory.policy = 'binominal' is unknown: did you mean 'bi"),
+        ([DEMO, "--config.memory.slices=x"], "config.memory.slices=x: give a whole number"),
+        ([DEMO, "--config.memory.device_memory=lots"], "config.memory.device_memory = 'lots' is no size: give a size"),
+        ([*TINY, "--config.memory.micro_batches=3"], "config.memory.micro_batches = 3 does not divide config.train."),
         ([DEMO, "--config.model.mixer=mlpp"], "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
         ([DEMO, "--config.model=3"], "config.model is a group of values: give config.model.KEY=VALUE"),
         ([DEMO, "--config.optim.learning_rate=nan"], "config.optim.learning_rate = nan: give a number"),
@@ -308,10 +324,22 @@ def test_a_key_that_the_file_leaves_out_cannot_be_overridden(
     assert "width" in said
 
 
-def test_bad_configurations_are_told_at_once_and_without_jax() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["train", DEMO, "--config.optim.beta1=2", "--workdir=never_made"],
+            "config.optim.beta1 = 2.0 is out of range: give a value from 0 to 0.999999",
+        ),
+        (
+            ["estimate", DEMO, "--config.memory.policy=binominal"],
+            "config.memory.policy = 'binominal' is unknown: did you mean 'binomial'?",
+        ),
+    ],
+)
+def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str], expected: str) -> None:
     program = (
-        "import sys; from trm_jax.cli import main; "
-        f"code = main(['train', {DEMO!r}, '--config.optim.beta1=2', '--workdir=never_made']); "
+        f"import sys; from trm_jax.cli import main; code = main({arguments!r}); "
         "assert 'jax' not in sys.modules; sys.exit(code)"
     )
     began = time.monotonic()
@@ -319,7 +347,7 @@ def test_bad_configurations_are_told_at_once_and_without_jax() -> None:
 
     assert time.monotonic() - began < 2
     assert done.returncode == 2, done.stderr
-    assert done.stderr == ("trm: error: config.optim.beta1 = 2.0 is out of range: give a value from 0 to 0.999999\n")
+    assert done.stderr == f"trm: error: {expected}\n"
     assert not Path("never_made").exists()
 
 
@@ -483,7 +511,7 @@ def test_exit_codes_tell_the_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 def test_a_reader_that_leaves_is_no_fault(workdir: Path) -> None:
-    program = f"from trm_jax.cli import main; import sys; sys.exit(main(['estimate', {DEMO!r}]))"
+    program = "from trm_jax.cli import main; import sys; sys.exit(main(['train', '--help']))"
     command = f'set -o pipefail; {sys.executable} -c "{program}" | true'
 
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from trm_jax import config
-from trm_jax.config import Experiment, differences, experiment_from, to_dict, validate, wanted
+from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, to_dict, validate, wanted
 from trm_jax.errors import ConfigError
+from trm_jax.policies import POLICIES
 
 # A configuration that keeps to every rule, on which one value at a time is made wrong.
 GOOD: dict[str, Any] = {
@@ -48,9 +49,12 @@ UNKNOWN_KEYS = [
     (changed(optim__lr=1e-3), "config.optim.lr is unknown: known: atan2_form, beta1, beta2, ema_decay, "),
     (changed(optim__learningrate=1e-3), "config.optim.learningrate is unknown: did you mean 'learning_rate'?"),
     (changed(train__batchsize=8), "config.train.batchsize is unknown: did you mean 'batch_size'?"),
+    (changed(memory__polcy="step"), "config.memory.polcy is unknown: did you mean 'policy'?"),
+    (changed(memory__microbatches=2), "config.memory.microbatches is unknown: did you mean 'micro_batches'?"),
+    (changed(model__checkpoint=True), "config.model.checkpoint is unknown: known: answer_layers, backprop_steps, "),
     (changed(data__tests="x"), "config.data.tests is unknown: did you mean 'test'?"),
     (changed(loss__token="softmax"), "config.loss.token is unknown: did you mean 'tokens'?"),
-    ({3: {}}, "config.3 is unknown: known: data, loss, model, name, optim, train"),
+    ({3: {}}, "config.3 is unknown: known: data, loss, memory, model, name, optim, train"),
 ]
 
 WRONG_TYPES = [
@@ -63,13 +67,21 @@ WRONG_TYPES = [
     (changed(name=3), "config.name = 3 is of type int: give text"),
     (changed(data__train=7), "config.data.train = 7 is of type int: give text"),
     (changed(data__augment=1), "config.data.augment = 1 is of type int: give True or False"),
-    (changed(model__checkpoint="yes"), "config.model.checkpoint = 'yes' is of type str: give True or False"),
+    (changed(loss__continue_head="yes"), "config.loss.continue_head = 'yes' is of type str: give True or False"),
+    (changed(memory__slices=2.0), "config.memory.slices = 2.0 is of type float: give a whole number"),
+    (changed(memory__policy=None), "config.memory.policy = None is of type NoneType: give text"),
+    (changed(memory__device_memory=80), "config.memory.device_memory = 80 is of type int: give text"),
+    (changed(memory="step"), "config.memory = 'step' is one value: give a group of values"),
+    (changed(model__solver_tolerance="1e-2"), "config.model.solver_tolerance = '1e-2' is of type str: give a number"),
     (changed(model=3), "config.model = 3 is one value: give a group of values"),
     (3, "config = 3 is one value: give a group of values"),
     (changed(model__mixer="mlpp"), "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
     (changed(model__positions=None), "config.model.positions = None is unknown: give one of 'rope', 'learned', 'none'"),
     (changed(model__states="yz"), "config.model.states = 'yz' is unknown: give one of 'y_z', 'z', 'y'"),
-    (changed(model__gradient="full"), "config.model.gradient = 'full' is unknown: give one of 'cycles', 'last_step'"),
+    (
+        changed(model__gradient="last_step"),
+        "config.model.gradient = 'last_step' is unknown: give one of 'cycles', 'one_step', 'last_k', 'implicit'",
+    ),
     (changed(model__halt_by=0), "config.model.halt_by = 0 is unknown: give one of 'q_halt', 'q_continue'"),
     (changed(model__dtype="float64"), "config.model.dtype = 'float64' is unknown: give one of 'float32', 'bfloat16'"),
     (changed(loss__tokens="mse"), "config.loss.tokens = 'mse' is unknown: give one of 'stablemax', 'softmax'"),
@@ -109,6 +121,23 @@ OUT_OF_RANGE = [
     (changed(model__exploration=1.1), "config.model.exploration = 1.1 is out of range: give a value from 0 to 1"),
     (changed(model__expansion=0), "config.model.expansion = 0.0 is out of range: give a value from 0.001 to"),
     (changed(model__norm_eps=0), "config.model.norm_eps = 0.0 is out of range: give a value from 1e-12 to"),
+    (changed(model__gradient_steps=0), "config.model.gradient_steps = 0 is out of range: give a value from 1 to"),
+    (changed(model__solver_steps=0), "config.model.solver_steps = 0 is out of range: give a value from 1 to 1048576"),
+    (
+        changed(model__solver_tolerance=0),
+        "config.model.solver_tolerance = 0.0 is out of range: give a value from 1e-12 to 1",
+    ),
+    (
+        changed(model__solver_tolerance=1.5),
+        "config.model.solver_tolerance = 1.5 is out of range: give a value from 1e-12 to 1",
+    ),
+    (changed(model__backprop_steps=0), "config.model.backprop_steps = 0 is out of range: give a value from 1 to"),
+    (changed(memory__levels=0), "config.memory.levels = 0 is out of range: give a value from 1 to 64"),
+    (changed(memory__levels=65), "config.memory.levels = 65 is out of range: give a value from 1 to 64"),
+    (changed(memory__repetitions=0), "config.memory.repetitions = 0 is out of range: give a value from 1 to 1024"),
+    (changed(memory__states=-1), "config.memory.states = -1 is out of range: give a value from 0 to"),
+    (changed(memory__micro_batches=0), "config.memory.micro_batches = 0 is out of range: give a value from 1 to"),
+    (changed(memory__slices=0), "config.memory.slices = 0 is out of range: give a value from 1 to"),
     (changed(data__test_puzzles=-1), "config.data.test_puzzles = -1 is out of range: give a value from 0 to"),
 ]
 
@@ -118,7 +147,89 @@ AT_ODDS = [
     (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
     (
         changed(model__gradient="one_step", model__grad_cycles=2),
-        "config.model.grad_cycles = 2, but config.model.gradient = 'last_step' carries gradients through one step: set",
+        "config.model.grad_cycles = 2, but config.model.gradient = 'one_step' estimates the gradient within the last "
+        "cycle: set it to 1",
+    ),
+    *(
+        (
+            changed(model__gradient=gradient, model__grad_cycles=2),
+            f"config.model.grad_cycles = 2, but config.model.gradient = {gradient!r} estimates",
+        )
+        for gradient in ("last_k", "implicit")
+    ),
+    (
+        changed(model__gradient="last_k", model__gradient_steps=7),
+        "config.model.gradient_steps = 7 is more than config.model.latent_steps = 6: lower it",
+    ),
+    *(
+        (
+            changed(model__gradient=gradient, model__states="y"),
+            f"config.model.gradient = {gradient!r} needs a latent, and config.model.states = 'y' has none: "
+            "set config.model.gradient = 'cycles'",
+        )
+        for gradient in ("last_k", "implicit")
+    ),
+    *(
+        (
+            changed(model__backprop_steps=2, **values),
+            "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient"
+            f" = 'cycles' and config.model.grad_cycles = {values.get('model__cycles', 2)}",
+        )
+        for values in ({}, {"model__cycles": 3, "model__grad_cycles": 2}, {"model__gradient": "one_step"})
+    ),
+    (
+        changed(model__gradient="one_step", model__cycles=1, model__backprop_steps=2),
+        "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient = ",
+    ),
+    (
+        changed(model__grad_cycles=2, model__backprop_steps=3),
+        "config.model.backprop_steps = 3 does not divide config.model.supervision_steps = 16: change either",
+    ),
+    (changed(memory__policy="binominal"), "config.memory.policy = 'binominal' is unknown: did you mean 'binomial'?"),
+    (changed(memory__policy="Auto"), "config.memory.policy = 'Auto' is unknown: did you mean 'auto'?"),
+    (
+        changed(memory__policy=""),
+        f"config.memory.policy = '' is unknown: known: {', '.join(sorted(('auto', *POLICIES)))}",
+    ),
+    (
+        changed(memory__outer_policy="auto"),
+        f"config.memory.outer_policy = 'auto' is unknown: known: {', '.join(sorted(POLICIES))}",
+    ),
+    (changed(memory__outer_policy="nestd"), "config.memory.outer_policy = 'nestd' is unknown: did you mean 'nested'?"),
+    *(
+        (
+            changed(memory__states=1, **{f"memory__{name}": "binomial"}),
+            "config.memory.states = 1, but a chain of steps cannot be reversed with one state: give at least 2, or 0",
+        )
+        for name in ("policy", "outer_policy")
+    ),
+    (
+        changed(memory__micro_batches=7),
+        "config.memory.micro_batches = 7 does not divide config.train.batch_size = 768: change either",
+    ),
+    (
+        changed(memory__micro_batches=16, train__batch_size=8),
+        "config.memory.micro_batches = 16 does not divide config.train.batch_size = 8: change either",
+    ),
+    (
+        changed(memory__slices=5),
+        "config.memory.slices = 5 does not divide the 768 rows of a batch: change it, or config.train.batch_size",
+    ),
+    (
+        changed(memory__slices=4, memory__micro_batches=4, train__batch_size=24),
+        "config.memory.slices = 4 does not divide the 6 rows of a micro-batch: change it, or config.train.batch_size",
+    ),
+    (
+        changed(memory__slices=2, memory__policy="dots"),
+        "config.memory.slices = 2 keeps only what a network application begins with, and config.memory.policy = 'dots' "
+        "keeps its products: set slices to 1, or policy to 'step'",
+    ),
+    *(
+        (
+            changed(memory__device_memory=size),
+            f"config.memory.device_memory = {size!r} is no size: give a size such as 80GiB, 1.5GB or 500MiB",
+        )
+        for size in ("lots", "0GiB", "80 gib", "-1GB", " ")
     ),
     (
         changed(model__states="z", model__latents=2),
@@ -182,6 +293,36 @@ def test_rules_of_attention_are_not_laid_on_the_mlp_mixer() -> None:
     assert experiment_from(changed(model__heads=64, model__positions="none")).model.heads == 64
 
 
+def test_what_is_right_by_a_hair_is_taken() -> None:
+    """The neighbours of what the rules about gradients and memory refuse."""
+    for model in (
+        {"gradient": "last_k", "gradient_steps": 6},
+        {"gradient_steps": 7},  # nothing reads it
+        {"gradient": "implicit", "states": "z"},
+        {"gradient": "one_step", "states": "y"},
+        {"grad_cycles": 2, "backprop_steps": 4},
+        {"cycles": 1, "backprop_steps": 16},
+        {"solver_tolerance": 1},
+    ):
+        built = experiment_from(changed(**{f"model__{key}": value for key, value in model.items()})).model
+        assert {key: getattr(built, key) for key in model} == model
+    for memory in (
+        {"policy": "binomial", "states": 2},
+        {"policy": "step", "outer_policy": "nested", "states": 1},  # nothing reads it
+        {"micro_batches": 768},
+        {"micro_batches": 2, "slices": 384},
+        {"slices": 2, "outer_policy": "dots"},
+        {"slices": 2, "policy": "auto"},
+        {"policy": "auto", "device_memory": " 79.5 GiB"},
+    ):
+        assert experiment_from(changed(memory=memory)).memory == MemoryConfig(**memory)
+
+
+def test_policies_are_those_of_the_table() -> None:
+    for name in POLICIES:
+        assert experiment_from(changed(memory__policy=name, memory__outer_policy=name)).memory.outer_policy == name
+
+
 def test_every_number_has_a_range() -> None:
     flat = config._flatten(to_dict(Experiment()))
     numbers = {key for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
@@ -213,6 +354,11 @@ def test_an_int_passes_for_a_float_and_becomes_one() -> None:
             train__seed=2**31 - 1,
             data__augment=True,
         ),
+        changed(
+            model__gradient="last_k",
+            model__gradient_steps=3,
+            memory={"policy": "binomial", "states": 5, "micro_batches": 4, "slices": 3, "device_memory": "80GiB"},
+        ),
     ],
 )
 def test_round_trip_through_json(values: dict[str, Any]) -> None:
@@ -225,10 +371,15 @@ def test_round_trip_through_json(values: dict[str, Any]) -> None:
 
 def test_differences_name_each_key_with_both_values() -> None:
     old = experiment_from(GOOD)
-    new = experiment_from(changed(model__width=32, optim__beta1=0.5, name="other"))
+    new = experiment_from(changed(model__width=32, memory__policy="step", optim__beta1=0.5, name="other"))
 
     assert differences(old, old) == []
-    assert differences(old, new) == ["name: 'unnamed' -> 'other'", "model.width: 64 -> 32", "optim.beta1: 0.9 -> 0.5"]
+    assert differences(old, new) == [
+        "name: 'unnamed' -> 'other'",
+        "model.width: 64 -> 32",
+        "memory.policy: 'none' -> 'step'",
+        "optim.beta1: 0.9 -> 0.5",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -239,6 +390,9 @@ def test_differences_name_each_key_with_both_values() -> None:
         ("data.augment", "True or False"),
         ("name", "text"),
         ("model.mixer", "one of 'attention', 'mlp'"),
+        ("model.gradient", "one of 'cycles', 'one_step', 'last_k', 'implicit'"),
+        ("memory.slices", "a whole number"),
+        ("memory.policy", "text"),
     ],
 )
 def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
@@ -252,7 +406,7 @@ def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
         ("model.witdh", "config.model.witdh is unknown: did you mean 'width'?"),
         ("model.width.x", "config.model.width.x is unknown: config.model.width is one value, not a group"),
         ("model", "config.model is a group of values: give config.model.KEY=VALUE"),
-        ("", "config. is unknown: known: data, loss, model, name, optim, train"),
+        ("", "config. is unknown: known: data, loss, memory, model, name, optim, train"),
     ],
 )
 def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:
@@ -270,7 +424,29 @@ def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:
     assert (model.tokens_in_front, model.positions_total) == (0, 16)
 
 
-def test_configurations_need_no_jax() -> None:
-    code = "import sys, trm_jax.config, trm_jax.cli; assert not {'jax', 'flax'} & set(sys.modules)"
+# Builds every configuration that it is given and exits with the number of those that were not refused.
+WITHOUT_JAX = """
+import json, sys
+import trm_jax.cli
+from trm_jax.config import ConfigError, experiment_from
 
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+taken = 0
+for values in json.load(sys.stdin):
+    try:
+        experiment_from(values)
+        taken += 1
+    except ConfigError:
+        pass
+assert not {"jax", "jaxlib", "flax"} & set(sys.modules)
+sys.exit(taken)
+"""
+
+
+def test_what_is_wrong_is_refused_without_jax() -> None:
+    wrong = json.dumps([values for values, _ in UNKNOWN_KEYS + WRONG_TYPES + OUT_OF_RANGE + AT_ODDS])
+
+    for cases, taken in ((wrong, 0), (json.dumps([GOOD]), 1)):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_JAX], input=cases, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (taken, "")

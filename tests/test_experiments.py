@@ -10,7 +10,7 @@ import jax
 import pytest
 
 import experiments
-from trm_jax.config import Experiment, differences, experiment_from, to_dict
+from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, to_dict
 from trm_jax.model import Model, count_weights
 
 ROOT = Path(experiments.__file__).parent
@@ -62,6 +62,8 @@ COMMON: dict[str, Any] = {
     "model.layers": 2,
     "model.cycles": 3,
     "model.grad_cycles": 1,
+    "model.gradient": "cycles",
+    "model.backprop_steps": 1,
     "model.states": "y_z",
     "model.supervision_steps": 16,
     "model.exploration": 0.1,
@@ -164,24 +166,29 @@ def test_every_ablation_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "n", "cycles", "checkpoint"),
+    ("variant", "n", "cycles", "policy"),
     [
-        ("n2_T1", 2, 1, False),
-        ("n4_T2", 4, 2, False),
-        ("n6_T3", 6, 3, False),
-        ("n8_T4", 8, 4, False),
-        ("n6_T6", 6, 6, False),
-        ("n12_T3", 12, 3, True),
-        ("n12_T6", 12, 6, True),
+        ("n2_T1", 2, 1, "none"),
+        ("n4_T2", 4, 2, "none"),
+        ("n6_T3", 6, 3, "none"),
+        ("n8_T4", 8, 4, "none"),
+        ("n6_T6", 6, 6, "none"),
+        ("n12_T3", 12, 3, "step"),
+        ("n12_T6", 12, 6, "step"),
     ],
 )
-def test_depths_of_recursion(variant: str, n: int, cycles: int, checkpoint: bool) -> None:
+def test_depths_of_recursion(variant: str, n: int, cycles: int, policy: str) -> None:
     base = load("sudoku_mlp")
-    deeper = replace(base.model, latent_steps=n, cycles=cycles, checkpoint=checkpoint)
+    deeper = replace(base.model, latent_steps=n, cycles=cycles)
 
     found = load("ablations.latent_steps_and_cycles", variant)
 
-    assert found == replace(base, name=found.name, model=deeper)
+    assert found == replace(base, name=found.name, model=deeper, memory=replace(base.memory, policy=policy))
+
+
+@pytest.mark.parametrize(("name", "variant"), [case for case in CASES if not case[1].startswith("n12_")])
+def test_nothing_is_computed_again_where_the_paper_did_not_run_out_of_memory(name: str, variant: str) -> None:
+    assert load(name, variant).memory == MemoryConfig()
 
 
 @pytest.mark.parametrize("name", ["arc1", "arc2"])

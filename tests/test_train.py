@@ -186,7 +186,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         {"mixer": "attention", "positions": "rope", "heads": 2},
         {"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"},
         {"latents": 3, "latent_steps": 4, "dtype": "bfloat16"},
-        {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "checkpoint": True},
+        {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
         {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
         {"states": "y", "layers": 3, "mixer": "attention", "heads": 2},
         {"puzzle_dim": 0, "puzzle_tokens": 0},
@@ -196,7 +196,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
 )
 def test_every_kind_of_model_trains_on_what_it_remembers(model, tmp_path):
     """Each configuration lowers its loss within a few steps, with finite numbers throughout."""
-    changes = {f"model__{k}": v for k, v in model.items()}
+    changes = {k if "__" in k else f"model__{k}": v for k, v in model.items()}
     if model.get("halt_by") == "q_continue":
         changes["loss__continue_head"] = True
     values = to_dict(experiment())

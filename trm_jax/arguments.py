@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from trm_jax.sizes import parse_bytes
+
 
 def new_path(text: str) -> Path:
     """A name at which something can be made. Told before minutes of work end in nothing, not after."""
@@ -126,3 +128,11 @@ def columns(text: str) -> tuple[str, str]:
     if not question or not answer:
         raise argparse.ArgumentTypeError(f"{text!r} are no two columns: give QUESTION,ANSWER")
     return question, answer
+
+
+def memory(text: str) -> int:
+    """A size in bytes: 80GiB, 1.5GB."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: {error}") from None

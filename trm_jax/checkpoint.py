@@ -28,7 +28,8 @@ from trm_jax.model import Model, Params, Weights
 from trm_jax.step import TrainState
 from trm_jax.version import VERSION
 
-FORMAT = 1
+# 2: config.model.checkpoint became config.memory.policy, and gradient = "last_step" became "one_step".
+FORMAT = 2
 FOLDER = "checkpoints"
 
 # A checkpoint that is written for another number of devices, or on another backend, is nothing to warn of.
@@ -241,13 +242,23 @@ def _read_meta(directory: Path, step: int) -> Meta:
     path = directory / str(step) / "meta" / "metadata"
     try:
         text = json.loads(path.read_text())
-        if text["format"] != FORMAT:
+        if text["format"] not in (1, FORMAT):
             raise CheckpointError(
-                f"{directory / str(step)} has format {text['format']}, this version reads {FORMAT}: use another version"
+                f"{directory / str(step)} has format {text['format']}, this version reads 1 and {FORMAT}: use another "
+                "version"
             )
-        return Meta(experiment_from(text["experiment"]), text["position"])
+        experiment = _from_format_1(text["experiment"]) if text["format"] == 1 else text["experiment"]
+        return Meta(experiment_from(experiment), text["position"])
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} is damaged or not ours: {_first_line(error)}") from error
+
+
+def _from_format_1(experiment: dict[str, Any]) -> dict[str, Any]:
+    model = dict(experiment["model"])
+    policy = "step" if model.pop("checkpoint", False) else "none"
+    if model.get("gradient") == "last_step":
+        model["gradient"] = "one_step"
+    return experiment | {"model": model, "memory": {"policy": policy}}
 
 
 def _first_line(error: BaseException) -> str:

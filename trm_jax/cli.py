@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trm_jax.arguments import logit, noise, output_file, output_folder, positive, whole
+from trm_jax.arguments import logit, memory, noise, output_file, output_folder, positive, whole
 from trm_jax.builders.commands import add_commands
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.errors import ConfigError, TrmError
@@ -136,7 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
     convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")
 
-    estimate = command("estimate", _estimate, "count an experiment's weights and operations", takes_config=True)
+    about = "count an experiment's weights and operations; which gradient policy fits into a device's memory"
+    estimate = command("estimate", _estimate, about, takes_config=True)
+    estimate.add_argument(
+        "--device-memory", type=memory, metavar="SIZE", help="plan for a device with so much, as in 80GiB (this one's)"
+    )
     estimate.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -255,10 +259,14 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
 def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest)
     from trm_jax.estimate import estimate
+    from trm_jax.planner import compare
 
     figures = estimate(experiment)
-    print(json.dumps(figures.to_dict(), indent=1) if args.json else figures.table())
-    return DONE
+    if not args.json:
+        print(figures.table(), flush=True)  # before the compilations
+    verdict = compare(experiment, args.device_memory)
+    print(json.dumps(figures.to_dict() | {"memory": verdict.to_dict()}, indent=1) if args.json else verdict.table())
+    return DONE if verdict.chosen else FAILED
 
 
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:

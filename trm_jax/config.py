@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.policies import POLICIES
+from trm_jax.policies import POLICIES, Policy
 from trm_jax.puzzles.kind import describe
 from trm_jax.puzzles.sudoku import layout_for
 from trm_jax.sizes import parse_bytes
@@ -46,12 +46,13 @@ class ModelConfig:
     latent_steps: int = 6  # n
     cycles: int = 3  # T
     grad_cycles: int = 1  # the last so many cycles carry gradients
-    # "cycles": exact through grad_cycles; estimators: "one_step" (HRM), "last_k", "implicit" (recursion.Schedule)
+    # "cycles": exact through grad_cycles; estimators within the last cycle: "one_step" (HRM's), "last_k", "implicit"
+    # (recursion.Schedule)
     gradient: Literal["cycles", "one_step", "last_k", "implicit"] = "cycles"
-    gradient_steps: int = 1  # k of "last_k"
-    solver_tolerance: float = 1e-2  # of "implicit", relative
-    solver_steps: int = 30  # of "implicit", at most
-    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all of them
+    gradient_steps: int = 1  # of "last_k": gradients through the last k latent steps
+    solver_tolerance: float = 1e-2  # of "implicit": the residual's norm over the gradient's, at which its solver ends
+    solver_steps: int = 30  # of "implicit": products with the Jacobian, at most
+    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all; divides N_sup
     supervision_steps: int = 16  # N_sup
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
@@ -70,16 +71,31 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """What the backward pass keeps and what it computes again (policies.py): memory and time, but no value."""
+    """What the backward pass keeps and what it computes again: memory and time, but no value beyond rounding.
 
-    policy: str = "none"  # of the latent steps: a name in policies.POLICIES, or "auto": the planner chooses
-    levels: int = 2  # of "nested"
+    The names of policies are the keys of policies.POLICIES, and "auto" besides: the fastest that fits (planner.settle).
+    """
+
+    policy: str = "none"  # of latent steps: a key of POLICIES, or "auto", which sets the next three and raises slices
+    levels: int = 2  # of "nested", at which states are kept
     repetitions: int = 2  # of "binomial": how often a step is advanced over at most, the forward pass included
-    states: int = 0  # of "binomial": how many states are kept; 0: as few as the repetitions allow
-    outer_policy: str = "none"  # of cycles, and of supervision steps; "none": what `policy` keeps in each of them
+    states: int = 0  # of "binomial": how many are kept, at least 2; 0: as few as the repetitions allow
+    # A key of POLICIES, for cycles, and for supervision steps, where gradients go through several; with the same
+    # numbers. "none": all of them keep at once what `policy` keeps in each.
+    outer_policy: str = "none"
     micro_batches: int = 1  # the whole step goes over so many parts of the batch, one by one
-    slices: int = 1  # each network application goes over so many parts of the batch, one by one
-    device_memory: str = ""  # that "auto" may fill, as in "80GiB"; "": what the device has
+    slices: int = 1  # each network application goes over so many parts of a (micro-)batch, one by one
+    device_memory: str = ""  # what "auto" takes the device to have, as in "80GiB"; "": what it does have
+
+    @property
+    def step_policy(self) -> Policy:
+        """Of the latent steps and the answer step."""
+        return Policy(self.policy, self.levels, self.repetitions, self.states)
+
+    @property
+    def cycle_policy(self) -> Policy:
+        """Of the cycles, and of the supervision steps."""
+        return Policy(self.outer_policy, self.levels, self.repetitions, self.states)
 
 
 @dataclass(frozen=True)
@@ -274,8 +290,8 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),
-            f"config.model.backprop_steps = {model.backprop_steps} needs gradients through every cycle: set "
-            f"config.model.gradient = 'cycles' and config.model.grad_cycles = {model.cycles}, or it to 1",
+            f"config.model.backprop_steps = {model.backprop_steps} needs gradients through every cycle: set it to 1, "
+            f"or config.model.gradient = 'cycles' and config.model.grad_cycles = {model.cycles}",
         ),
         (
             model.supervision_steps % model.backprop_steps,
@@ -293,8 +309,8 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             train.batch_size // memory.micro_batches % memory.slices,
-            f"config.memory.slices = {memory.slices} does not divide the batch of "
-            f"{train.batch_size // memory.micro_batches}: change it, or config.train.batch_size",
+            f"config.memory.slices = {memory.slices} does not divide the {train.batch_size // memory.micro_batches} "
+            f"rows of a {'micro-' if memory.micro_batches > 1 else ''}batch: change it, or config.train.batch_size",
         ),
         (
             memory.slices > 1 and memory.policy == "dots",

@@ -1,6 +1,6 @@
 """What an experiment costs before it is run: weights by part, and operations of a training step."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -8,7 +8,7 @@ import jax
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig
 from trm_jax.layers import swiglu_width
 from trm_jax.model import Model, count_weights
-from trm_jax.policies import Policy, again
+from trm_jax.policies import again
 from trm_jax.sizes import si
 
 
@@ -48,18 +48,17 @@ class Estimate:
 def estimate(experiment: Experiment) -> Estimate:
     """Counts weights without allocating any, and matrix products by arithmetic (elementwise work is left out).
 
-    Sizes that the experiment leaves to the data (0) count as one.
+    Sizes that the experiment leaves to the data (0) count as one, and the memory policy "auto" as "none".
     """
     known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
     model = ModelConfig(**(asdict(experiment.model) | known))
     weights = count_weights(jax.eval_shape(Model(model).init, jax.random.key(0)))
-    latent, answer = applications(model, experiment.memory)
+    memory = experiment.memory
+    latent, answer = applications(model, replace(memory, policy="none") if memory.policy == "auto" else memory)
     if experiment.loss.continue_head:  # one more supervision step, forward only, for each
         further = model.backprop_steps * model.cycles
         latent, answer = latent + further * _latent_steps(model), answer + further
-    two = model.separate_networks or model.states == "y"
-    answer_layers = (model.answer_layers or model.layers) if two else model.layers
-    per_puzzle = latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
+    per_puzzle = _flops(model, latent, answer)
     per_step = per_puzzle * experiment.train.batch_size
     return Estimate(
         weights=weights,
@@ -81,28 +80,30 @@ def applications(model: ModelConfig, memory: MemoryConfig | None = None) -> tupl
     gradient is counted as if its solver took all its steps.
     """
     m = memory or MemoryConfig()
-    policy, outer_policy = (
-        Policy(m.policy, m.levels, m.repetitions, m.states),
-        Policy(m.outer_policy, m.levels, m.repetitions, m.states),
-    )
-    n, exact = _latent_steps(model), model.gradient == "cycles"
-    graded = {"cycles": n, "one_step": min(n, 1), "last_k": min(n, model.gradient_steps), "implicit": 0}[model.gradient]
+    policy, outer_policy = m.step_policy, m.cycle_policy
+    n, (graded, grad_cycles) = _latent_steps(model), _graded(model)
 
     def repeated(length: int) -> int:
         return length and (length if m.slices > 1 and policy.name == "none" else again(policy, length))
 
-    grad_cycles = model.grad_cycles if exact else 1
-    free_cycles = model.cycles - grad_cycles
-    latent = free_cycles * n + grad_cycles * (n + 2 * graded + repeated(graded))
-    answer = free_cycles + grad_cycles * (3 + repeated(1))
+    latent = model.cycles * n + 2 * graded + grad_cycles * repeated(graded // grad_cycles)
+    answer = model.cycles + 2 * grad_cycles + grad_cycles * repeated(1)
     if model.gradient == "implicit" and n:
         latent += 1 + 2 * (model.solver_steps + 1)
     if grad_cycles > 1:
         cycles_again = again(outer_policy, grad_cycles)
         latent, answer = latent + cycles_again * n, answer + cycles_again
     steps = model.backprop_steps
-    steps_again = again(outer_policy, steps) if steps > 1 else 0
-    return steps * latent + steps_again * model.cycles * n, steps * answer + steps_again * model.cycles
+    cycles_again = model.cycles * (again(outer_policy, steps) if steps > 1 else 0)
+    return steps * latent + cycles_again * n, steps * answer + cycles_again
+
+
+def _graded(model: ModelConfig) -> tuple[int, int]:
+    """The (latent, answer) applications of one supervision step through which gradients run, each once."""
+    n, k = _latent_steps(model), model.gradient_steps
+    if model.gradient == "cycles":
+        return model.grad_cycles * n, model.grad_cycles
+    return {"one_step": min(n, 1), "last_k": min(n, k), "implicit": 0}[model.gradient], 1
 
 
 def forward_flops(model: ModelConfig, layers: int) -> int:
@@ -114,12 +115,22 @@ def forward_flops(model: ModelConfig, layers: int) -> int:
     return 2 * layers * (feed_forward + mixer)
 
 
+def graded_flops(experiment: Experiment) -> int:
+    """Operations of the forward passes through which one training step's gradients run, for a batch, each once."""
+    model = experiment.model
+    return model.backprop_steps * _flops(model, *_graded(model)) * experiment.train.batch_size
+
+
 def supervision_flops(model: ModelConfig) -> int:
     """Operations of one supervision step on one puzzle at inference: T cycles of n latent steps and an answer step."""
+    return _flops(model, model.cycles * _latent_steps(model), model.cycles)
+
+
+def _flops(model: ModelConfig, latent: int, answer: int) -> int:
+    """Operations of so many forward passes of each network on one puzzle."""
     two = model.separate_networks or model.states == "y"
     answer_layers = (model.answer_layers or model.layers) if two else model.layers
-    latent, answer = forward_flops(model, model.layers), forward_flops(model, answer_layers)
-    return model.cycles * (_latent_steps(model) * latent + answer)
+    return latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
 
 
 def _latent_steps(model: ModelConfig) -> int:

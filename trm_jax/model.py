@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.layers import Linear, Network, embedding_normal
-from trm_jax.policies import Policy
 from trm_jax.recursion import Networks, Schedule, State, recurse
 
 Params = dict[str, Any]
@@ -134,16 +133,10 @@ class Model:
             gradient_steps=c.gradient_steps,
             tolerance=c.solver_tolerance,
             solver_steps=c.solver_steps,
-            policy=Policy(m.policy, m.levels, m.repetitions, m.states),
-            outer_policy=self.outer_policy,
+            policy=m.step_policy,
+            outer_policy=m.cycle_policy,
             slices=m.slices,
         )
-
-    @cached_property
-    def outer_policy(self) -> Policy:
-        """Of chains of cycles, and of supervision steps (chain.chain)."""
-        m = self.memory
-        return Policy(m.outer_policy, m.levels, m.repetitions, m.states)
 
     @cached_property
     def _core(self) -> _Core:

@@ -161,7 +161,7 @@ def _root(n: int, degree: int) -> int:
 def _binomial(length: int, policy: Policy) -> Plan:
     free = policy.states - 1 if policy.states else _free_slots(length, policy.repetitions)
     if length > 1 and free < 1:
-        raise ValueError(f"a chain of {length} steps cannot be reversed with {policy.states} kept state")
+        raise ConfigError(f"a chain of {length} steps cannot be reversed with {policy.states} kept state")
 
     def reach(free: int, repetitions: int) -> int:
         """How long a stretch may be that is reversed with so many free slots and so many advances over each step."""

@@ -88,6 +88,8 @@ class Schedule:
                 f"recursion needs latent_steps >= 1, cycles >= 1 and 1 <= grad_cycles <= cycles, got "
                 f"{self.latent_steps}, {self.cycles} and {self.grad_cycles}"
             )
+        if self.gradient == "last_k" and not 1 <= self.gradient_steps <= self.latent_steps:
+            raise ValueError(f"1 <= gradient_steps <= latent_steps, got {self.gradient_steps} of {self.latent_steps}")
 
 
 def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedule: Schedule) -> State:

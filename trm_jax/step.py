@@ -121,7 +121,7 @@ def supervise(
         jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(model.read, params, carry.state)),
         dict.fromkeys(("lm_loss", "q_halt_loss", *(["q_continue_loss"] if continues else [])), nothing),
     )
-    reached = chain(step, (params, rows_BR), start, count, model.outer_policy if count > 1 else KEEP_ALL)
+    reached = chain(step, (params, rows_BR), start, count, model.memory.cycle_policy if count > 1 else KEEP_ALL)
     parts = reached.parts
     total = parts["lm_loss"] + 0.5 * parts["q_halt_loss"]
     if continues:

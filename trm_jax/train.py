@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax import dataset
+from trm_jax.chain import check_available
 from trm_jax.checkpoint import Checkpoints, Meta
-from trm_jax.config import Experiment, ModelConfig, differences, to_dict, validate
+from trm_jax.config import Experiment, MemoryConfig, ModelConfig, differences, to_dict, validate
 from trm_jax.console import Bar, say
 from trm_jax.dataset import Position, PuzzleSet, Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
@@ -28,6 +29,7 @@ from trm_jax.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference import Effort
 from trm_jax.losses import Metrics
 from trm_jax.model import Model, count_weights
+from trm_jax.planner import settle
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.step import TrainState, averaged_weights, init_state, train_step
 from trm_jax.supervision import Batch
@@ -39,6 +41,7 @@ HARMLESS = (
     "data.train",  # the puzzles themselves are compared by fingerprint
     "data.test",
     "data.test_puzzles",
+    *(f"memory.{field.name}" for field in fields(MemoryConfig)),  # no value depends on them, but for rounding
     "train.steps",
     "train.log_every",
     "train.eval_every",
@@ -118,8 +121,11 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
+    # What a checkpoint says stays as it was given: another machine may need another policy.
+    settled = settle(experiment)
+    check_available(settled.memory.step_policy)
     state = _fresh_state(experiment)
-    totals = _no_metrics(experiment, state)
+    totals = _no_metrics(settled, state)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
         meta = checkpoints.latest_meta()
         if meta is not None:
@@ -137,7 +143,7 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
             for t in range(first + 1, config.steps + 1):
                 batch = Batch(*map(jnp.asarray, next(sampler)))
                 previous = totals
-                state, totals = _step(experiment, state, totals, batch)
+                state, totals = _step(settled, state, totals, batch)
                 # Waiting for the step before keeps the queue short, so that a signal is answered at once.
                 jax.block_until_ready(previous)
                 last = t == config.steps or signals.stop
