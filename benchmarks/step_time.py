@@ -11,16 +11,17 @@ import json
 import statistics
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.machine import describe, temporary_bytes
+from benchmarks.machine import describe
 from trm_jax.cli import load_experiment
 from trm_jax.estimate import estimate
-from trm_jax.step import init_state, train_step
+from trm_jax.planner import compile_step, memory_of
+from trm_jax.planner import describe as describe_memory
+from trm_jax.step import init_state
 from trm_jax.supervision import Batch
 
 RESULTS = Path(__file__).parent / "results" / "step_time.jsonl"
@@ -40,7 +41,7 @@ def main() -> None:
     cells = jax.random.randint(jax.random.key(0), (args.batch, model.seq_len), 1, model.vocab_size)
     batch = Batch(cells, cells, jnp.zeros((args.batch,), jnp.int32))
     start = time.perf_counter()
-    step = jax.jit(partial(train_step, experiment), donate_argnums=0).lower(state, batch).compile()
+    step = compile_step(experiment)
     compile_seconds = time.perf_counter() - start
     times = []
     for _ in range(args.repeats + 2):
@@ -51,10 +52,12 @@ def main() -> None:
     times = times[2:]
     median = statistics.median(times)
     stats = jax.devices()[0].memory_stats() or {}
+    needs = memory_of(step)
+    measured = stats.get("peak_bytes_in_use")
     row = {
         "experiment": experiment.name,
         "dtype": model.dtype,
-        "policy": experiment.memory.policy,
+        "policy": describe_memory(experiment.memory),
         "batch": args.batch,
         "seconds_median": round(median, 5),
         "seconds_min": round(min(times), 5),
@@ -62,8 +65,10 @@ def main() -> None:
         "compile_seconds": round(compile_seconds, 1),
         "puzzles_per_second": round(args.batch / median, 1),
         "tflop_per_second": round(estimate(experiment).flops_per_step / median / 1e12, 3),
-        "temporary_gb_compiled": round((temporary_bytes(step) or 0) / 1e9, 3),
-        "peak_gb_measured": round(stats["peak_bytes_in_use"] / 1e9, 3) if "peak_bytes_in_use" in stats else None,
+        "temporary_gb_compiled": round(needs.temporary / 1e9, 3),
+        "peak_gb_compiled": round(needs.peak / 1e9, 3),
+        "peak_gb_measured": round(measured / 1e9, 3) if measured else None,
+        "compiled_by_measured": round(needs.peak / measured, 3) if measured else None,
     }
     for name, value in row.items():
         print(f"{name:24}{value}")

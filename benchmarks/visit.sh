@@ -23,11 +23,13 @@ stage() { # name, command ...
 stage devices python3 -c 'import jax; print(jax.__version__, jax.devices())'
 stage parity python3 -m trm_jax.cli parity tests/testdata
 for experiment in sudoku_mlp sudoku_attention; do
-  for checkpoint in False True; do
-    stage "step_${experiment}_checkpoint_${checkpoint}" python3 -m benchmarks.step_time \
-      --config="experiments/$experiment.py" --config.model.checkpoint=$checkpoint
+  for policy in none dots step nested binomial offload; do
+    stage "step_${experiment}_$policy" python3 -m benchmarks.step_time \
+      --config="experiments/$experiment.py" --config.memory.policy=$policy
   done
 done
+stage estimate python3 -m trm_jax.cli estimate --config=experiments/sudoku_mlp.py --config.model.latent_steps=384
+stage recursion_memory python3 -m benchmarks.recursion_memory --sweep quick --out "$out/recursion_memory"
 stage puzzle_table python3 -m benchmarks.puzzle_table
 JAX_PLATFORMS=cpu stage tests python3 -m pytest -m "not slow" -p no:cacheprovider
 if [ -n "$train" ]; then
@@ -37,6 +39,6 @@ if [ -n "$train" ]; then
   stage evaluation python3 -m trm_jax.cli eval "$out/run" "$monitor" --steps=1,4,16
 fi
 
-tail -n 14 "$out"/step_*.log "$out"/puzzle_table.log
+tail -n 30 "$out"/step_*.log "$out"/puzzle_table.log "$out"/estimate.log "$out"/recursion_memory.log
 [ -z "$train" ] || tail -n 5 "$out"/training.log "$out"/evaluation.log
 printf '%s\n' "${verdicts[@]}"

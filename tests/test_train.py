@@ -189,6 +189,16 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
         {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
         {"states": "y", "layers": 3, "mixer": "attention", "heads": 2},
+        {
+            "cycles": 2,
+            "grad_cycles": 2,
+            "backprop_steps": 2,
+            "supervision_steps": 4,
+            "memory__policy": "binomial",
+            "memory__outer_policy": "step",
+            "memory__micro_batches": 2,
+        },
+        {"gradient": "implicit", "memory__slices": 2},
         {"puzzle_dim": 0, "puzzle_tokens": 0},
         {"puzzle_dim": 0, "puzzle_tokens": 16},
         {"puzzle_dim": 40, "puzzle_tokens": 0},
@@ -221,6 +231,40 @@ def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
     rows = read_metrics(tmp_path)
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
     assert rows[-1]["train/q_continue_loss"] > 0
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def settle(experiment):
+        asked.append(experiment.memory.policy)
+        return replace(experiment, memory=replace(experiment.memory, policy="step"))
+
+    monkeypatch.setattr("trm_jax.train.settle", settle)
+    values = to_dict(experiment())
+    values["memory"]["policy"] = "auto"
+    values["train"] |= {"steps": 4, "eval_every": 0, "log_every": 2}
+    assert train(experiment_from(values), tmp_path).finished
+    assert asked == ["auto"]
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest_meta().experiment.memory.policy == "auto"
+
+    values["memory"] |= {"policy": "nested", "micro_batches": 2}
+    values["train"]["steps"] = 6
+    assert train(experiment_from(values), tmp_path).finished
+    assert asked == ["auto", "nested"]
+
+
+def test_a_policy_that_this_machine_lacks_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr("trm_jax.train.settle", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr("trm_jax.train._fresh_state", lambda *_: pytest.fail("compiled"))
+    for key in ("policy", "outer_policy"):
+        values = to_dict(experiment())
+        values["memory"][key] = "offload"
+        with pytest.raises(ConfigError, match=rf"config\.memory\.{key} = 'offload' moves states") as caught:
+            train(experiment_from(values), tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_every_harmless_key_exists():

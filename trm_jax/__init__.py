@@ -2,10 +2,12 @@
 
 The design, floor by floor; imports only point downward:
 
+    policies, chain, fixed_point                  gradients of long chains: what is kept, what is repeated
     layers, recursion, losses, optim, puzzles/    mathematics; nothing here knows of files or time
     folder, dataset, model                        files -> batches; a configuration -> pure functions
     supervision                                   the carry: which rows halt, which take a fresh puzzle
     step                                          one optimiser step on a state of arrays
+    estimate, planner                             what a step costs, and which policy fits
     inference, selection                          many steps, many attempts; which of them to believe
     checkpoint, writers, evaluate, arc_votes      what is kept, told and measured
     builders/                                     rows, contest files and generators -> datasets

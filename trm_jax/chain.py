@@ -44,13 +44,13 @@ def chain(step: Step[S], shared: Any, state: S, length: int, policy: Policy) -> 
     return _by_residuals(step, how, shared, state, length)
 
 
-def check_available(policy: Policy) -> None:
-    """Raises ConfigError if this machine's devices cannot do what the policy needs."""
+def check_available(policy: Policy, key: str = "policy") -> None:
+    """Raises ConfigError if this machine's devices cannot do what the policy needs; key: of the group config.memory."""
     platform = jax.default_backend()
     if policy.name == "offload" and platform == "cpu":
         raise ConfigError(
-            "gradient policy 'offload' moves states from a device to its host's memory, and this device is the host "
-            "(cpu): give 'step', or run it on a GPU or TPU"
+            f"config.memory.{key} = 'offload' moves states from a device to its host's memory, and this device is the "
+            "host (cpu): give 'step', or run on a GPU or TPU"
         )
 
 
