@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import demo, maze, sudoku_mlp
-from trm_jax.config import Experiment, LossConfig, ModelConfig, TrainConfig, experiment_from
+from trm_jax.config import Experiment, LossConfig, MemoryConfig, ModelConfig, TrainConfig, experiment_from
 from trm_jax.estimate import Estimate, applications, estimate, forward_flops
-from trm_jax.sizes import si
 from trm_jax.layers import Network
+from trm_jax.sizes import si
 
 
 def paper_model(**changes: Any) -> ModelConfig:
@@ -61,16 +61,67 @@ def test_sizes_left_to_the_data_are_told() -> None:
     [
         ({}, (30, 5)),
         ({"cycles": 1}, (18, 3)),
-        ({"checkpoint": True}, (36, 6)),
         ({"grad_cycles": 3}, (54, 9)),
-        ({"gradient": "last_step"}, (18 + 2, 3 + 2)),
-        ({"gradient": "last_step", "checkpoint": True}, (18 + 3, 3 + 3)),
+        ({"gradient": "one_step"}, (18 + 2, 3 + 2)),
+        ({"gradient": "last_k", "gradient_steps": 4}, (18 + 8, 3 + 2)),
+        # One pass over the latents, and its transposed products: one to end with, two for each of the solver's steps.
+        ({"gradient": "implicit", "solver_steps": 10}, (18 + 1 + 2 * 11, 3 + 2)),
+        ({"grad_cycles": 3, "backprop_steps": 4}, (4 * 54, 4 * 9)),
         ({"states": "y"}, (0, 5)),
         ({"latent_steps": 2, "cycles": 2}, (8, 4)),
     ],
 )
 def test_applications(changes: dict[str, Any], expected: tuple[int, int]) -> None:
-    assert applications(paper_model(**changes)) == expected
+    assert applications(paper_model(**changes)) == applications(paper_model(**changes), MemoryConfig()) == expected
+
+
+@pytest.mark.parametrize(
+    ("memory", "changes", "expected"),
+    [
+        # Reversing a step begins with making it again; the answer step is a chain of one.
+        (MemoryConfig("step"), {}, (30 + 6, 5 + 1)),
+        (MemoryConfig("offload"), {}, (30 + 6, 5 + 1)),
+        (MemoryConfig("dots"), {}, (30, 5)),
+        # 6 steps in parts of 2: the second step of the first two parts is advanced over once more, by one each.
+        (MemoryConfig("nested", levels=2), {}, (30 + 6 + 2, 5 + 1)),
+        (MemoryConfig("nested", levels=1), {}, (30 + 6, 5 + 1)),
+        # Three states for six steps: the least is 8 advances, of which 5 are the forward pass.
+        (MemoryConfig("binomial", states=3), {}, (30 + 6 + 3, 5 + 1)),
+        (MemoryConfig("binomial", repetitions=2), {}, (30 + 6 + 3, 5 + 1)),
+        (MemoryConfig("binomial", states=2), {}, (30 + 6 + 10, 5 + 1)),
+        # A slice keeps what it begins with, whatever the policy.
+        (MemoryConfig(slices=4), {}, (30 + 6, 5 + 1)),
+        (MemoryConfig("step", slices=4), {}, (30 + 6, 5 + 1)),
+        (MemoryConfig(micro_batches=4), {}, (30, 5)),
+        (MemoryConfig("step"), {"grad_cycles": 3}, (54 + 18, 9 + 3)),
+        (MemoryConfig(outer_policy="step"), {}, (30, 5)),
+        (MemoryConfig(outer_policy="step"), {"grad_cycles": 3}, (54 + 18, 9 + 3)),
+        (MemoryConfig(outer_policy="dots"), {"grad_cycles": 3}, (54, 9)),
+        # Within a cycle that is made again, its steps are made again once more.
+        (MemoryConfig("step", outer_policy="step"), {"grad_cycles": 3}, (54 + 18 + 18, 9 + 3 + 3)),
+        # Two states for three cycles: the first is advanced over once more.
+        (MemoryConfig(outer_policy="binomial", states=2), {"grad_cycles": 3}, (54 + 18 + 6, 9 + 3 + 1)),
+        # Cycles and supervision steps alike: every cycle is made, again for its supervision step, again for itself.
+        (MemoryConfig(outer_policy="step"), {"grad_cycles": 3, "backprop_steps": 2}, (2 * (54 + 36), 2 * (9 + 6))),
+        (MemoryConfig("step"), {"gradient": "one_step"}, (18 + 3, 3 + 3)),
+        (MemoryConfig("step"), {"gradient": "last_k", "gradient_steps": 4}, (18 + 8 + 4, 3 + 3)),
+        (MemoryConfig("binomial", states=2), {"gradient": "last_k", "gradient_steps": 4}, (18 + 8 + 4 + 3, 3 + 3)),
+        (MemoryConfig(slices=2), {"gradient": "last_k", "gradient_steps": 4}, (18 + 8 + 4, 3 + 3)),
+        (MemoryConfig("step"), {"gradient": "implicit", "solver_steps": 10}, (18 + 1 + 2 * 11, 3 + 3)),
+        (MemoryConfig("step"), {"states": "y"}, (0, 6)),
+    ],
+)
+def test_applications_that_policies_repeat(
+    memory: MemoryConfig, changes: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    assert applications(paper_model(**changes), memory) == expected
+
+
+def test_a_policy_is_part_of_an_experiments_cost(paper: Estimate) -> None:
+    figures = estimate(Experiment(model=paper_model(), memory=MemoryConfig("step"), train=TrainConfig(batch_size=768)))
+
+    assert figures.applications_per_step == 36 + 6
+    assert figures.flops_per_step * 35 == paper.flops_per_step * 42
 
 
 def test_the_continue_head_costs_one_more_supervision_step_without_gradients(paper: Estimate) -> None:
@@ -141,5 +192,5 @@ def test_table_and_dictionary(paper: Estimate) -> None:
         (5e21, "5e+03 EFLOP"),
     ],
 )
-def testsi(flops: float, text: str) -> None:
+def test_si(flops: float, text: str) -> None:
     assert si(flops) == text

@@ -249,22 +249,27 @@ def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
 
 
 @quick
-def test_the_returned_state_is_detached_and_the_readout_is_not():
-    model, weights, inputs, rows = problem(SMALL)
+@pytest.mark.parametrize("grad_cycles", [1, 2])
+def test_gradients_flow_through_what_is_returned_and_into_the_state_if_every_cycle_carries_them(grad_cycles):
+    model, weights, inputs, rows = problem(replace(SMALL, grad_cycles=grad_cycles))
     start = model.start(weights.starts, 3)
 
     def outcome(part):
-        def total(params, rows):
+        def total(params, rows, start):
             state, readout = model.think(params, rows, start, inputs)
             array = {"y": state.y, "z": state.z, "logits": readout.logits, "q": readout.q_halt}[part]
             return jnp.square(array).sum()
 
-        return jax.tree.leaves(jax.jit(jax.grad(total, argnums=(0, 1)))(weights.params, jnp.asarray(rows)))
+        return jax.jit(jax.grad(total, argnums=(0, 1, 2)))(weights.params, jnp.asarray(rows), start)
 
-    for part in ("y", "z"):
-        assert all(not np.asarray(grad).any() for grad in outcome(part)), part
-    for part in ("logits", "q"):
-        assert sum(np.asarray(grad).any() for grad in outcome(part)) >= 6, part
+    for part in ("y", "z", "logits", "q"):
+        params, rows_gradient, state = outcome(part)
+        network = jax.tree.leaves(params["latent_net"])
+        assert all(np.asarray(grad).any() for grad in (*network, params["tokens"], rows_gradient)), part
+        assert np.asarray(params["token_head"]["kernel"]).any() == (part == "logits")
+        assert np.asarray(params["q_head"]["kernel"]).any() == (part == "q")
+        reached = [np.asarray(grad).any() for grad in (state.y, state.z)]
+        assert reached == [grad_cycles == 2] * 2, part
 
 
 @quick

@@ -212,3 +212,15 @@ def test_the_device_says_how_much_it_has() -> None:
     assert size > 100_000_000
     assert where
     assert Memory(3, 4, "cpu").peak == 7
+
+
+def test_a_step_that_the_compiler_refuses_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(experiment: Experiment, to_run: bool) -> None:
+        raise jax.errors.JaxRuntimeError(experiment.name)
+
+    monkeypatch.setattr(planner, "compile_step", refuse)
+    needs = needs_of(replace(TINY, name="RESOURCE_EXHAUSTED: out of memory"))
+    assert needs.size == "too much"
+    assert needs.peak > 10**18
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        needs_of(replace(TINY, name="INTERNAL: a fault"))

@@ -19,13 +19,13 @@ from trm_jax.cli import main
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import DataError
 from trm_jax.estimate import supervision_flops
-from trm_jax.sizes import si
 from trm_jax.evaluate import Evaluator
 from trm_jax.folder import Writer
 from trm_jax.inference import Effort, attempt
 from trm_jax.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.report import _histogram
+from trm_jax.sizes import si
 from trm_jax.user_rules import load_rules
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")

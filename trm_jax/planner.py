@@ -31,6 +31,8 @@ from trm_jax.supervision import Batch
 SHARE = 0.9
 # Deeper than this nobody is told how deep a policy goes.
 DEEPEST = 10_000
+# Bytes of a step that the compiler itself refuses.
+TOO_MUCH = 1 << 62
 # No slice is made smaller than so many rows: matrix products of fewer waste the hardware.
 LEAST_ROWS = 8
 
@@ -51,6 +53,11 @@ class Memory:
     def peak(self) -> int:
         """Both together."""
         return self.arguments + self.temporary
+
+    @property
+    def size(self) -> str:
+        """The peak for people."""
+        return format_bytes(self.peak) if self.peak < TOO_MUCH else "too much"
 
 
 def compile_step(experiment: Experiment, to_run: bool = True) -> jax.stages.Compiled:
@@ -76,7 +83,12 @@ def memory_of(compiled: jax.stages.Compiled) -> Memory:
 @lru_cache(maxsize=256)
 def needs_of(experiment: Experiment) -> Memory:
     """What the compiled training step of an experiment needs; each is compiled once."""
-    return memory_of(compile_step(experiment, to_run=False))
+    try:
+        return memory_of(compile_step(experiment, to_run=False))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return Memory(0, TOO_MUCH, jax.default_backend())
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,7 @@ class Verdict:
         for o in self.options:
             deepest = f"{o.deepest:,}" + ("+" if o.deepest == DEEPEST else "")
             lines.append(
-                f"{o.name:32}{format_bytes(o.needs.peak):>10}{si(o.flops):>14}{o.seconds:>10.3g}"
+                f"{o.name:32}{o.needs.size:>10}{si(o.flops):>14}{o.seconds:>10.3g}"
                 f"{o.largest_batch:>9,}{deepest:>10}{'' if o.fits else '   does not fit'}"
             )
         lines += [
@@ -164,7 +176,7 @@ class Verdict:
         return "\n".join(lines)
 
     def _peak(self, option: Option) -> str:
-        return f"{format_bytes(option.needs.peak)} (compiled for {self.platform})"
+        return f"{option.needs.size} (compiled for {self.platform})"
 
 
 def describe(memory: MemoryConfig) -> str:
@@ -269,7 +281,7 @@ def settle(experiment: Experiment) -> Experiment:
     for memory in chain.from_iterable(in_order(experiment)):
         candidate = replace(experiment, memory=memory)
         needs = needs_of(candidate)
-        peak = f"{describe(memory)} {format_bytes(needs.peak)}"
+        peak = f"{describe(memory)} {needs.size}"
         if needs.peak <= SHARE * size:
             say(
                 f"memory policy: {peak} of {format_bytes(size)} ({device}), compiled for {needs.platform}"

@@ -133,7 +133,6 @@ def recurse(nets: Networks, params: Any, state: State, x_BLD: jax.Array, schedul
         return cycles(shared, state, schedule.grad_cycles, policy, schedule.outer_policy)
 
     free_steps = {"one_step": n - 1, "last_k": n - schedule.gradient_steps, "implicit": n}[schedule.gradient]
-    state = jax.lax.stop_gradient(state)
     state = jax.lax.stop_gradient(_latent_steps(nets.latent, free_shared, state, 0, free_steps, KEEP_ALL))
     if schedule.gradient == "implicit" and state.z is not None:
         state = _at_fixed_point(nets.latent, shared, state, schedule)
