@@ -35,7 +35,7 @@ def estimators(model: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
     for count in range(model.cycles, 0, -1):
         yield f"the last {count} of {model.cycles} cycles", replace(model, grad_cycles=count, gradient="cycles")
     last = replace(model, grad_cycles=1)
-    for k in range(model.latent_steps - 1, 0, -1):
+    for k in range(model.latent_steps - 1, 1, -1):
         yield f"last_k, k = {k}", replace(last, gradient="last_k", gradient_steps=k)
     yield "one_step", replace(last, gradient="one_step")
     for tolerance, steps in ((1e-1, 30), (1e-3, 100)):
