@@ -11,9 +11,6 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-# The benchmarks are no part of what is installed.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from benchmarks import recursion_memory, recursion_plots
 from benchmarks.recursion_memory import TABLE, Table, measure, measure_apart, run_sweep
 from benchmarks.recursion_points import Group, Point, Row, sweep

@@ -122,9 +122,9 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
     except OSError as error:
         raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     # What a checkpoint says stays as it was given: another machine may need another policy.
-    check_available(experiment.memory.step_policy)
     check_available(experiment.memory.cycle_policy, "outer_policy")
     settled = settle(experiment)
+    check_available(settled.memory.step_policy)
     state = _fresh_state(experiment)
     totals = _no_metrics(settled, state)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
