@@ -117,14 +117,14 @@ def train(experiment: Experiment, workdir: Path) -> Outcome:
         evaluator = Evaluator(model, held_out, config.eval_batch_size, effort, kind)
         if is_arc_test(kind, held_out, "test"):
             votes_for(held_out)  # what is wrong with its files is told now and not hours later
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     # What a checkpoint says stays as it was given: another machine may need another policy.
     check_available(experiment.memory.cycle_policy, "outer_policy")
     settled = settle(experiment)
     check_available(settled.memory.step_policy)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
     state = _fresh_state(experiment)
     totals = _no_metrics(settled, state)
     with Checkpoints(workdir, config.keep_checkpoints) as checkpoints, StopSignals() as signals:
