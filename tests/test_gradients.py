@@ -127,7 +127,11 @@ def test_no_policy_changes_a_bit_of_the_gradients(name):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"cycles": 3, "grad_cycles": 3}, {"grad_cycles": 2, "backprop_steps": 2}], ids=["cycles", "steps"]
+    "changes",
+    [
+        pytest.param({"cycles": 3, "grad_cycles": 3}, id="cycles", marks=pytest.mark.slow),
+        pytest.param({"grad_cycles": 2, "backprop_steps": 2}, id="steps"),
+    ],
 )
 def test_a_policy_of_cycles_and_supervision_steps_changes_the_gradients_by_their_order_of_summing_at_most(changes):
     experiment = with_model(replace(RECURRENT, loss=LossConfig(continue_head=True)), latent_steps=3, **changes)

@@ -60,6 +60,7 @@ def known_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def by_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planner, "needs_of", like_xla)
+    monkeypatch.setattr(planner, "DEEPEST", 500)  # long plans take long
 
 
 def deeper(n: int, experiment: Experiment = TINY) -> Experiment:

@@ -157,9 +157,12 @@ MEMORY = [
 ]
 
 
-@pytest.mark.parametrize(("states", "latents"), [("yz", 1), ("yz", 3), ("z", 1), ("y", 1)])
+@pytest.mark.parametrize(
+    ("states", "latents"),
+    [("yz", 1), pytest.param("yz", 3, marks=pytest.mark.slow), pytest.param("z", 1, marks=pytest.mark.slow), ("y", 1)],
+)
 def test_no_policy_changes_a_gradient(states, latents):
-    """As compiled for speed; bit by bit in test_step.py."""
+    """As compiled for speed; bit by bit in test_gradients.py."""
     schedule = Schedule(5, 4, 3)
     expected = gradient_of(schedule, states, latents)
     for memory in MEMORY:
