@@ -164,6 +164,11 @@ def test_auto_settles_for_the_fastest_that_fits_and_says_so(capsys: pytest.Captu
     assert settle(auto).memory.policy == "none"
     assert "memory policy: none " in capsys.readouterr().err
 
+    # Room for the step alone is too little.
+    just = replace(auto, memory=replace(auto.memory, device_memory=str(like_xla(TINY).peak)))
+    assert settle(just).memory.policy != "none"
+    capsys.readouterr()
+
     between = (like_xla(TINY).peak + like_xla(replace(TINY, memory=MemoryConfig("step"))).peak) // 2
     tight = replace(auto, memory=replace(auto.memory, device_memory=str(between)))
     settled = settle(tight)
