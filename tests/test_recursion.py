@@ -108,7 +108,7 @@ def test_gradients_flow_through_the_last_latent_steps_and_the_answer_step(states
         assert not np.allclose(more[0], expected[0], atol=1e-4)
 
 
-@pytest.mark.parametrize(("states", "latents"), [("yz", 1), ("yz", 2), ("z", 1)])
+@pytest.mark.parametrize(("states", "latents"), [("yz", 2), pytest.param("z", 1, marks=pytest.mark.slow)])
 def test_the_implicit_gradient_is_that_of_many_latent_steps(states, latents):
     """A net with a slope of 0.2 at most: forty steps come to the fixed point, and gradients vanish on the way."""
     params, state, x = inputs(states, latents)

@@ -219,6 +219,7 @@ def test_other_errors_are_no_lack_of_memory() -> None:
     assert trial.row == {}
 
 
+@pytest.mark.slow
 def test_a_real_point_takes_the_memory_that_its_compilation_foretells(
     monkeypatch: pytest.MonkeyPatch, quick_compilation: None
 ) -> None:
