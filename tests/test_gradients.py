@@ -114,7 +114,7 @@ def assert_no_bit_changes(changes, policies) -> None:
         assert_same_bits(outcome(with_memory(experiment, **memory), arguments), expected)
 
 
-@pytest.mark.parametrize("name", ("attention", "mlp", "all cycles", "implicit", "bfloat16"))
+@pytest.mark.parametrize("name", ["attention", "mlp", "all cycles", "implicit", "bfloat16"])
 def test_a_policy_changes_no_bit_of_the_gradients(name):
     changes, policies = VARIANTS[name]
     assert_no_bit_changes(changes, policies if name == "attention" else policies[:1])
