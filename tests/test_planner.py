@@ -145,7 +145,7 @@ def test_where_nothing_fits_slices_are_tried_and_then_it_is_said() -> None:
     assert sliced.name.endswith(", 2 slices")
     assert sliced.largest_batch % 2 == 0
 
-    nothing = compare(shallow, 100_000)
+    nothing = compare(replace(shallow, memory=MemoryConfig(device_memory="100KB")))
     assert nothing.chosen is None
     assert nothing.to_dict()["chosen"] is None
     last = nothing.table().splitlines()[-1]

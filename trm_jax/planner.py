@@ -207,6 +207,11 @@ def device_memory() -> tuple[int, str]:
     return total, "this machine's memory"
 
 
+def _given_memory(experiment: Experiment) -> tuple[int, str]:
+    given = experiment.memory.device_memory
+    return (parse_bytes(given), "as given") if given else device_memory()
+
+
 def alternatives(experiment: Experiment) -> list[MemoryConfig]:
     """Every policy that this machine can run, with usual numbers; those that come to the same plan once."""
     memory, n = experiment.memory, experiment.model.latent_steps
@@ -248,11 +253,11 @@ def compare(experiment: Experiment, budget: int | None = None) -> Verdict:
 
     Args:
       experiment: sizes that it leaves to the data count as one.
-      budget: bytes of the device; None: of the present one.
+      budget: bytes of the device; None: as config.memory.device_memory says, or else of the present one.
     """
     known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
     experiment = replace(experiment, model=replace(experiment.model, **known))
-    size, device = (budget, "as given") if budget else device_memory()
+    size, device = (budget, "as given") if budget else _given_memory(experiment)
     weigh = _Scale(experiment, SHARE * size)
     options: list[Option] = []
     for number, memories in enumerate(in_order(experiment)):
@@ -275,8 +280,7 @@ def settle(experiment: Experiment) -> Experiment:
     """
     if experiment.memory.policy != "auto":
         return experiment
-    given = experiment.memory.device_memory
-    size, device = (parse_bytes(given), "as given") if given else device_memory()
+    size, device = _given_memory(experiment)
     too_much: list[str] = []
     for memory in chain.from_iterable(in_order(experiment)):
         candidate = replace(experiment, memory=memory)
