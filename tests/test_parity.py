@@ -206,6 +206,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("fault", "recording"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
 def test_a_planted_fault_is_caught(monkeypatch, fault, recording):
