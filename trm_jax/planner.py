@@ -98,7 +98,7 @@ class Option:
     memory: the policy with its numbers, slices and micro-batches.
     needs: compiled.
     flops: of a training step.
-    seconds: a training step is expected to take, from the measured time of one network application; nan if unknown.
+    seconds: a training step is expected to take, from the measured time of one network application.
     largest_batch: that fits into the device at this n, in steps of micro_batches * slices; interpolated.
     deepest: the largest n that fits at this batch, DEEPEST at most; interpolated.
     """
