@@ -3,8 +3,8 @@
     python -m benchmarks.gradient_estimators RUN [--puzzles 256] [--steps 1,4]
 
 RUN is a trained model with T > 1 cycles (docs/deep_recursion.md trains one). The full gradient runs through all T
-cycles of a supervision step. Each estimate of it is taken at the same weights, on the same puzzles, after so many supervision
-steps; the training loss, summed over the weights that AdamATan2 trains.
+cycles of a supervision step. Each estimate of it is taken at the same weights, on the same puzzles, after so many
+supervision steps; the training loss, summed over the weights that AdamATan2 trains.
 """
 
 import argparse
