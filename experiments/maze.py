@@ -63,6 +63,13 @@ def get_config(variant: str = "") -> ConfigDict:
                 "slices": 1,  # each network application over so many parts of the batch
                 "device_memory": "",  # for "auto", as in "80GiB"; "": what the device has
             },
+            "devices": {  # how the work is spread and handed out: no result changes but by rounding
+                "data": 0,  # devices that share each batch; 0: all
+                "weights": "replicated",  # whole on each device; "sharded": each holds a part
+                "steps_per_call": 1,  # steps that the devices make in one go
+                "puzzles": "auto",  # "resident" on each device, "streamed" from the host; "auto": what fits
+                "attention": "auto",  # "cudnn" (fused), "xla"; "auto": fused where the device can
+            },
             "loss": {
                 "tokens": "stablemax",  # or "softmax"
                 "continue_head": False,  # True: also train q_continue

@@ -53,7 +53,11 @@ def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
     with Checkpoints(workdir) as checkpoints:
         for step in steps:
             state = drawn_state(experiment, seed=step, step=step)
-            checkpoints.save(state, {"loss": jnp.asarray(step / 3, jnp.float32)}, Meta(experiment, {"batch": step}))
+            checkpoints.save(
+                state,
+                {"loss": jnp.asarray(step / 3, jnp.float32)},
+                Meta(experiment, {"epoch": step, "place": 2, "offset": 1}),
+            )
     return state
 
 
@@ -81,7 +85,7 @@ def test_every_bit_comes_back(experiment, tmp_path):
     assert totals == {"loss": np.float32(7 / 3)}
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest == 7
-        assert checkpoints.latest_meta() == Meta(experiment, {"batch": 7})
+        assert checkpoints.latest_meta() == Meta(experiment, {"epoch": 7, "place": 2, "offset": 1})
 
 
 def test_unusual_numbers_come_back(tmp_path):
@@ -144,7 +148,7 @@ def test_a_second_save_of_a_step_changes_nothing_and_an_older_one_is_refused(tmp
         checkpoints.save(drawn_state(EXPERIMENT, seed=99), {"loss": jnp.ones(())}, Meta(WITHOUT_TABLE))
         with pytest.raises(CheckpointError, match="step 6 was not saved"):
             checkpoints.save(drawn_state(EXPERIMENT, step=6), TOTALS, Meta(EXPERIMENT))
-        assert checkpoints.latest_meta() == Meta(EXPERIMENT, {"batch": 7})
+        assert checkpoints.latest_meta() == Meta(EXPERIMENT, {"epoch": 7, "place": 2, "offset": 1})
     found, totals = restored(tmp_path, state)
     assert fingerprint(found) == fingerprint(state)
     assert totals["loss"] == np.float32(7 / 3)
@@ -193,7 +197,7 @@ def test_meta_that_is_damaged_or_of_another_format(tmp_path):
     state = saved(tmp_path)
     path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
     good = json.loads(path.read_text())
-    assert good["format"] == 2
+    assert good["format"] == 3
 
     def refused(content: bytes, expected: str) -> None:
         path.write_bytes(content)
@@ -204,10 +208,10 @@ def test_meta_that_is_damaged_or_of_another_format(tmp_path):
 
     for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100):
         refused(content, "metadata is damaged or not ours")
-    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1 and 2")
+    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1 to 3")
     for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
         refused(json.dumps(good | change).encode(), "metadata is damaged or not ours")
-    refused(json.dumps({"format": 2, "experiment": good["experiment"]}).encode(), "metadata is damaged")
+    refused(json.dumps({"format": 3, "experiment": good["experiment"]}).encode(), "metadata is damaged")
     path.unlink()
     with pytest.raises(CheckpointError, match="metadata is damaged"):
         load(tmp_path)
@@ -224,10 +228,15 @@ def test_a_checkpoint_of_format_1_is_read(tmp_path, checkpointed, policy):
     for name in ("gradient_steps", "solver_tolerance", "solver_steps", "backprop_steps"):
         del text["experiment"]["model"][name]
     text["experiment"]["model"] |= {"checkpoint": checkpointed, "gradient": "last_step"}
-    path.write_text(json.dumps(text | {"format": 1}))
+    position = {"batch": 9, "epoch": 4, "offset": 3, "fingerprint": "of puzzles"}
+    path.write_text(json.dumps(text | {"format": 1, "position": position}))
 
     experiment, _ = load(tmp_path)
 
+    with Checkpoints(tmp_path) as checkpoints:
+        # Its place in an order that is no more; training goes on with the next epoch.
+        expected = {"epoch": 5, "place": 0, "offset": 0, "fingerprint": "of puzzles"}
+        assert checkpoints.latest_meta().position == expected
     model = replace(EXPERIMENT.model, gradient="one_step")
     assert experiment == replace(EXPERIMENT, model=model, memory=replace(EXPERIMENT.memory, policy=policy))
 

@@ -121,6 +121,18 @@ def test_every_symmetry_is_drawn_equally_often():
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000 * 7 / 8)
 
 
+def test_words_say_the_map_and_each_sets_order():
+    description = Grid((2, 2), "<>bxay", "fliplr(<>) relabel(ab) relabel(yx)")
+    assert description.words == 5
+    words = np.array([[6, 1, 2, 3, 4], [7, 2, 1, 3, 4], [0, 1, 2, 4, 3]], np.uint32)
+    drawn = description.drawn(words)
+    mirrored, straight = [1, 0, 3, 2], [0, 1, 2, 3]
+    assert drawn.cells.tolist() == [straight, mirrored, straight]
+    # Tokens: 0 padding, 1 '<', 2 '>', 3 'b', 4 'x', 5 'a', 6 'y'.
+    assert drawn.tokens.tolist() == [[0, 1, 2, 3, 4, 5, 6], [0, 2, 1, 5, 4, 3, 6], [0, 1, 2, 3, 6, 5, 4]]
+    assert Grid((2, 2), "ab").words == 1
+
+
 @pytest.mark.parametrize("symmetries", [ARROWS, "rot90(<v>^)", "rot90(<v>^) fliplr(<>)", "rot180(<> ^v)"])
 def test_arrows_still_point_at_the_same_neighbour(symmetries):
     """Every cell has its own letter; wherever it goes, the arrow beside it points the way it pointed."""

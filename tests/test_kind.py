@@ -3,13 +3,15 @@
 import json
 import os
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import maze, sudoku, sudoku_search
+from trm_jax.puzzles import maze, maze_generator, sudoku, sudoku_search
 from trm_jax.puzzles.kind import NAMES, Grid, Kind, cells_of, describe, kind_of
 
 FUZZ = int(os.environ.get("TRM_FUZZ", "300"))
@@ -123,6 +125,62 @@ def test_a_sudokus_symmetries_keep_answers_answers_and_padding_padding() -> None
     assert not kind.satisfied(turned_asked, answered).any()
 
 
+ARROWS = (
+    '{"kind": "grid", "shape": [3, 3], "alphabet": "<>^v12ab", '
+    '"symmetries": "fliplr(<>) flipud(^v) transpose(<^ >v) relabel(12) relabel(ab)"}'
+)
+AUGMENTED = [
+    ("sudoku", 16, 17), ("sudoku", 81, 34), ('{"kind": "sudoku", "box": "3x2"}', 36, 23), ("maze", 25, 1),
+    ('{"kind": "maze", "shape": [3, 5]}', 15, 1), (GRID, 6, 3), (ARROWS, 9, 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("puzzle", "cells", "words"), AUGMENTED)
+def test_jax_augments_as_numpy_does(puzzle: str, cells: int, words: int) -> None:
+    kind = kind_of(puzzle, cells)
+    assert kind.words == words
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 2**32, (50, words), dtype=np.uint32)
+    augment, symmetries = jax.jit(kind.augment), kind.symmetries(drawn)
+    for dtype in (np.uint8, np.int32):
+        inputs, labels = rng.integers(0, kind.vocab_size, (2, 50, cells)).astype(dtype)
+        by_numpy, by_jax = kind.augment(drawn, inputs, labels), augment(*map(jnp.asarray, (drawn, inputs, labels)))
+        for before, host, device in zip((inputs, labels), by_numpy, by_jax, strict=True):
+            assert host.dtype == device.dtype == dtype
+            np.testing.assert_array_equal(device, host)
+            np.testing.assert_array_equal(host, symmetries.apply(before))
+            assert (host != before).any()
+            np.testing.assert_array_equal((host == 0).sum(axis=1), (before == 0).sum(axis=1))
+
+
+@pytest.mark.parametrize(("puzzle", "cells", "words"), AUGMENTED)
+def test_drawing_takes_its_words_from_the_generator(puzzle: str, cells: int, words: int) -> None:
+    kind = kind_of(puzzle, cells)
+    drawn = kind.draw(np.random.default_rng(5), 7)
+    same = kind.symmetries(np.random.default_rng(5).integers(0, 2**32, (7, words), dtype=np.uint32))
+    np.testing.assert_array_equal(drawn.cells, same.cells)
+    np.testing.assert_array_equal(drawn.tokens, same.tokens)
+    assert (drawn.cells.shape, drawn.tokens.shape) == ((7, cells), (7, kind.vocab_size))
+    assert len(drawn) == 7
+
+
+@pytest.mark.parametrize("puzzle", ["sudoku", '{"kind": "sudoku", "box": "2x3"}', "maze"])
+def test_augmented_answers_are_answers(puzzle: str) -> None:
+    rng = np.random.default_rng(0)
+    if puzzle == "maze":
+        kind = kind_of(puzzle, 64)
+        asked, answered = maze_generator.generate(40, (8, 8), 0, min_length=4)
+    else:
+        kind = kind_of(puzzle, 36) if "box" in puzzle else kind_of(puzzle, 81)
+        layout = sudoku.Layout(*kind.boxes or (0, 0))
+        asked, answered = map(sudoku.encode, sudoku_search.generate(40, layout, 0))
+    words = rng.integers(0, 2**32, (40, kind.words), dtype=np.uint32)
+    turned_asked, turned_answered = kind.augment(words, asked, answered)
+    assert kind.satisfied(turned_asked, turned_answered).all()
+    assert (turned_asked != asked).any(axis=1).mean() > 0.6, "an eighth of a maze's symmetries change nothing"
+    assert kind.satisfied(asked, turned_answered).mean() < 0.3
+
+
 def overlap_case(puzzle: str, cells: int, rng: np.random.Generator) -> tuple[Kind, np.ndarray]:
     kind = kind_of(puzzle, cells)
     if puzzle == "sudoku":
@@ -152,8 +210,19 @@ def test_kinds_without_symmetries_or_rules_say_so() -> None:
             kind.satisfied(np.ones((1, cells), int), np.ones((1, cells), int))
         with pytest.raises(DataError, match="no symmetries are known"):
             kind.draw(np.random.default_rng(0), 1)
+        assert (kind.words > 0) == (puzzle == "arc"), "an ARC pair can be elsewhere on the board"
         rows = np.random.default_rng(0).integers(0, 9, (2, cells))
         assert kind.overlaps(rows, rows[::-1]) == [(1, 0), (0, 1)]
+
+
+def test_kinds_with_nothing_to_draw_do_not_augment() -> None:
+    undeclared = GRID.replace("fliplr relabel(ab)", "")
+    for puzzle, cells in ((undeclared, 6), ("tokens", 6)):
+        kind = kind_of(puzzle, cells)
+        assert kind.words == 0
+        rows = np.ones((2, cells), np.uint8)
+        with pytest.raises(DataError, match="no symmetries are known"):
+            kind.augment(np.zeros((2, 0), np.uint32), rows, rows)
 
 
 def test_a_puzzle_of_ones_own_has_the_rules_that_it_is_given() -> None:

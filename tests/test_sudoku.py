@@ -1,6 +1,7 @@
 """Sudoku: text, rules, symmetries and tokens."""
 
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku
+from trm_jax.puzzles.symmetry import Symmetries
 
 EASY = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 EASY_ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
@@ -125,7 +127,7 @@ def test_every_layout_has_units_text_and_answers(box):
     swapped = square.copy()
     swapped[[0, -1]] = swapped[[-1, 0]]
     assert sudoku.satisfies(swapped.ravel(), layout) == (layout.box_rows in (1, side))  # the same band, or no bands
-    turned = sudoku.apply(np.tile(grid, (5, 1)), sudoku.draw_symmetries(np.random.default_rng(0), 5, layout))
+    turned = sudoku.draw_symmetries(np.random.default_rng(0), 5, layout).apply(np.tile(grid, (5, 1)))
     assert sudoku.satisfies(turned, layout).all()
 
 
@@ -349,7 +351,7 @@ def test_check_pair_names_the_side_at_fault():
     assert message(sudoku.check_pair, puzzle, answer[:16]).startswith("answer: 16 cells")
 
 
-def relation_kept(symmetries: sudoku.Symmetries, layout: sudoku.Layout) -> bool:
+def relation_kept(symmetries: Symmetries, layout: sudoku.Layout) -> bool:
     """Whether two cells share a unit exactly where their sources do, for every symmetry."""
     row, column = np.divmod(np.arange(layout.cells), layout.side)
     box = row // layout.box_rows * layout.box_rows + column // layout.box_cols
@@ -362,21 +364,21 @@ def test_symmetries_keep_units_digits_and_pairs(side):
     layout = sudoku.layout_for(side)
     n = 30
     symmetries = sudoku.draw_symmetries(np.random.default_rng(0), n, layout)
-    assert (symmetries.cells.dtype, symmetries.digits.dtype) == (np.int32, np.int8)
+    assert (symmetries.cells.dtype, symmetries.tokens.dtype) == (np.int32, np.int32)
     np.testing.assert_array_equal(np.sort(symmetries.cells, axis=1), np.tile(np.arange(layout.cells), (n, 1)))
-    np.testing.assert_array_equal(np.sort(symmetries.digits, axis=1), np.tile(np.arange(side + 1), (n, 1)))
-    assert (symmetries.digits[:, 0] == 0).all()
+    np.testing.assert_array_equal(np.sort(symmetries.tokens, axis=1), np.tile(np.arange(side + 1), (n, 1)))
+    assert (symmetries.tokens[:, 0] == 0).all()
     assert relation_kept(symmetries, layout)
     answer = pattern(layout)
     puzzle = np.where(np.arange(layout.cells) % 3 == 0, answer, 0).astype(np.int8)
-    puzzles = sudoku.apply(np.tile(puzzle, (n, 1)), symmetries)
-    answers = sudoku.apply(np.tile(answer, (n, 1)), symmetries)
+    puzzles = symmetries.apply(np.tile(puzzle, (n, 1)))
+    answers = symmetries.apply(np.tile(answer, (n, 1)))
     assert puzzles.dtype == np.int8
     assert sudoku.answers(puzzles, answers, layout).all()
     np.testing.assert_array_equal((puzzles != 0).sum(axis=1), np.full(n, (puzzle != 0).sum()))
     assert len({a.tobytes() for a in answers}) > n // 2
     for i in (0, n - 1):
-        expected = [symmetries.digits[i][puzzle[source]] for source in symmetries.cells[i]]
+        expected = [symmetries.tokens[i][puzzle[source]] for source in symmetries.cells[i]]
         assert puzzles[i].tolist() == expected
 
 
@@ -386,7 +388,11 @@ def test_symmetries_reach_the_whole_group():
     _, counts = np.unique(drawn.cells, axis=0, return_counts=True)
     assert len(counts) == 8 * 8 * 2
     assert ((counts - 100) ** 2 / 100).sum() < 195  # chi-square, 127 degrees of freedom, p = 1e-4
-    assert len(np.unique(drawn.digits, axis=0)) == 24
+    # Digits and cells together: each of the 128 * 24 as likely, so that neither tells of the other.
+    _, counts = np.unique(np.hstack([drawn.cells, drawn.tokens]), axis=0, return_counts=True)
+    degrees, mean = 128 * 24 - 1, 12800 / (128 * 24)
+    chi_square = ((counts - mean) ** 2 / mean).sum() + (degrees + 1 - len(counts)) * mean
+    assert abs(chi_square - degrees) < 5 * np.sqrt(2 * degrees)
     for side, share in ((6, 0.0), (9, 0.5), (16, 0.5)):
         layout = sudoku.layout_for(side)
         cells = sudoku.draw_symmetries(np.random.default_rng(0), 400, layout).cells
@@ -396,6 +402,34 @@ def test_symmetries_reach_the_whole_group():
     # Three bands of two rows and two stacks of three columns: 3! 2!**3 row maps and 2! 3!**2 column maps.
     assert len(np.unique(six[:, ::6] // 6, axis=0)) == 48
     assert len(np.unique(six[:, :6] % 6, axis=0)) == 72
+
+
+@pytest.mark.parametrize("box", ["2x2", "3x3", "2x3", "3x2", "1x5"])
+def test_words_say_the_symmetry(box):
+    """Each part from its own words, in the order of digits, bands, rows, stacks, columns, transposition."""
+    layout = sudoku.layout_from(box)
+    side, rows, columns = layout.side, layout.box_rows, layout.box_cols
+    assert layout.words == 3 * side + rows + columns + (rows == columns)
+    words = np.random.default_rng(0).integers(0, 2**32, (6, layout.words), dtype=np.uint32)
+    drawn = sudoku.symmetries(words, layout)
+    for i, row in enumerate(words.tolist()):
+        parts = iter(row)
+
+        def order(count: int, parts: Iterator[int] = parts) -> list[int]:
+            taken = [next(parts) for _ in range(count)]
+            return sorted(range(count), key=taken.__getitem__)
+
+        digits, bands = order(side), order(columns)
+        within = [order(rows) for _ in range(columns)]
+        row_sources = [rows * bands[b] + r for b in range(columns) for r in within[b]]
+        stacks = order(rows)
+        within = [order(columns) for _ in range(rows)]
+        column_sources = [columns * stacks[s] + c for s in range(rows) for c in within[s]]
+        cells = np.add.outer(side * np.array(row_sources), column_sources)
+        cells = cells.T if rows == columns and next(parts) % 2 else cells
+        assert drawn.cells[i].tolist() == cells.ravel().tolist()
+        assert drawn.tokens[i].tolist() == [0, *(d + 1 for d in digits)]
+        assert next(parts, None) is None
 
 
 def test_tokens():

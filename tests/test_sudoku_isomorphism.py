@@ -29,7 +29,7 @@ def message(call, *args) -> str:  # type: ignore[no-untyped-def]
 
 
 def turned(grids: Grid, layout: sudoku.Layout, seed: int = 0) -> Grid:
-    return sudoku.apply(grids, sudoku.draw_symmetries(np.random.default_rng(seed), len(grids), layout))
+    return sudoku.draw_symmetries(np.random.default_rng(seed), len(grids), layout).apply(grids)
 
 
 def line_orders(groups: int, size: int) -> NDArray[np.intp]:

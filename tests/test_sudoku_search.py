@@ -285,12 +285,12 @@ def test_symmetries_keep_uniqueness():
         doubled[np.arange(20), [np.flatnonzero(p)[0] for p in puzzles]] = 0
         symmetries = sudoku.draw_symmetries(np.random.default_rng(1), 20, layout)
         for before, after in (
-            (puzzles, sudoku.apply(puzzles, symmetries)),
-            (doubled, sudoku.apply(doubled, symmetries)),
+            (puzzles, symmetries.apply(puzzles)),
+            (doubled, symmetries.apply(doubled)),
         ):
             counts = [[len(search.solve(p, layout).solutions) for p in batch] for batch in (before, after)]
             assert counts[0] == counts[1]
-        for moved, answer in zip(sudoku.apply(puzzles, symmetries), sudoku.apply(found, symmetries), strict=True):
+        for moved, answer in zip(symmetries.apply(puzzles), symmetries.apply(found), strict=True):
             np.testing.assert_array_equal(search.solve(moved, layout).solutions[0], answer)
 
 

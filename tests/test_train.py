@@ -12,9 +12,9 @@ import jax
 import numpy as np
 import pytest
 
+from trm_jax import train as training
 from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
 from trm_jax.config import Experiment, experiment_from, to_dict
-from trm_jax.dataset import Sampler
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model import Model
 from trm_jax.step import init_state
@@ -34,6 +34,7 @@ def experiment(**changes) -> Experiment:
                  "test_puzzles": 30},
         "train": {"steps": 20, "batch_size": 16, "log_every": 5, "eval_every": 10, "eval_batch_size": 16,
                   "save_every": 8},
+        "devices": {"data": 1},
     }  # fmt: skip
     for key, value in changes.items():
         group, name = key.split("__")
@@ -79,20 +80,19 @@ def test_a_killed_run_resumes_bit_for_bit(uncut, tmp_path):
 import json, os, signal
 from pathlib import Path
 from trm_jax.config import experiment_from
-from trm_jax.dataset import Sampler
 from trm_jax.checkpoint import Checkpoints
-from trm_jax.train import train
-drawn, draw, save = [0], Sampler.__next__, Checkpoints.save
-def counting(self):
-    drawn[0] += 1
-    if drawn[0] == 12:
+from trm_jax import train as training
+calls, advance, save = [0], training._advance, Checkpoints.save
+def counting(*args):
+    calls[0] += 1
+    if calls[0] == 12:
         os.kill(os.getpid(), signal.SIGKILL)
-    return draw(self)
+    return advance(*args)
 def save_and_wait(self, *args):
     save(self, *args)
     self.wait()
-Sampler.__next__, Checkpoints.save = counting, save_and_wait
-train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))})), Path({str(tmp_path)!r}))
+training._advance, Checkpoints.save = counting, save_and_wait
+training.train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))})), Path({str(tmp_path)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=os.environ)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -105,16 +105,16 @@ train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))}
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_finished_step_and_the_same_command_goes_on(number, uncut, tmp_path, monkeypatch):
-    drawn, draw = [0], Sampler.__next__
+    calls, advance = [0], training._advance
 
-    def signalled(self):
-        drawn[0] += 1
-        if drawn[0] == 6:
+    def signalled(*args):
+        calls[0] += 1
+        if calls[0] == 6:
             signal.raise_signal(number)
-        return draw(self)
+        return advance(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Sampler, "__next__", signalled)
+        patch.setattr(training, "_advance", signalled)
         outcome = train(experiment(), tmp_path)
     assert (outcome.step, outcome.finished) == (6, False)
     with Checkpoints(tmp_path) as checkpoints:

@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+from trm_jax.errors import ConfigError
+from trm_jax.launchers import parse_address
 from trm_jax.sizes import parse_bytes
 
 
@@ -136,3 +138,12 @@ def memory(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: {error}") from None
+
+
+def address(text: str) -> str:
+    """HOST:PORT."""
+    try:
+        parse_address(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -29,7 +29,8 @@ from trm_jax.step import TrainState
 from trm_jax.version import VERSION
 
 # 2: config.model.checkpoint became config.memory.policy, and gradient = "last_step" became "one_step".
-FORMAT = 2
+# 3: batches are drawn in another order, and their position counts groups.
+FORMAT = 3
 FOLDER = "checkpoints"
 
 # A checkpoint that is written for another number of devices, or on another backend, is nothing to warn of.
@@ -41,8 +42,8 @@ class Meta:
     """What a checkpoint says of itself besides arrays.
 
     experiment: resolved, with the sizes that came from the data.
-    position: where the next batch starts (dataset.Position as a mapping) and the fingerprint of the puzzles; empty
-      for converted weights.
+    position: where the next batch starts (order.Position as a mapping; of a run that an older version began, the next
+      epoch) and the fingerprint of the puzzles; empty for converted weights.
     """
 
     experiment: Experiment
@@ -118,6 +119,9 @@ class Checkpoints:
     def restore(self, like: TrainState, totals: Mapping[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
         """The arrays of the newest checkpoint, in the structure and shapes of `like` and `totals`.
 
+        Where these are arrays, or shapes with a sharding, each array lands where its model lies, however many devices
+        have written it.
+
         Raises:
           CheckpointError: there is none; it holds weights only, or arrays of other names, shapes or dtypes (each is
             named).
@@ -180,11 +184,14 @@ class Checkpoints:
         wrong += [f"{name} is unknown" for name in found if name not in like and items["training"]]
         if wrong:
             raise CheckpointError(f"{self._directory / str(step)} does not fit the model: {'; '.join(wrong)}")
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        alone = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         requests = {}
         for item, names in items.items():
             if names:
-                shapes = {n: jax.ShapeDtypeStruct(like[n].shape, like[n].dtype, sharding=sharding) for n in names}
+                shapes = {
+                    n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding or alone)
+                    for n, a in ((n, like[n]) for n in names)
+                }
                 requests[item] = ocp.args.StandardRestore(shapes)
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(**requests))
@@ -242,13 +249,16 @@ def _read_meta(directory: Path, step: int) -> Meta:
     path = directory / str(step) / "meta" / "metadata"
     try:
         text = json.loads(path.read_text())
-        if text["format"] not in (1, FORMAT):
+        if text["format"] not in range(1, FORMAT + 1):
             raise CheckpointError(
-                f"{directory / str(step)} has format {text['format']}, this version reads 1 and {FORMAT}: use another "
+                f"{directory / str(step)} has format {text['format']}, this version reads 1 to {FORMAT}: use another "
                 "version"
             )
         experiment = _from_format_1(text["experiment"]) if text["format"] == 1 else text["experiment"]
-        return Meta(experiment_from(experiment), text["position"])
+        position = text["position"]
+        if text["format"] < 3 and position:
+            position = {"epoch": position["epoch"] + 1, "place": 0, "offset": 0, "fingerprint": position["fingerprint"]}
+        return Meta(experiment_from(experiment), position)
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{path} is damaged or not ours: {_first_line(error)}") from error
 

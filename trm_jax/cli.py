@@ -5,11 +5,13 @@ import importlib.util
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trm_jax.arguments import logit, memory, noise, output_file, output_folder, positive, whole
+from trm_jax import cluster
+from trm_jax.arguments import address, count, logit, memory, noise, output_file, output_folder, positive, whole
 from trm_jax.builders.commands import add_commands
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.errors import ConfigError, TrmError
@@ -34,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(args.run(args, rest))
     except TrmError as error:
         print(f"trm: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error.exit_code)
     except KeyboardInterrupt:
         print("trm: interrupted", file=sys.stderr)
-        return 130
+        return _failed(130)
     except BrokenPipeError:
         # The reader of our output has gone (`trm ... | head`); that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -46,7 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A full disk, say, or a folder without permission: nothing that a traceback would explain better.
         where = f"{error.filename}: " if error.filename else ""
         print(f"trm: error: {where}{error.strerror or error}", file=sys.stderr)
-        return FAILED
+        return _failed(FAILED)
+    except Exception:
+        # A fault of ours. Python tells it when all has ended, too late where other processes wait for this one.
+        if cluster.joined():
+            traceback.print_exc()
+            cluster.abandon(FAILED)
+        raise
+
+
+def _failed(code: int) -> int:
+    cluster.abandon(code)
+    return code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=output_folder, required=True, help="folder for checkpoints and metrics")
+    _add_processes(train)
 
     data = commands.add_parser(
         "data", help="build, check and show datasets", description="Build, check, show datasets."
@@ -105,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--table", type=output_file, help="write accuracy against operations to this CSV file")
     evaluate.add_argument("--plot", type=output_file, help="draw accuracy against operations into this PNG file")
     evaluate.add_argument("--submission", type=output_file, help="write ARC answers in the contest's form")
+    _add_processes(evaluate)
 
     arc_score = command("eval arc-score", _arc_score, "score a submission to an ARC contest")
     arc_score.add_argument("submission", type=Path, help="JSON file of attempts")
@@ -147,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest)
+    _join(args)
     from trm_jax.train import train
 
     outcome = train(experiment, args.workdir)
@@ -155,6 +171,7 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     steps = _steps(args.steps)
+    _join(args)
     from trm_jax.checkpoint import load
     from trm_jax.report import Request, evaluate
 
@@ -186,6 +203,21 @@ def _arc_score(args: argparse.Namespace, rest: list[str]) -> int:
 
     run(args.submission, args.solutions, args.json, each_task=args.tasks)
     return DONE
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    about = "found by themselves under SLURM, Open MPI and on Cloud TPUs; elsewhere start each with these"
+    group = parser.add_argument_group("several processes", about)
+    group.add_argument("--coordinator", type=address, metavar="HOST:PORT", help="where process 0 is to listen")
+    group.add_argument("--processes", type=positive, default=0, metavar="N", help="how many; 1 stays alone anyway")
+    group.add_argument("--process", type=count, default=-1, metavar="I", help="which of them this is, from 0")
+    group.add_argument(
+        "--start-timeout", type=positive, default=30, metavar="SECONDS", help="in which all have to come (30)"
+    )
+
+
+def _join(args: argparse.Namespace) -> None:
+    cluster.join(args.coordinator or "", args.processes, args.process, args.start_timeout)
 
 
 def _add_effort(parser: argparse.ArgumentParser) -> None:

@@ -99,6 +99,19 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class DevicesConfig:
+    """How the work is spread over devices and handed to them; no value depends on it beyond rounding."""
+
+    data: int = 0  # devices that share each batch: the one axis of the mesh; 0: all that there are
+    # On each device all weights, averages and moments; or on each a part, collected for every step.
+    weights: Literal["replicated", "sharded"] = "replicated"
+    steps_per_call: int = 1  # optimiser steps that the devices make in one go
+    # Where puzzles lie: on every device; or on the host, from which batches are sent ahead. "auto": what fits.
+    puzzles: Literal["auto", "resident", "streamed"] = "auto"
+    attention: Literal["auto", "xla", "cudnn"] = "auto"  # plain, or fused; "auto": fused where the device can
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """What is minimised: token loss + 0.5 * (halting loss + continue loss)."""
 
@@ -156,6 +169,7 @@ class Experiment:
     name: str = "unnamed"
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
+    devices: DevicesConfig = dataclasses.field(default_factory=DevicesConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
@@ -191,6 +205,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "memory.states": (0, 1 << 24),
     "memory.micro_batches": (1, 1 << 24),
     "memory.slices": (1, 1 << 24),
+    "devices.data": (0, 1 << 20),
+    "devices.steps_per_call": (1, 1 << 20),
     "optim.learning_rate": (0, 1e3),
     "optim.warmup_steps": (0, 1 << 40),
     "optim.min_ratio": (0, 1),
@@ -243,6 +259,7 @@ def validate(experiment: Experiment) -> None:
         if not low <= flat[key] <= high:  # also false for nan
             raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high}")
     model, memory, data, train = experiment.model, experiment.memory, experiment.data, experiment.train
+    calls = experiment.devices.steps_per_call
     for name, known in (("policy", ("auto", *POLICIES)), ("outer_policy", tuple(POLICIES))):
         if (value := getattr(memory, name)) not in known:
             raise ConfigError(f"config.memory.{name} = {value!r} is unknown: {near_miss(value, known)}")
@@ -341,7 +358,7 @@ def validate(experiment: Experiment) -> None:
             "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
         ),
         (
-            data.puzzle in ("arc", "tokens") and data.augment,
+            data.puzzle == "tokens" and data.augment,
             f"config.data.augment = True, but {data.puzzle!r} has no symmetries to draw: set it to False",
         ),
         (
@@ -364,6 +381,20 @@ def validate(experiment: Experiment) -> None:
         (
             train.eval_every and not data.test,
             f"config.train.eval_every = {train.eval_every} needs puzzles to evaluate on: give config.data.test, or 0",
+        ),
+        (
+            experiment.devices.data and train.batch_size % experiment.devices.data,
+            f"config.train.batch_size = {train.batch_size} cannot be shared by config.devices.data = "
+            f"{experiment.devices.data} devices: change either",
+        ),
+        *(
+            (
+                every % calls,
+                f"config.train.{name} = {every} is no multiple of config.devices.steps_per_call = {calls}, between "
+                "which nothing can be told or saved: change either",
+            )
+            for name in ("log_every", "eval_every", "save_every")
+            for every in (getattr(train, name),)
         ),
     ):
         if broken:

@@ -15,10 +15,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_hushed = False
+
+
+def hush() -> None:
+    """Nothing is said any more by this process: another one speaks for all."""
+    global _hushed
+    _hushed = True
+
 
 def say(message: str) -> None:
     """One line to the person at the terminal, on standard error, where progress goes; results go to standard output."""
-    print(message, file=sys.stderr, flush=True)
+    if not _hushed:
+        print(message, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:
@@ -43,7 +52,7 @@ class Bar:
         self._next = start + 1
         self._progress: Progress | None = None
         console = Console(stderr=True)
-        if console.is_terminal:
+        if console.is_terminal and not _hushed:
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),

@@ -1,12 +1,11 @@
-"""Puzzles from files, and batches from puzzles.
+"""Puzzles from files.
 
 A `PuzzleSet` is arrays of tokens, grouped as in the public dataset format: examples belong to puzzles (one task under
-one augmentation), puzzles to groups (one task). Training visits each group once an epoch, and one puzzle of it. All
-randomness is counter-based: a batch depends on the seed and on its `Position` alone.
+one augmentation), puzzles to groups (one task). In which order training visits them is told by `order`.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -23,9 +22,6 @@ from trm_jax.folder import Stacked
 from trm_jax.puzzles import sudoku, sudoku_search, table
 from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
-
-# (inputs, labels, generator) -> both under the same random symmetry, drawn row by row
-Augment = Callable[[Tokens, Tokens, np.random.Generator], tuple[Tokens, Tokens]]
 
 IGNORE = -100
 
@@ -92,15 +88,6 @@ class Arrays(NamedTuple):
     inputs: NDArray[np.int32]
     labels: NDArray[np.int32]
     puzzle_ids: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where the next batch starts: so many batches were drawn, and it takes `offset` of `epoch`'s order."""
-
-    batch: int = 0
-    epoch: int = 0
-    offset: int = 0
 
 
 def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "") -> PuzzleSet:
@@ -259,70 +246,6 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         (Origin(path, 0, part.num_puzzles),),
     )
     return _first(whole, limit) if limit else whole
-
-
-def augmentation(config: DataConfig, seq_len: int) -> Augment | None:
-    """The random symmetries of the configured puzzle, or None where it asks for none."""
-    if not config.augment:
-        return None
-    kind = kind_of(config.puzzle, seq_len)
-    if not kind.has_symmetries:
-        raise DataError(
-            f"config.data.augment = True, but no symmetries are known for {config.puzzle!r}: declare some, or set False"
-        )
-    return kind.augment
-
-
-class Sampler:
-    """Endless training batches; `position` can be kept and set, and says all that the future depends on."""
-
-    def __init__(self, puzzles: PuzzleSet, batch_size: int, seed: int, augment: Augment | None = None) -> None:
-        self._puzzles, self._batch_size, self._seed, self._augment = puzzles, batch_size, seed, augment
-        self.position = Position()
-        self._order: tuple[int, NDArray[np.int64]] | None = None
-
-    def __next__(self) -> Arrays:
-        batch, epoch, offset = self.position.batch, self.position.epoch, self.position.offset
-        taken: list[NDArray[np.int64]] = []
-        missing = self._batch_size
-        while missing:
-            order = self._epoch(epoch)
-            piece = order[offset : offset + missing]
-            taken.append(piece)
-            missing -= len(piece)
-            offset += len(piece)
-            if offset == len(order):
-                epoch, offset = epoch + 1, 0
-        rows = np.concatenate(taken)
-        self.position = Position(batch + 1, epoch, offset)
-        inputs, labels = np.asarray(self._puzzles.inputs[rows]), np.asarray(self._puzzles.labels[rows])
-        if self._augment is not None:
-            inputs, labels = self._augment(inputs, labels, self._generator(1, batch))
-        return _collate(inputs, labels, self._puzzles.puzzle_ids[rows])
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return self
-
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        """The examples of an epoch, in order: groups shuffled, one puzzle of each drawn, its examples shuffled."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._shuffled(self._generator(0, epoch))
-        return self._order[1]
-
-    def _shuffled(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        groups, puzzles = self._puzzles.group_starts, self._puzzles.puzzle_starts
-        shuffled = rng.permutation(len(groups) - 1)
-        drawn = rng.integers(groups[shuffled], groups[shuffled + 1])
-        first, sizes = puzzles[drawn], puzzles[drawn + 1] - puzzles[drawn]
-        if (sizes == 1).all():
-            return first
-        # Examples of a puzzle stay together, in random order: sort them by (place of the puzzle, random number).
-        place = np.repeat(np.arange(len(drawn)), sizes)
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return (first[place] + within)[np.lexsort((rng.random(len(place)), place))]
-
-    def _generator(self, stream: int, counter: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[self._seed, stream], counter=[0, 0, 0, counter]))
 
 
 def in_order(puzzles: PuzzleSet, batch_size: int) -> Iterator[tuple[Arrays, int]]:

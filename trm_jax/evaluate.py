@@ -18,6 +18,7 @@ from trm_jax.model import Model, Weights
 from trm_jax.puzzles.arc_tasks import Task, read_challenges
 from trm_jax.puzzles.kind import Kind
 from trm_jax.selection import RULES, Rule, select
+from trm_jax.sharding import ALONE, Layout
 from trm_jax.statistics import Calibration, Share, calibration, share
 
 PuzzleIds = Literal["own", "blank", "random"]
@@ -148,13 +149,15 @@ class Evaluator:
         kind: Kind,
         selection: Rule = "q",
         puzzle_ids: PuzzleIds = "own",
+        layout: Layout = ALONE,
     ) -> None:
         """Args:
           model, puzzles, kind: what is evaluated on what.
-          batch_size: attempts worked on at once.
+          batch_size: attempts worked on at once, by all devices together.
           effort: depths to report on, halting, attempts.
           selection: how the reported attempt is chosen.
           puzzle_ids: the puzzles' own; or, to see what they are worth, the blank one for all, or others at random.
+          layout: the devices; the weights to evaluate lie as it says.
 
         Raises:
           ConfigError: a selection that the kind of puzzle does not allow.
@@ -165,7 +168,7 @@ class Evaluator:
             raise ConfigError(
                 f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"
             )
-        self._model, self._puzzles, self._batch_size = model, puzzles, batch_size
+        self._model, self._puzzles, self._batch_size, self._layout = model, puzzles, batch_size, layout
         self._effort, self.kind, self._selection = effort, kind, selection
         self._ids_name = puzzle_ids
         self._ids = puzzles.puzzle_ids
@@ -189,8 +192,8 @@ class Evaluator:
         confidence: list[NDArray[np.float32]] = []
         right: list[NDArray[np.bool_]] = []
         done = 0
-        inputs = self._puzzles.inputs
-        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind):
+        inputs, layout = self._puzzles.inputs, self._layout
+        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
             rows = slice(found.first, found.first + len(found))
             judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self._puzzles.labels[rows]), self.kind)
             for key, values in self._sums(judged):

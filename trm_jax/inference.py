@@ -4,25 +4,30 @@ An *attempt* starts one puzzle once. The first attempt of a puzzle is the plain 
 on the start, noise on the latent, or a random symmetry of the puzzle, undone afterwards. Attempts wait in a pool on
 the device. Each row of the batch works on one of them; where it ends, the row takes the next that waits, so that the
 batch stays full though some attempts take one supervision step and some take all. One `while_loop` empties a pool.
+
+Where there are several devices, each is a *lane* with its own part of the pool, of the batch and of every array here
+that has rows for them, and its own loop, which turns as often as that lane needs: devices exchange nothing meanwhile.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from numpy.typing import NDArray
 
-from trm_jax.config import ModelConfig
+from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.errors import ConfigError
 from trm_jax.folder import Stacked
 from trm_jax.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Symmetries, Tokens, identities
 from trm_jax.recursion import State
+from trm_jax.sharding import ALONE, BY_ROWS, EVERYWHERE, Layout
 
 # Attempts in a pool, as a multiple of the batch: the loop returns to the host once for so many.
 _POOL = 4
@@ -32,6 +37,8 @@ _DRAWN = 16
 # memory would not do.
 _MOST_STEPS, _MOST_ATTEMPTS = 1 << 16, 1 << 12
 _LARGE = float(np.finfo(np.float32).max)
+
+_Arrays = TypeVar("_Arrays")
 
 
 @dataclass(frozen=True)
@@ -118,15 +125,20 @@ def attempt(
     puzzle_ids: NDArray[np.int32],
     batch_size: int,
     kind: Kind | None = None,
+    layout: Layout = ALONE,
 ) -> Iterator[Attempts]:
     """Tries every puzzle, and yields the attempts in the order of the puzzles.
 
+    What comes out is the same, but for rounding, whatever the batch and the number of devices and processes; where
+    there are several processes, each calls this with the same arguments.
+
     Args:
-      model, weights: who tries.
+      model, weights: who tries; weights that lie as `layout` says.
       effort: how hard.
       inputs, puzzle_ids: tokens [N, S] and rows of the puzzle table [N].
-      batch_size: attempts worked on at once.
+      batch_size: attempts worked on at once, by all devices together; rounded up to what they can share.
       kind: of the puzzles; needed for symmetries alone.
+      layout: the devices.
 
     Raises:
       ConfigError: symmetries are asked for, but the kind has none.
@@ -136,48 +148,47 @@ def attempt(
         raise ConfigError(
             f"--symmetries: none are known for puzzles of kind {name!r}: let attempts differ by noise instead"
         )
-    total = len(inputs) * effort.attempts
-    batch_size = min(batch_size, total)
-    # Attempts at one puzzle wait in the same pool, so that the end of a race reaches all of them.
-    pool_size = min(-(-_POOL * batch_size // effort.attempts) * effort.attempts, total)
+    K, total = effort.attempts, len(inputs) * effort.attempts
+    # The end of a race has to reach all attempts at a puzzle, so these wait in the same part of the same pool.
+    together = K if effort.race else 1
+    # The numbers that follow are of one lane; `share` is the most attempts that any has in the end.
+    share = -(-total // (together * layout.count)) * together
+    batch_size = min(-(-batch_size // layout.count), share)
+    pool_size = min(-(-_POOL * batch_size // K) * K, share)
     rows = pool_size + batch_size
     collector = _Collector(effort)
-    jobs = _Jobs.none(model.config)
-    records = _Records.none(0, effort, model.config)
-    slots = _Slots(np.full(batch_size, rows), model.start(weights.starts, batch_size))
-    # Neither seed nor number of attempts nor symmetries change the program.
-    static = replace(effort, attempts=1, symmetries=False, seed=0)
-    for begin in range(0, total, pool_size):
-        numbers = np.arange(begin, min(begin + pool_size, total))
-        jobs = jobs.joined(_jobs(numbers, effort, inputs, puzzle_ids, kind, model.config))
-        records = records.joined(_Records.none(rows - len(records.steps), effort, model.config))
-        last = begin + pool_size >= total
-        working = int((slots.job < rows).sum())
+    lanes = [_Lane(effort, model.config, rows, batch_size) for _ in range(layout.count)]
+    # Nothing is kept for gradients here. Neither seed nor number of attempts nor symmetries change the program.
+    model, static = replace(model, memory=MemoryConfig()), replace(effort, attempts=1, symmetries=False, seed=0)
+    state = _start(model, layout, weights.starts, batch_size)
+    for begin in range(0, total, pool_size * layout.count):
+        numbers = np.arange(begin, min(begin + pool_size * layout.count, total))
+        fresh = _jobs(numbers, effort, inputs, puzzle_ids, kind, model.config)
+        places = np.arange(len(fresh)).reshape(-1, together)
+        for i, lane in enumerate(lanes):
+            # Neighbours may be turns of one task, as hard as each other: dealt out, they load all lanes alike.
+            lane.receive(fresh.take(places[i :: layout.count].ravel()))
+        pool, records = _side_by_side([lane.pool() for lane in lanes]), _side_by_side([lane.records for lane in lanes])
+        slots = _Slots(layout.spread(np.concatenate([lane.slots for lane in lanes])), state)
+        last = begin + len(numbers) == total
         slots, records = _empty_pool(
-            model, static, weights, effort.seed, jobs.pool(rows, effort.attempts), slots, records, working, last
+            model, static, layout, weights, effort.seed, layout.spread(pool), slots, layout.spread(records), last
         )
-        records = _Records(*map(np.asarray, records))
-        # What is still worked on moves to the front of the next pool; the rest is done.
-        active = np.asarray(slots.job)
-        unfinished = active[active < rows]
-        done = np.setdiff1d(np.arange(len(jobs)), unfinished)
-        collector.add(jobs.take(done), records.take(done))
-        moved = np.full(batch_size, rows)
-        moved[active < rows] = np.arange(len(unfinished))
-        slots = _Slots(moved, slots.state)
-        jobs, records = jobs.take(unfinished), records.take(unfinished)
+        state, found = slots.state, _on_host((slots.job, records))
+        for lane, (job, known) in zip(lanes, _lane_by_lane(found, layout.count), strict=True):
+            collector.add(*lane.finish(job, known))
         yield from collector.ready()
 
 
 class _Slots(NamedTuple):
-    """The rows of the batch: which job each works on (a row of the pool; past its end: none), and its y and z."""
+    """The rows of the batch: which job each works on (a row of the lane's pool; past its end: none), and y and z."""
 
     job: Any
     state: State
 
 
 class _Pool(NamedTuple):
-    """Jobs as the device sees them, padded to a fixed number of rows; `filled` of them are real.
+    """Jobs as the device sees them, padded to a fixed number of rows; `filled` [1] of them are real.
 
     puzzle and attempt number a job's noise; attempts at one puzzle share a `puzzle_row`.
     """
@@ -211,7 +222,7 @@ class _Records(NamedTuple):
             np.zeros(rows, np.int32),
         )
 
-    def take(self, rows: NDArray[np.int64]) -> "_Records":
+    def take(self, rows: NDArray[np.integer[Any]]) -> "_Records":
         return _Records(*(array[rows] for array in self))
 
     def joined(self, other: "_Records") -> "_Records":
@@ -234,7 +245,7 @@ class _Jobs:
     def __len__(self) -> int:
         return len(self.number)
 
-    def take(self, rows: NDArray[np.int64]) -> "_Jobs":
+    def take(self, rows: NDArray[np.integer[Any]]) -> "_Jobs":
         turned = None if self.symmetries is None else self.symmetries.take(rows)
         return _Jobs(self.number[rows], self.inputs[rows], self.puzzle_ids[rows], turned)
 
@@ -263,8 +274,63 @@ class _Jobs:
             puzzle.astype(np.uint32),
             attempt.astype(np.uint32),
             np.unique(puzzle, return_inverse=True)[1].astype(np.int32),
-            len(self),
+            np.array([len(self)], np.int32),
         )
+
+
+class _Lane:
+    """The host's side of one device: its jobs, what is known of them, and which of them each of its slots works on."""
+
+    def __init__(self, effort: Effort, config: ModelConfig, rows: int, batch_size: int) -> None:
+        """rows: of its pool; batch_size: its slots."""
+        self._effort, self._config, self._rows = effort, config, rows
+        self._jobs = _Jobs.none(config)
+        self.records = _Records.none(rows, effort, config)
+        self.slots = np.full(batch_size, rows, np.int32)
+
+    def receive(self, fresh: _Jobs) -> None:
+        """Jobs to do after those that it has."""
+        self._jobs = self._jobs.joined(fresh)
+
+    def pool(self) -> _Pool:
+        """All its jobs; those that its slots are at come first."""
+        return self._jobs.pool(self._rows, self._effort.attempts)
+
+    def finish(self, job: NDArray[np.int32], records: _Records) -> tuple[_Jobs, _Records]:
+        """Given what the device has left: the jobs that are done. Those that are not move to the front of the pool."""
+        busy = np.flatnonzero(job < self._rows)
+        unfinished = job[busy]
+        done = np.setdiff1d(np.arange(len(self._jobs)), unfinished)
+        finished = self._jobs.take(done), records.take(done)
+        self._jobs = self._jobs.take(unfinished)
+        nothing = _Records.none(self._rows - len(unfinished), self._effort, self._config)
+        self.records = records.take(unfinished).joined(nothing)
+        self.slots = np.full(len(job), self._rows, np.int32)
+        self.slots[busy] = np.arange(len(unfinished))
+        return finished
+
+
+def _side_by_side(lanes: Sequence[_Arrays]) -> _Arrays:
+    """Every lane's rows, one lane after the other."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *lanes)
+
+
+def _lane_by_lane(arrays: _Arrays, count: int) -> Iterator[_Arrays]:
+    """The reverse of `_side_by_side`."""
+    for i in range(count):
+        yield jax.tree.map(lambda a, i=i: a.reshape(count, -1, *a.shape[1:])[i], arrays)
+
+
+def _on_host(arrays: _Arrays) -> _Arrays:
+    """All rows, in every process."""
+
+    def fetched(array: jax.Array) -> NDArray[Any]:
+        if array.is_fully_addressable:
+            return np.asarray(array)
+        return np.asarray(process_allgather(array, tiled=True))
+
+    # Lanes are done at different times, and one device would not wait long for another within a single exchange.
+    return jax.tree.map(fetched, jax.block_until_ready(arrays))
 
 
 def _jobs(
@@ -334,22 +400,60 @@ class _Collector:
         yield Attempts(self._effort, first, *(part.reshape(self._next - first, K, *part.shape[1:]) for part in parts))
 
 
-@partial(jax.jit, static_argnames=("model", "effort"))
+@partial(jax.jit, static_argnames=("model", "layout", "batch_size"))
+def _start(model: Model, layout: Layout, starts: State, batch_size: int) -> State:
+    """The state of slots that have no job yet, so many in each lane."""
+    state: State = layout.by_each(lambda starts: model.start(starts, batch_size), (EVERYWHERE,), BY_ROWS)(starts)
+    return state
+
+
+@partial(jax.jit, static_argnames=("model", "effort", "layout"))
 def _empty_pool(
     model: Model,
     effort: Effort,
+    layout: Layout,
     weights: Weights,
     seed: int,
     pool: _Pool,
     slots: _Slots,
     records: _Records,
-    working: int,
     last: bool,
 ) -> tuple[_Slots, _Records]:
-    """Works until no job of the pool waits any more, and after the last pool until none is left.
+    """Every lane works until no job of its pool waits any more, and after the last pool until none is left.
 
-    The first jobs, `working` in number, are those that the slots are at already.
+    The first jobs of a lane are those that its slots are at already.
     """
+    found: tuple[_Slots, _Records] = layout.by_each(
+        partial(_empty_lane, model, effort, layout),
+        (
+            Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec),  # type: ignore[arg-type]
+            EVERYWHERE,
+            BY_ROWS,
+            BY_ROWS,
+            BY_ROWS,
+            EVERYWHERE,
+        ),
+        BY_ROWS,
+    )(weights, seed, pool, slots, records, last)
+    return found
+
+
+def _empty_lane(
+    model: Model,
+    effort: Effort,
+    layout: Layout,
+    weights: Weights,
+    seed: Any,
+    pool: _Pool,
+    slots: _Slots,
+    records: _Records,
+    last: Any,
+) -> tuple[_Slots, _Records]:
+    """What one device does of `_empty_pool`."""
+    # Devices exchange what they have parts of before the loop: in it, one does not know how far another is.
+    params, table = layout.whole(weights.params), weights.puzzle_table
+    table_rows = None if table is None else layout.table_rows(table, pool.puzzle_ids)
+    filled = pool.filled[0]
     rows = pool.puzzle_ids.shape[0]
     depths = jnp.array(effort.depths)[None]
     noisy = pool.attempt > 0
@@ -359,7 +463,7 @@ def _empty_pool(
 
     def unfinished(loop: tuple[_Slots, _Records, jax.Array, jax.Array]) -> jax.Array:
         slots, _, next_job, _ = loop
-        return (next_job < pool.filled) | (last & (slots.job < rows).any())
+        return (next_job < filled) | (last & (slots.job < rows).any())
 
     def supervise(
         loop: tuple[_Slots, _Records, jax.Array, jax.Array],
@@ -367,7 +471,7 @@ def _empty_pool(
         slots, records, next_job, won = loop
         idle = slots.job >= rows
         waiting = next_job + jnp.cumsum(idle) - 1
-        takes = idle & (waiting < pool.filled)
+        takes = idle & (waiting < filled)
         job = jnp.where(takes, waiting, slots.job)
         # A slot without a job computes what the last row says; its records are dropped.
         row = jnp.minimum(job, rows - 1)
@@ -379,8 +483,8 @@ def _empty_pool(
         before, steps = state, records.steps[row] + 1
         if effort.latent_noise:
             state = _noised(state, keys[row], steps, effort.latent_noise * noisy[row], of_y=False)
-        rows_BR = model.puzzle_rows(weights.puzzle_table, pool.puzzle_ids[row])
-        state, readout = model.think(weights.params, rows_BR, state, pool.inputs[row])
+        rows_BR = None if table_rows is None else table_rows[row]
+        state, readout = model.think(params, rows_BR, state, pool.inputs[row])
 
         halts = readout.q_halt > effort.halt_above
         ends = steps >= effort.steps
@@ -406,7 +510,8 @@ def _empty_pool(
 
     # In a race, nothing that still runs can have lost: who halts ends the others at once.
     won = jnp.zeros(rows, jnp.bool_)
-    slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, jnp.asarray(working), won))
+    working = (slots.job < rows).sum()
+    slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, working, won))
     return slots, records
 
 

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from trm_jax.attention import Implementation, attend
+
 # Truncated at two sigma with the variance that truncation takes away given back: true standard deviation
 # 1 / sqrt(fan in).
 lecun_normal = nn.initializers.lecun_normal()
@@ -87,6 +89,7 @@ class Attention(nn.Module):
     heads: int
     rope_theta: float | None
     dtype: DTypeLike
+    implementation: Implementation = "xla"
 
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
@@ -96,7 +99,7 @@ class Attention(nn.Module):
         if self.rope_theta is not None:
             cos_LC, sin_LC = rotary_angles(length, d // self.heads, self.rope_theta)
             q_BLHC, k_BLHC = rotate(q_BLHC, cos_LC, sin_LC), rotate(k_BLHC, cos_LC, sin_LC)
-        mixed_BLHC = jax.nn.dot_product_attention(q_BLHC, k_BLHC, v_BLHC)
+        mixed_BLHC = attend(q_BLHC, k_BLHC, v_BLHC, self.implementation)
         return Linear(d, self.dtype, name="out")(mixed_BLHC.reshape(batch, length, d))
 
 
@@ -109,6 +112,8 @@ class Block(nn.Module):
     rope_theta: float | None
     norm_eps: float
     dtype: DTypeLike
+    # Not `attention`, which is the name of what it contains.
+    implementation: Implementation = "xla"
 
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
@@ -119,7 +124,8 @@ class Block(nn.Module):
             # This norm is over the positions, not over the features.
             h_BLD = rms_norm(h_LBD + mixed_LBD, self.norm_eps, axis=0).swapaxes(0, 1)
         else:
-            mixed_BLD = Attention(self.heads, self.rope_theta, self.dtype, name="attention")(h_BLD)
+            attention = Attention(self.heads, self.rope_theta, self.dtype, self.implementation, name="attention")
+            mixed_BLD = attention(h_BLD)
             h_BLD = rms_norm(h_BLD + mixed_BLD, self.norm_eps)
         return rms_norm(h_BLD + SwiGLU(self.expansion, self.dtype, name="feed_forward")(h_BLD), self.norm_eps)
 
@@ -134,6 +140,7 @@ class Network(nn.Module):
     rope_theta: float | None
     norm_eps: float
     dtype: DTypeLike
+    attention: Implementation = "xla"
 
     @nn.compact
     def __call__(self, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
@@ -146,6 +153,7 @@ class Network(nn.Module):
                 self.rope_theta,
                 self.norm_eps,
                 self.dtype,
+                self.attention,
                 name=f"block_{i}",
             )
             h_BLD = block(h_BLD)

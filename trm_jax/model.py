@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from trm_jax.attention import Implementation
 from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.layers import Linear, Network, embedding_normal
 from trm_jax.recursion import Networks, Schedule, State, recurse
@@ -48,6 +49,7 @@ class _Core(nn.Module):
     """The trained tensors and the four functions over them; recursion stays outside (scan and linen do not mix)."""
 
     config: ModelConfig
+    attention: Implementation = "xla"
 
     def setup(self) -> None:
         c = self.config
@@ -59,6 +61,7 @@ class _Core(nn.Module):
             rope_theta=c.rope_theta if c.positions == "rope" else None,
             norm_eps=c.norm_eps,
             dtype=c.dtype,
+            attention=self.attention,
         )
         if c.states == "y":
             self.answer_net = network(c.answer_layers or c.layers)
@@ -116,10 +119,12 @@ class Model:
     """The pure functions that a `ModelConfig` describes. Hashable, so that it may be static to `jax.jit`.
 
     memory: what is kept for gradients; it changes no value.
+    attention: plain or fused; it changes no value beyond rounding (attention.choose).
     """
 
     config: ModelConfig
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    attention: Implementation = "xla"
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -140,7 +145,7 @@ class Model:
 
     @cached_property
     def _core(self) -> _Core:
-        return _Core(self.config)
+        return _Core(self.config, self.attention)
 
     def init(self, key: jax.Array) -> Weights:
         """Fresh weights. Tables and projections as the original draws them; the puzzle table starts at zero."""

@@ -83,7 +83,12 @@ def adam_atan2(
 
 
 def sign_sgd_rows(
-    table_NR: jax.Array, ids_B: jax.Array, grads_BR: jax.Array, rate: jax.Array, weight_decay: float
+    table_NR: jax.Array,
+    ids_B: jax.Array,
+    grads_BR: jax.Array,
+    rate: jax.Array,
+    weight_decay: float,
+    first_row: jax.Array | int = 0,
 ) -> jax.Array:
     """Moves the rows that the batch used by -rate * sign(gradient), after decaying them; leaves all others alone.
 
@@ -92,16 +97,19 @@ def sign_sgd_rows(
     is close to sign-SGD (HRM, arXiv 2506.21734), at none of its memory.
 
     Args:
-      table_NR: float32.
+      table_NR: float32; or a part of a table, some consecutive rows of it.
       ids_B: int rows, duplicates allowed.
       grads_BR: the gradient with respect to each gathered row.
       rate: the learning rate of this step.
       weight_decay: of the touched rows, times the rate.
+      first_row: which row of the whole table is the first of this part; ids outside it are left to other parts.
     """
     same_BB = ids_B[:, None] == ids_B[None, :]
     # A product with a 0/1 matrix sums duplicates in a fixed order on every backend; a scatter-add does not on GPUs.
     summed_BR = jnp.matmul(same_BB.astype(grads_BR.dtype), grads_BR, precision=jax.lax.Precision.HIGHEST)
-    rows_BR = table_NR[ids_B] * (1 - rate * weight_decay) - rate * jnp.sign(summed_BR)
-    first_B = jnp.argmax(same_BB, axis=1) == jnp.arange(ids_B.shape[0])
     outside = table_NR.shape[0]
-    return table_NR.at[jnp.where(first_B, ids_B, outside)].set(rows_BR, mode="drop")
+    here_B = ids_B - first_row
+    here_B = jnp.where((here_B >= 0) & (here_B < outside), here_B, outside)
+    rows_BR = table_NR.at[here_B].get(mode="clip") * (1 - rate * weight_decay) - rate * jnp.sign(summed_BR)
+    first_B = jnp.argmax(same_BB, axis=1) == jnp.arange(ids_B.shape[0])
+    return table_NR.at[jnp.where(first_B, here_B, outside)].set(rows_BR, mode="drop")

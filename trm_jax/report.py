@@ -14,6 +14,7 @@ from trm_jax import dataset
 from trm_jax.arc_votes import ArcResult
 from trm_jax.canvas import new_figure
 from trm_jax.checkpoint import load
+from trm_jax.cluster import is_main
 from trm_jax.console import Bar
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
@@ -22,6 +23,7 @@ from trm_jax.model import Model
 from trm_jax.plots import draw_effort
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.selection import Rule
+from trm_jax.sharding import mesh_layout
 from trm_jax.sizes import si
 from trm_jax.statistics import Share, share
 from trm_jax.train import check_fits
@@ -37,6 +39,7 @@ class Request:
 
     checkpoints: the one to evaluate, and those whose ARC votes are pooled with its own.
     selection: "" for the best that the kind of puzzle allows.
+    devices: how many evaluate; 0 for all.
     """
 
     checkpoints: tuple[Path, ...]
@@ -53,10 +56,15 @@ class Request:
     table: Path | None = None
     plot: Path | None = None
     submission: Path | None = None
+    devices: int = 1
 
 
 def evaluate(request: Request) -> Report:
-    """Evaluates, prints the table, and writes the files asked for."""
+    """Evaluates, prints the table, and writes the files asked for.
+
+    With several processes (cluster.join), every one calls this with the same arguments; the first prints and writes.
+    """
+    layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
     data, config = experiment.data, experiment.model
     puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
@@ -78,17 +86,24 @@ def evaluate(request: Request) -> Report:
     selection = request.selection or ("rules" if kind.has_rules else "q")
     batch_size = request.batch_size or experiment.train.eval_batch_size
     evaluator = Evaluator(
-        Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids
+        Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
     )
     votes = votes_for(puzzles) if is_arc else None
     total = len(puzzles) * len(request.checkpoints)
     with Bar("evaluating", total, every=max(1, total // 10)) as bar:
-        report = evaluator(weights, bar.update, votes)
+        report = evaluator(layout.everywhere(weights), bar.update, votes)
         for number, path in enumerate(request.checkpoints[1:], start=1):
             _, weights = load(path, request.averaged)
-            pooled = evaluator(weights, partial(_shifted, bar.update, number * len(puzzles)), votes)
+            pooled = evaluator(layout.everywhere(weights), partial(_shifted, bar.update, number * len(puzzles)), votes)
             # Figures of single answers stay the first checkpoint's; the votes are everyone's.
             report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
+    if is_main():
+        _tell(report, request, source)
+    return report
+
+
+def _tell(report: Report, request: Request, source: str) -> None:
+    """Prints the table, and writes the files asked for; source: where the puzzles come from."""
     _print(report, request)
     if request.json:
         origin = {
@@ -104,7 +119,6 @@ def evaluate(request: Request) -> Report:
         _write(request.submission, json.dumps(report.arc.submission) + "\n")
     if request.plot:
         draw_effort(request.plot, report.table, report.selection)
-    return report
 
 
 def _check(effort: Effort) -> None:

@@ -12,9 +12,10 @@ from trm_jax.chain import chain
 from trm_jax.config import Experiment, LossConfig
 from trm_jax.losses import IGNORE, Metrics, binary_cross_entropy, correctness, token_loss
 from trm_jax.model import Model, Params, Readout, Weights
-from trm_jax.optim import adam_atan2, sign_sgd_rows, warmup_cosine
+from trm_jax.optim import AdamATan2State, adam_atan2, sign_sgd_rows, warmup_cosine
 from trm_jax.policies import KEEP_ALL
 from trm_jax.recursion import State
+from trm_jax.sharding import ALONE, BY_ROWS, EVERYWHERE, Layout
 from trm_jax.supervision import Batch, Carry, advance, continue_target, empty_carry, refill
 
 
@@ -55,6 +56,28 @@ def init_state(experiment: Experiment) -> TrainState:
         opt_state=make_optimiser(experiment).init(weights.params),
         carry=empty_carry(model, weights.starts, config.batch_size),
         key=jax.random.key_data(step_key),
+    )
+
+
+def model_of(experiment: Experiment) -> Model:
+    """The model as an experiment runs it; its attention is fused only where config.devices.attention names that."""
+    attention = experiment.devices.attention
+    return Model(experiment.model, experiment.memory, "xla" if attention == "auto" else attention)
+
+
+def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
+    """How a training state lies on the devices of a layout: a PartitionSpec in place of each array."""
+    state: Any = jax.eval_shape(partial(init_state, experiment))
+    weights = layout.weight_specs(state.weights.params)
+    table: Any = None if state.weights.puzzle_table is None else layout.table_spec
+    once: Any = EVERYWHERE
+    return TrainState(
+        step=once,
+        weights=Weights(weights, jax.tree.map(lambda _: EVERYWHERE, state.weights.starts), table),
+        ema=weights,
+        opt_state=AdamATan2State(once, weights, weights),
+        carry=jax.tree.map(lambda _: BY_ROWS, state.carry),
+        key=once,
     )
 
 
@@ -147,12 +170,14 @@ def supervised_loss(
       The total loss, summed over rows; the next carry, metrics (see `_metrics`), and the readout.
     """
     total, reached = supervise(model, loss, params, rows_BR, carry, training=key is not None)
-    new_carry, metrics = _conclude(model, carry, reached, key)
+    new_carry, metrics = _conclude(model, carry, reached, key, ALONE)
     return total, (new_carry, metrics, reached.readout)
 
 
-def _conclude(model: Model, carry: Carry, reached: Supervised, key: jax.Array | None) -> tuple[Carry, Metrics]:
-    new_carry = advance(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key)
+def _conclude(
+    model: Model, carry: Carry, reached: Supervised, key: jax.Array | None, layout: Layout
+) -> tuple[Carry, Metrics]:
+    new_carry = advance(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key, layout)
     return new_carry, reached.parts | _metrics(new_carry, reached.readout)
 
 
@@ -171,43 +196,54 @@ def _metrics(carry: Carry, readout: Readout) -> Metrics:
     }
 
 
-def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+def train_step(
+    experiment: Experiment, state: TrainState, batch: Batch, layout: Layout = ALONE
+) -> tuple[TrainState, Metrics]:
     """One supervision step on the carry, and one update of everything that learns.
 
     Args:
       experiment: with all sizes filled in; hashable, so that it may be static to `jax.jit`. Donate the state.
-      state: as after the step before.
-      batch: fresh puzzles, of which only halted rows take theirs.
+      state: as after the step before; of several devices, what this one has of it (`state_specs`).
+      batch: fresh puzzles, of which only halted rows take theirs; of several devices, this one's rows.
+      layout: who makes this step together; several: call this inside `jax.shard_map` over its mesh.
 
     Returns:
-      The next state, and metrics: those of `supervised_loss`, `loss` (the total), the two learning rates, and the
-      global norms of gradients, weights and updates.
+      The next state, and metrics over the whole batch: those of `supervised_loss`, `loss` (the total), the two learning
+      rates, and the global norms of gradients, weights and updates.
     """
-    model, optimiser = Model(experiment.model, experiment.memory), make_optimiser(experiment)
+    model, optimiser = model_of(experiment), make_optimiser(experiment)
     config = experiment.optim
     weights = state.weights
     step = state.step + 1
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), step)
     carry = refill(model, weights.starts, state.carry, batch)
-    rows_BR = model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
+    table, ids_B = weights.puzzle_table, carry.data.puzzle_ids
+    rows_BR = None if table is None else layout.table_rows(table, ids_B)
 
-    (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, weights.params, rows_BR, carry)
-    new_carry, metrics = _conclude(model, carry, reached, key)
+    whole = layout.whole(weights.params)
+    (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, whole, rows_BR, carry, layout.count)
+    param_grads = layout.reduced(param_grads)
+    new_carry, metrics = _conclude(model, carry, reached, key, layout)
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
     params = optax.apply_updates(weights.params, updates)
     schedule = (config.warmup_steps, experiment.train.steps, config.min_ratio)
-    metrics |= {
-        "loss": total,
+    metrics = layout.total(metrics | {"loss": total}) | {
         "learning_rate": warmup_cosine(config.learning_rate, *schedule)(step),
-        "gradient_norm": optax.tree.norm(param_grads),
-        "weight_norm": optax.tree.norm(params),
-        "update_norm": optax.tree.norm(updates),
+        "gradient_norm": layout.norm(param_grads),
+        "weight_norm": layout.norm(params),
+        "update_norm": layout.norm(updates),
     }
-    table = weights.puzzle_table
     if table is not None:
         assert row_grads_BR is not None
         rate = warmup_cosine(config.puzzle_learning_rate, *schedule)(step)
-        table = sign_sgd_rows(table, carry.data.puzzle_ids, row_grads_BR, rate, config.puzzle_weight_decay)
+        table = sign_sgd_rows(
+            table,
+            layout.collected(ids_B),
+            layout.collected(row_grads_BR),
+            rate,
+            config.puzzle_weight_decay,
+            layout.first_row(table),
+        )
         metrics["puzzle_learning_rate"] = rate
     new_state = replace(
         state,
@@ -221,17 +257,18 @@ def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple
 
 
 def _gradients(
-    model: Model, experiment: Experiment, params: Params, rows_BR: jax.Array | None, carry: Carry
+    model: Model, experiment: Experiment, params: Params, rows_BR: jax.Array | None, carry: Carry, devices: int
 ) -> tuple[tuple[Params, jax.Array | None], jax.Array, Supervised]:
-    """Gradients of the mean loss with respect to weights and puzzle rows, its sum, and the outcome.
+    """What these rows add to the gradients of the whole batch's mean loss, with respect to weights and puzzle rows.
 
-    In micro-batches, one after the other, only one of them is in memory at a time.
+    Besides, their loss, summed, and the outcome. In micro-batches, one after the other, only one of them is in memory
+    at a time.
     """
     count, batch_size = experiment.memory.micro_batches, carry.halted.shape[0]
 
     def mean_loss(params: Params, rows_BR: jax.Array | None, carry: Carry) -> tuple[jax.Array, Any]:
         total, reached = supervise(model, experiment.loss, params, rows_BR, carry, training=True)
-        return total / batch_size, (total, reached)
+        return total / (devices * batch_size), (total, reached)
 
     gradients = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)
     if count == 1:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from trm_jax.config import ModelConfig
 from trm_jax.model import Model, Readout
 from trm_jax.recursion import State
+from trm_jax.sharding import ALONE, Layout
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["inputs", "labels", "puzzle_ids"], meta_fields=[])
@@ -71,7 +72,9 @@ def refill(model: Model, starts: State, carry: Carry, batch: Batch) -> Carry:
     )
 
 
-def halted(config: ModelConfig, steps_B: jax.Array, readout: Readout, key: jax.Array | None) -> jax.Array:
+def halted(
+    config: ModelConfig, steps_B: jax.Array, readout: Readout, key: jax.Array | None, layout: Layout = ALONE
+) -> jax.Array:
     """Which rows are done after this supervision step, bool [B].
 
     Args:
@@ -79,6 +82,7 @@ def halted(config: ModelConfig, steps_B: jax.Array, readout: Readout, key: jax.A
       steps_B: supervision steps done, this one counted.
       readout: of this step.
       key: for exploration while training; None in evaluation, where every row runs N_sup steps.
+      layout: who has the other rows of the batch; what is drawn for a row does not depend on it.
     """
     last_B = steps_B >= config.supervision_steps
     if key is None or config.supervision_steps == 1:
@@ -86,15 +90,21 @@ def halted(config: ModelConfig, steps_B: jax.Array, readout: Readout, key: jax.A
     threshold = readout.q_continue if config.halt_by == "q_continue" else 0.0
     explore_key, minimum_key = jax.random.split(key)
     # Each row tosses its own coin; a row that explores may not halt before a drawn number of steps.
-    explores_B = jax.random.bernoulli(explore_key, config.exploration, steps_B.shape)
-    minimum_B = jax.random.randint(minimum_key, steps_B.shape, 2, config.supervision_steps + 1)
+    whole_batch = (layout.count * steps_B.shape[0],)
+    explores_B = layout.own(jax.random.bernoulli(explore_key, config.exploration, whole_batch))
+    minimum_B = layout.own(jax.random.randint(minimum_key, whole_batch, 2, config.supervision_steps + 1))
     return (last_B | (readout.q_halt > threshold)) & (steps_B >= jnp.where(explores_B, minimum_B, 0))
 
 
-def advance(model: Model, carry: Carry, state: State, readout: Readout, key: jax.Array | None) -> Carry:
-    """The carry after an optimiser step's supervision steps, which led to `state` and `readout`; key: as `halted`."""
+def advance(
+    model: Model, carry: Carry, state: State, readout: Readout, key: jax.Array | None, layout: Layout = ALONE
+) -> Carry:
+    """The carry after an optimiser step's supervision steps, which led to `state` and `readout`.
+
+    key, layout: as for `halted`.
+    """
     steps_B = carry.steps + model.config.backprop_steps
-    return Carry(state, steps_B, halted(model.config, steps_B, readout, key), carry.data)
+    return Carry(state, steps_B, halted(model.config, steps_B, readout, key, layout), carry.data)
 
 
 def continue_target(config: ModelConfig, steps_B: jax.Array, following: Readout) -> jax.Array:

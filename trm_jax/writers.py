@@ -18,7 +18,11 @@ FILE = "metrics.jsonl"
 class MetricsWriter:
     """Appends rows of figures. Rows of steps after `resumed_at` are taken back: those steps will be made again."""
 
-    def __init__(self, workdir: Path, resumed_at: int) -> None:
+    def __init__(self, workdir: Path, resumed_at: int, writes: bool = True) -> None:
+        """writes: False in all but one of several processes that share a workdir."""
+        self._writes = writes
+        if not writes:
+            return
         path = workdir / FILE
         if path.exists():
             _drop_after(path, resumed_at)
@@ -34,11 +38,14 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One row, on disk when this returns. A figure that does not exist (nan) is null."""
+        if not self._writes:
+            return
         row = {"step": step} | {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
@@ -47,7 +54,8 @@ class MetricsWriter:
 
     def flush(self) -> None:
         """Sends what TensorBoard's writer still holds to disk."""
-        self._events.flush()
+        if self._writes:
+            self._events.flush()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, float | None]]:

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.dihedral import dihedral_indices
-from trm_jax.puzzles.symmetry import Symmetries
+from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words
 
 Tokens = NDArray[np.uint8]
 
@@ -149,16 +149,32 @@ class Grid:
         text = self.to_text(tokens)
         return "\n".join(text[i : i + self.shape[1]] for i in range(0, len(text), self.shape[1]))
 
+    @property
+    def words(self) -> int:
+        """W, random words that a symmetry is drawn from: one for the map, one for each interchangeable character."""
+        return 1 + sum(map(len, self._group.sets))
+
+    def drawn(self, words: Array) -> Symmetries:
+        """n symmetries, each one of all that follow from the declared ones with the same probability.
+
+        Args:
+          words: random, uint32 [n, W], of NumPy or of JAX.
+        """
+        xp = words.__array_namespace__()
+        cells, renamed, sets = self._group
+        maps, tokens = choices(words[:, 0], len(cells)), np.arange(self.vocab_size, dtype=np.int32)
+        relabelled, first = xp.broadcast_to(xp.asarray(tokens)[None], (len(words), self.vocab_size)), 1
+        for members in sets:
+            shuffled = xp.asarray(members)[permutations(words[:, first : first + len(members)])]
+            # Tokens that are no members find some place, too, and do not use it.
+            places = np.searchsorted(members, tokens).clip(max=len(members) - 1)
+            relabelled = xp.where(np.isin(tokens, members)[None], shuffled[:, places], relabelled)
+            first += len(members)
+        return Symmetries(xp.asarray(cells)[maps], xp.take_along_axis(relabelled, xp.asarray(renamed)[maps], axis=1))
+
     def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
-        """n symmetries, each one of all that follow from the declared ones with the same probability."""
-        chosen = rng.integers(len(self._group.cells), size=n)
-        relabelled = np.tile(np.arange(self.vocab_size, dtype=np.int32), (n, 1))
-        for members in self._group.sets:
-            relabelled[:, members] = rng.permuted(np.tile(members, (n, 1)), axis=1)
-        return Symmetries(
-            self._group.cells[chosen],
-            np.take_along_axis(relabelled, self._group.tokens[chosen].astype(np.intp), axis=1),
-        )
+        """n symmetries, `drawn` from words of this generator."""
+        return self.drawn(random_words(rng, n, self.words))
 
     def canonical(self, questions: ArrayLike, answers: ArrayLike | None = None) -> Tokens:
         """One form for all images of a puzzle: two rows are equal where a symmetry turns one puzzle into the other.

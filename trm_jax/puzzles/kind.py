@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import arc, grid, maze, sudoku, sudoku_isomorphism
-from trm_jax.puzzles.symmetry import Symmetries, Tokens
+from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
+from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 
 NAMES = ("sudoku", "maze", "arc", "grid", "tokens")
 
@@ -32,12 +32,17 @@ class Kind(ABC):
     boxes: tuple[int, int] | None = None  # rows and columns of a box, where the rules have boxes
     palette: tuple[str, ...] | None = None  # colour of each token, where cells are colours
     has_rules = True  # whether `satisfied` can judge
-    has_symmetries = True  # whether `draw` can
+    has_symmetries = True  # whether `symmetries` and `draw` can: changes that do not depend on the puzzle
 
     @property
     def cells(self) -> int:
         """S, cells of a puzzle."""
         return self.shape[0] * self.shape[1]
+
+    @property
+    def words(self) -> int:
+        """W, random words that `augment` takes for a pair; 0 where a kind has nothing to draw."""
+        return 0
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -73,17 +78,30 @@ class Kind(ABC):
         """
         raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
 
-    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
-        """n symmetries, drawn evenly from those of the kind.
+    def symmetries(self, words: Array) -> Symmetries:
+        """n symmetries, each of the kind's equally likely.
+
+        Args:
+          words: random, uint32 [n, W], of NumPy or of JAX; the same words make the same symmetries in both.
 
         Raises:
           DataError: none are known (`has_symmetries`).
         """
         raise DataError(f"no symmetries are known for puzzles of kind {self.to_dict()['kind']!r}")
 
-    def augment(self, inputs: Tokens, labels: Tokens, rng: np.random.Generator) -> tuple[Tokens, Tokens]:
-        """Both [N, cells] under the same random symmetry of the kind, drawn row by row."""
-        symmetries = self.draw(rng, len(inputs))
+    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
+        """n symmetries as arrays of NumPy; DataError where none are known."""
+        return self.symmetries(random_words(rng, n, self.words))
+
+    def augment(self, words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
+        """Questions and answers in another form of the same puzzle, drawn for each row; where W is 0, DataError.
+
+        Args:
+          words: random, uint32 [n, W].
+          inputs, labels: tokens [n, S] of any integer dtype, which is kept; 0 is padding, and stays padding.
+            All three are of NumPy, or all of JAX, traced or not; the same words make the same bits.
+        """
+        symmetries = self.symmetries(words)
         return symmetries.apply(inputs), symmetries.apply(labels)
 
     def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
@@ -125,10 +143,14 @@ class Sudoku(Kind):
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         return sudoku.decode(question) > 0
 
-    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
-        symmetries = sudoku.draw_symmetries(rng, n, self.layout)
-        # A digit's token is one more, and the blank keeps its own.
-        tokens = np.pad(symmetries.digits.astype(np.int32) + 1, ((0, 0), (1, 0)))
+    @property
+    def words(self) -> int:
+        return self.layout.words
+
+    def symmetries(self, words: Array) -> Symmetries:
+        symmetries = sudoku.symmetries(words, self.layout)
+        # A digit's token is one more, and so is the blank's; padding comes before it.
+        tokens = words.__array_namespace__().pad(symmetries.tokens + 1, ((0, 0), (1, 0)))
         return Symmetries(symmetries.cells, tokens)
 
     def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
@@ -166,8 +188,12 @@ class Maze(Kind):
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         return question != maze.FREE
 
-    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
-        return self._grid.draw(rng, n)
+    @property
+    def words(self) -> int:
+        return self._grid.words
+
+    def symmetries(self, words: Array) -> Symmetries:
+        return self._grid.drawn(words)
 
     def _keys(self, questions: Tokens) -> list[bytes]:
         return [row.tobytes() for row in self._grid.canonical(questions)]
@@ -179,15 +205,34 @@ class Arc(Kind):
     shape = arc.SIDE, arc.SIDE
     vocab_size = arc.VOCAB_SIZE
     has_rules = False
-    has_symmetries = False  # an augmented task has a puzzle id of its own, so they are drawn when the data is built
+    # A turned or recoloured task has a puzzle id of its own; what keeps the id, the place, depends on the grid.
+    has_symmetries = False
     # Padding, end marker, then the ten colours of the contest's own viewer.
     palette = (
         "#ffffff", "#e1e4e8", "#000000", "#0074d9", "#ff4136", "#2ecc40",
         "#ffdc00", "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
     )  # fmt: skip
 
+    turning_words = arc_moves.TURN_WORDS  # random words that `turned` takes for a pair
+
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "arc"}
+
+    @property
+    def words(self) -> int:
+        return arc_moves.TRANSLATION_WORDS
+
+    def augment(self, words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
+        """Both grids of each pair at another place on the board (`arc_moves.translated`): the task stays the same."""
+        return arc_moves.translated(words, inputs, labels)
+
+    def turned(self, words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
+        """Each pair mapped and recoloured (`arc_moves.turned`), from words uint32 [n, turning_words]: another task."""
+        return arc_moves.turned(words, inputs, labels)
+
+    def augmentation(self, words: Array) -> list[arc.Augmentation]:
+        """What `turned` does under each of the words [n, turning_words], to name it and to undo it; on the host."""
+        return arc_moves.augmentations(words)
 
     def parse(self, text: str) -> Tokens:
         """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
@@ -242,8 +287,12 @@ class Grid(Kind):
         """What a question leaves open only its rules know; the first character of the alphabet is taken for a blank."""
         return question != 1
 
-    def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
-        return self._grid.draw(rng, n) if self.has_symmetries else super().draw(rng, n)
+    @property
+    def words(self) -> int:
+        return self._grid.words if self.has_symmetries else 0
+
+    def symmetries(self, words: Array) -> Symmetries:
+        return self._grid.drawn(words) if self.has_symmetries else super().symmetries(words)
 
     def _keys(self, questions: Tokens) -> list[bytes]:
         return [row.tobytes() for row in self._grid.canonical(questions)]

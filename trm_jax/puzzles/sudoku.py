@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
+from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words, renamings
 
 Grid = NDArray[np.int8]
 
@@ -56,6 +56,11 @@ class Layout:
     def vocab_size(self) -> int:
         """Tokens of the dataset format: pad, blank and the digits."""
         return self.side + 2
+
+    @property
+    def words(self) -> int:
+        """W, random words that a symmetry is drawn from."""
+        return sum(_words(self))
 
 
 def _most_square(side: int) -> tuple[int, int]:
@@ -235,39 +240,39 @@ def check_pair(question: ArrayLike, answer: ArrayLike, layout: Layout | None = N
         raise DataError(f"answer: {_place(cell, layout)} is {now}, but the question gives {was} there")
 
 
-class Symmetries(NamedTuple):
-    """n symmetries: target cell -> source cell [n, cells] int32, and digit -> digit [n, side + 1] int8."""
+def _words(layout: Layout) -> list[int]:
+    """Random words for digits, bands, rows in bands, stacks, columns in stacks and transposition."""
+    side, box_rows, box_cols = layout.side, layout.box_rows, layout.box_cols
+    return [side, box_cols, side, box_rows, side, int(box_rows == box_cols)]
 
-    cells: NDArray[np.int32]
-    digits: NDArray[np.int8]
+
+def symmetries(words: Array, layout: Layout) -> Symmetries:
+    """n symmetries of grids [n, cells], drawn evenly from the group of the layout; blanks stay blank.
+
+    The group is made of permutations of the digits, the bands, the rows in a band, the stacks and the columns in a
+    stack, and, where boxes are square, of transposition.
+
+    Args:
+      words: random, uint32 [n, layout.words], of NumPy or of JAX.
+
+    Returns:
+      Tables of n x cells cells and n x (side + 1) digits.
+    """
+    xp = words.__array_namespace__()
+    n, side, box_rows, box_cols = len(words), layout.side, layout.box_rows, layout.box_cols
+    ends = np.cumsum(_words(layout))[:-1].tolist()
+    digits, bands, in_bands, stacks, in_stacks, transposed = xp.split(words, ends, axis=1)
+    rows = permutations(bands)[:, :, None] * box_rows + permutations(in_bands.reshape(n, box_cols, box_rows))
+    columns = permutations(stacks)[:, :, None] * box_cols + permutations(in_stacks.reshape(n, box_rows, box_cols))
+    cells = rows.reshape(n, side, 1) * side + columns.reshape(n, 1, side)
+    if box_rows == box_cols:
+        cells = xp.where(choices(transposed, 2)[:, :, None] == 1, xp.swapaxes(cells, 1, 2), cells)
+    return Symmetries(cells.reshape(n, layout.cells), renamings(digits))
 
 
 def draw_symmetries(rng: np.random.Generator, n: int, layout: Layout) -> Symmetries:
-    """Draws n symmetries evenly from the group of the layout.
-
-    It is made of permutations of the digits, the bands, the rows in a band, the stacks and the columns in a
-    stack, and, where boxes are square, of transposition.
-    """
-
-    def shuffled(*shape: int) -> NDArray[np.intp]:
-        return rng.permuted(np.broadcast_to(np.arange(shape[-1]), shape), axis=-1)
-
-    side, box_rows, box_cols = layout.side, layout.box_rows, layout.box_cols
-    rows = shuffled(n, box_cols)[:, :, None] * box_rows + shuffled(n, box_cols, box_rows)
-    columns = shuffled(n, box_rows)[:, :, None] * box_cols + shuffled(n, box_rows, box_cols)
-    cells = rows.reshape(n, side, 1) * side + columns.reshape(n, 1, side)
-    if box_rows == box_cols:
-        flip = rng.integers(2, size=(n, 1, 1)) == 1
-        cells = np.where(flip, cells.transpose(0, 2, 1), cells)
-    digits = np.zeros((n, side + 1), np.int8)
-    digits[:, 1:] = shuffled(n, side) + 1
-    return Symmetries(cells.reshape(n, -1).astype(np.int32), digits)
-
-
-def apply(grids: ArrayLike, symmetries: Symmetries) -> Grid:
-    """Applies symmetry i to grid i of [n, cells], for puzzles and answers alike; blanks stay blank."""
-    moved = np.take_along_axis(np.asarray(grids), symmetries.cells, axis=1)
-    return np.take_along_axis(symmetries.digits, moved.astype(np.intp), axis=1)
+    """n of the `symmetries` of a layout, by NumPy."""
+    return symmetries(random_words(rng, n, layout.words), layout)
 
 
 def encode(grids: NDArray[np.integer]) -> NDArray[np.integer]:

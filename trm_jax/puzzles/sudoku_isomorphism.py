@@ -1,6 +1,6 @@
 """Whether two Sudokus are the same puzzle: equal up to the symmetries of their layout, with blanks or without.
 
-The symmetries are those that `sudoku.draw_symmetries` draws from. The method is colour refinement, the
+The symmetries are those of `sudoku.symmetries`. The method is colour refinement, the
 one-dimensional Weisfeiler-Lehman test: a clue's colour is hashed again and again with the colours of its row,
 column, box, band, stack and digit. What is hashed is a sum over the clues, so no symmetry changes it.
 """

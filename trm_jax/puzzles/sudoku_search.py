@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.parallel import in_order
-from trm_jax.puzzles.sudoku import Grid, Layout, apply, checked, draw_symmetries, satisfies
+from trm_jax.puzzles.sudoku import Grid, Layout, checked, draw_symmetries, satisfies
 
 _SQUARE_4 = Layout(2, 2)  # so small that all its grids are kept
 MAX_ATTEMPTS = 200
@@ -219,7 +219,7 @@ def random_solutions(n: int, layout: Layout, rng: np.random.Generator) -> Grid:
         while not solved:
             solved, _, _ = _search(_tables(layout).full, layout, limit=1, max_backtracks=20, rng=rng)
         row[:] = _grid_of(solved[0], layout)
-    return apply(grids, draw_symmetries(rng, n, layout))
+    return draw_symmetries(rng, n, layout).apply(grids)
 
 
 def dig(puzzle: Grid, solution: Grid, order: Iterable[int], target: int, layout: Layout) -> Grid:
