@@ -140,6 +140,16 @@ def memory(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: {error}") from None
 
 
+def window(text: str) -> range:
+    """Steps FIRST:LAST, both included."""
+    first, _, last = text.partition(":")
+    if not (first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no FIRST:LAST, such as 100:110")
+    if not 1 <= int(first) <= int(last):
+        raise argparse.ArgumentTypeError(f"{text!r}: the first step is at least 1, and the last no earlier")
+    return range(int(first) - 1, int(last))
+
+
 def address(text: str) -> str:
     """HOST:PORT."""
     try:

@@ -11,9 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trm_jax import cluster
-from trm_jax.arguments import address, count, logit, memory, noise, output_file, output_folder, positive, whole
+from trm_jax.arguments import (
+    address,
+    count,
+    logit,
+    memory,
+    noise,
+    output_file,
+    output_folder,
+    positive,
+    whole,
+    window,
+)
 from trm_jax.builders.commands import add_commands
+from trm_jax.compilation import remember_programs
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
+from trm_jax.console import hush
 from trm_jax.errors import ConfigError, TrmError
 from trm_jax.version import VERSION
 
@@ -95,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command("train", _train, "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=output_folder, required=True, help="folder for checkpoints and metrics")
+    train.add_argument(
+        "--profile",
+        type=window,
+        default=range(0),
+        metavar="FIRST:LAST",
+        help="profile these steps into WORKDIR/profile",
+    )
     _add_processes(train)
 
     data = commands.add_parser(
@@ -165,7 +185,7 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
     _join(args)
     from trm_jax.train import train
 
-    outcome = train(experiment, args.workdir)
+    outcome = train(experiment, args.workdir, args.profile)
     return DONE if outcome.finished else RESUME_ME
 
 
@@ -217,7 +237,12 @@ def _add_processes(parser: argparse.ArgumentParser) -> None:
 
 
 def _join(args: argparse.Namespace) -> None:
+    """Joins the other processes, if there are any; of several, the first alone speaks."""
     cluster.join(args.coordinator or "", args.processes, args.process, args.start_timeout)
+    if not cluster.is_main():
+        hush()
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+    remember_programs()
 
 
 def _add_effort(parser: argparse.ArgumentParser) -> None:
@@ -256,6 +281,7 @@ def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = Fals
 def _solve(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.solve import Request, run
 
+    remember_programs()
     request = Request(
         puzzle=args.puzzle,
         data=args.data,
@@ -304,6 +330,7 @@ def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.demo import run
 
+    remember_programs()
     return DONE if run(args.workdir, args.variant) else RESUME_ME
 
 

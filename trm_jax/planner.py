@@ -194,7 +194,7 @@ def describe(memory: MemoryConfig) -> str:
 
 def device_memory() -> tuple[int, str]:
     """Bytes that the default device has for a process, and where the figure comes from."""
-    device = jax.devices()[0]
+    device = jax.local_devices()[0]
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return int(stats["bytes_limit"]), f"{device.device_kind}, its allocator's limit"

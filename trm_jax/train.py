@@ -168,8 +168,8 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
             for (t, count), source in zip(calls, sources, strict=True):
                 previous = totals
                 profiler.before(t - count)
+                asked = _asked(layout, signals.stop)
                 with jax.transfer_guard("disallow"):
-                    asked = _asked(layout, signals.stop)
                     state, totals, place, heard = _advance(settled, layout, count, state, totals, place, source, asked)
                     # While the devices work, the figures before are fetched and written.
                     log.write_late()
