@@ -1,11 +1,16 @@
 """Strictness for every test: eight fake CPU devices, and no shape is ever broadcast by accident."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# What one process of a test run has compiled, all of them and those that they start may take from there.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="trm_jax_compiled_")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 
 import jax
 import pytest

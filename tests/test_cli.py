@@ -35,6 +35,7 @@ TINY = [
             "optim.min_ratio=1.0",
             "train.steps=3",
             "train.batch_size=4",
+            "devices.data=1",
             "train.eval_batch_size=10",
             "train.log_every=1",
             "train.eval_every=0",
@@ -114,7 +115,7 @@ def test_eval_prints_a_row_for_each_depth_and_writes_them(
 ) -> None:
     path = tmp_path / "out.json"
 
-    assert main(["eval", str(workdir), "--steps", "8,1,2", "--json", str(path)]) == 0
+    assert main(["eval", "--devices=1", str(workdir), "--steps", "8,1,2", "--json", str(path)]) == 0
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("20 puzzles, ")
@@ -132,7 +133,7 @@ def test_eval_prints_a_row_for_each_depth_and_writes_them(
         assert words[7:9] == [f"{row[key]:.2%}" for key in ("q_right", "halted")]
     # A run that never heard of the figures in between says the same of the last ones.
     evaluated = read_metrics(workdir)[-1]
-    assert main(["eval", str(workdir), "--json", str(path)]) == 0
+    assert main(["eval", "--devices=1", str(workdir), "--json", str(path)]) == 0
     row = json.loads(path.read_text())["rows"][0]
     assert row["cells"]["value"] == evaluated["eval/cell_accuracy"]
 
@@ -143,9 +144,9 @@ def test_eval_takes_a_checkpoint_a_csv_file_and_a_limit(
     csv = tmp_path / "puzzles.csv"
     csv.write_text(f"question,answer\n{PUZZLE},{SOLVED}\n{SOLVED},{SOLVED}\n")
 
-    assert main(["eval", str(workdir / "checkpoints" / "3"), str(csv), "--trained-weights"]) == 0
+    assert main(["eval", "--devices=1", str(workdir / "checkpoints" / "3"), str(csv), "--trained-weights"]) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith("2 puzzles, ")
-    assert main(["eval", str(workdir), str(csv), "--limit", "1"]) == 0
+    assert main(["eval", "--devices=1", str(workdir), str(csv), "--limit", "1"]) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith("1 puzzles, ")
 
 

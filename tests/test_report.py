@@ -98,7 +98,7 @@ def run_eval(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     def call(*arguments: str, run: str = "run") -> tuple[str, dict[str, Any]]:
         path = tmp_path / "report.json"
         capsys.readouterr()
-        code = main(["eval", str(place / run), *arguments, "--batch-size=7", "--json", str(path)])
+        code = main(["eval", "--devices=1", str(place / run), *arguments, "--batch-size=7", "--json", str(path)])
         out, err = capsys.readouterr()
         assert code == 0, err
         return out, json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -392,7 +392,7 @@ def test_nonsense_is_one_line(
     monkeypatch.chdir(tmp_path)
     names = {"RUN": str(place / "run"), "RULES": str(place / "rules.py")}
 
-    code = main(["eval", str(place / run), *(names.get(word, word) for word in arguments)])
+    code = main(["eval", "--devices=1", str(place / run), *(names.get(word, word) for word in arguments)])
 
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")
@@ -410,13 +410,13 @@ def test_a_missing_matplotlib_is_told_before_the_work(
     monkeypatch.setattr("trm_jax.report.new_figure", missing)
     monkeypatch.setattr("trm_jax.evaluate.attempt", lambda *_: pytest.fail("worked first"))
 
-    assert main(["eval", str(place / "run"), f"--plot={tmp_path / 'x.png'}"]) == 2
+    assert main(["eval", "--devices=1", str(place / "run"), f"--plot={tmp_path / 'x.png'}"]) == 2
     assert capsys.readouterr().err == 'trm: error: pictures need matplotlib: pip install "trm_jax[viz]"\n'
 
 
 @pytest.mark.parametrize("option", ["--json", "--table"])
 def test_a_full_disk_is_one_line(option: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", str(place / "run"), option, "/dev/full"]) == 2
+    assert main(["eval", "--devices=1", str(place / "run"), option, "/dev/full"]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[-1] == "trm: error: /dev/full: cannot be written: No space left on device"
 
@@ -427,7 +427,7 @@ def test_rules_that_fail_are_told_with_their_line(
     path = tmp_path / "failing.py"
     path.write_text("def check(question, answer):\n    return answer[99] == question\n")
 
-    assert main(["eval", str(place / "run"), "--rules", str(path)]) == 2
+    assert main(["eval", "--devices=1", str(place / "run"), "--rules", str(path)]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"trm: error: --rules {path}: check failed: IndexError (line 2): string index out of range"
     )
@@ -446,8 +446,8 @@ def test_a_question_that_is_none_is_told_by_its_number(tmp_path: Path, capsys: p
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save_weights(jax.jit(Model(config).init)(jax.random.key(0)), Meta(experiment))
 
-    assert main(["eval", str(tmp_path / "run")]) == 2
+    assert main(["eval", "--devices=1", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         "trm: error: puzzle 1, counted from 0: puzzle: exactly one start S is needed, but 0 found"
     )
-    assert main(["eval", str(tmp_path / "run"), "--limit=1"]) == 0
+    assert main(["eval", "--devices=1", str(tmp_path / "run"), "--limit=1"]) == 0

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax import dataset
-from trm_jax import train as training
+from trm_jax import dataset, program
 from trm_jax.checkpoint import Checkpoints, fingerprint
 from trm_jax.collectives import collectives_of
 from trm_jax.config import Experiment, experiment_from
@@ -19,9 +18,10 @@ from trm_jax.errors import ConfigError
 from trm_jax.feed import Feed
 from trm_jax.optim import sign_sgd_rows
 from trm_jax.order import Position
+from trm_jax.program import advance, fresh_state, like, no_metrics
 from trm_jax.sharding import ALONE, BY_ROWS, EVERYWHERE, layout_of
 from trm_jax.step import TrainState, init_state
-from trm_jax.train import _advance, _fresh_state, _like, _no_metrics, resolve, train
+from trm_jax.train import resolve, train
 from trm_jax.writers import read_metrics
 
 DATA = {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 90,
@@ -66,7 +66,7 @@ def sets():
     load = dataset.load
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "load", lambda config, split, seed: with_ids(load(config, split, seed)))
-        patch.setattr(training, "init_state", lambda experiment: with_opinions(init_state(experiment)))
+        patch.setattr(program, "init_state", lambda experiment: with_opinions(init_state(experiment)))
         jax.config.update("jax_disable_most_optimizations", True)
         yield
         jax.config.update("jax_disable_most_optimizations", False)
@@ -86,10 +86,10 @@ def runs(tmp_path_factory):
 
 def restored(workdir: Path, data: int, **changes):
     wanted = resolve(experiment(data, **changes), dataset.load(experiment().data, "train", 0))
-    like = _like(wanted, layout_of(wanted))
+    shapes = like(wanted, layout_of(wanted))
     with Checkpoints(workdir) as checkpoints:
-        state, totals = checkpoints.restore(*like)
-    for found, expected in zip(jax.tree.leaves(state), jax.tree.leaves(like[0]), strict=True):
+        state, totals = checkpoints.restore(*shapes)
+    for found, expected in zip(jax.tree.leaves(state), jax.tree.leaves(shapes[0]), strict=True):
         assert found.sharding == expected.sharding
     return state, totals
 
@@ -148,11 +148,11 @@ def compiled_step(**changes):
     puzzles = dataset.load(experiment().data, "train", 0)
     wanted = resolve(experiment(8, **changes), puzzles)
     layout = layout_of(wanted)
-    state, totals = jax.eval_shape(partial(_fresh_state, wanted, layout)), _no_metrics(wanted, layout)
+    state, totals = jax.eval_shape(partial(fresh_state, wanted, layout)), no_metrics(wanted, layout)
     position = layout.everywhere(Position(*map(np.int32, Position())))
     with Feed(puzzles, wanted, layout) as feed:
         source = next(feed.sources(Position(), [1]))
-        lowered = _advance.lower(wanted, layout, 1, _like(wanted, layout)[0], totals, position, source, None)
+        lowered = advance.lower(wanted, layout, 1, like(wanted, layout)[0], totals, position, source, None)
     return lowered.compile(), state
 
 
@@ -220,7 +220,7 @@ def test_rows_of_a_split_table_come_from_and_go_to_where_they_are():
 def test_a_layout_says_where_everything_lies():
     wanted = resolve(experiment(8, devices__weights="sharded"), dataset.load(experiment().data, "train", 0))
     layout = layout_of(wanted)
-    state = _fresh_state(wanted, layout)
+    state = fresh_state(wanted, layout)
     assert state.carry.data.inputs.sharding.spec == BY_ROWS
     assert state.key.sharding.spec == EVERYWHERE
     largest = max(jax.tree.leaves(state.weights.params), key=lambda leaf: leaf.size)
@@ -228,7 +228,7 @@ def test_a_layout_says_where_everything_lies():
         assert {shard.data.nbytes for shard in leaf.addressable_shards} == {leaf.nbytes // 8}
     alone = resolve(experiment(1), dataset.load(experiment().data, "train", 0))
     assert layout_of(alone) == ALONE
-    assert fingerprint(_fresh_state(alone, ALONE)) == fingerprint(state)
+    assert fingerprint(fresh_state(alone, ALONE)) == fingerprint(state)
 
 
 @pytest.mark.parametrize(("changes", "message"), [

@@ -74,11 +74,10 @@ class EMAHelper:
         assert mu == 0.75
 
     def register(self, model):
-        self.updates = 0
+        model.averaged = 0
 
     def update(self, model):
-        self.updates += 1
-        assert self.updates == model.steps
+        model.averaged += 1
 
 
 def init_train_state(config, metadata, rank, world_size):
@@ -93,6 +92,7 @@ def init_train_state(config, metadata, rank, world_size):
 
 def train_batch(config, state, batch, global_batch_size, rank, world_size):
     model = state.model
+    assert model.averaged == model.steps
     model.steps += 1
     with torch.device("cuda"):
         x = torch.ones(global_batch_size, 2) * batch["inputs"].cuda().float().mean()

@@ -82,7 +82,7 @@ from pathlib import Path
 from trm_jax.config import experiment_from
 from trm_jax.checkpoint import Checkpoints
 from trm_jax import train as training
-calls, advance, save = [0], training._advance, Checkpoints.save
+calls, advance, save = [0], training.advance, Checkpoints.save
 def counting(*args):
     calls[0] += 1
     if calls[0] == 12:
@@ -91,7 +91,7 @@ def counting(*args):
 def save_and_wait(self, *args):
     save(self, *args)
     self.wait()
-training._advance, Checkpoints.save = counting, save_and_wait
+training.advance, Checkpoints.save = counting, save_and_wait
 training.train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))})), Path({str(tmp_path)!r}))
 """
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=os.environ)
@@ -105,7 +105,7 @@ training.train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experim
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_finished_step_and_the_same_command_goes_on(number, uncut, tmp_path, monkeypatch):
-    calls, advance = [0], training._advance
+    calls, advance = [0], training.advance
 
     def signalled(*args):
         calls[0] += 1
@@ -114,7 +114,7 @@ def test_a_signal_saves_the_finished_step_and_the_same_command_goes_on(number, u
         return advance(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_advance", signalled)
+        patch.setattr(training, "advance", signalled)
         outcome = train(experiment(), tmp_path)
     assert (outcome.step, outcome.finished) == (6, False)
     with Checkpoints(tmp_path) as checkpoints:
@@ -257,7 +257,7 @@ def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, cap
 
 
 def test_a_policy_that_this_machine_lacks_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
-    monkeypatch.setattr("trm_jax.train._fresh_state", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr("trm_jax.train.fresh_state", lambda *_: pytest.fail("compiled"))
     for key in ("policy", "outer_policy"):
         values = to_dict(experiment())
         values["memory"][key] = "offload"

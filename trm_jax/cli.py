@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--table", type=output_file, help="write accuracy against operations to this CSV file")
     evaluate.add_argument("--plot", type=output_file, help="draw accuracy against operations into this PNG file")
     evaluate.add_argument("--submission", type=output_file, help="write ARC answers in the contest's form")
+    evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
     _add_processes(evaluate)
 
     arc_score = command("eval arc-score", _arc_score, "score a submission to an ARC contest")
@@ -213,6 +214,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             table=args.table,
             plot=args.plot,
             submission=args.submission,
+            devices=args.devices,
         )
     )
     return DONE

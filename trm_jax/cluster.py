@@ -4,9 +4,16 @@ Each process holds some of the devices, and JAX makes them one machine (`jax.dis
 before it is known that there is somebody to join.
 """
 
+import json
 import os
 import sys
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 from trm_jax.errors import ConfigError
 from trm_jax.launchers import asked, found_by_jax, launched
@@ -16,8 +23,11 @@ from trm_jax.rendezvous import meet
 HEARTBEAT_TIMEOUT = 30
 # Seconds in which the first process that is done waits for the last: process 0 may still be writing files.
 SHUTDOWN_TIMEOUT = 300
+# Seconds until what one process writes has to be seen by process 0: file systems of networks remember for a while.
+SEEN_WITHIN = 10
 
 _joined = False
+_agreements = count()
 
 
 def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: int = 30) -> None:
@@ -67,6 +77,7 @@ def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: 
         if bind:
             _stay_on_loopback(place.host)
     _joined = True
+    _connect_devices()
 
 
 def joined() -> bool:
@@ -81,6 +92,107 @@ def is_main() -> bool:
     import jax
 
     return jax.process_index() == 0
+
+
+@contextmanager
+def unanimous() -> Iterator[dict[str, Any]]:
+    """A part of a program that ends well in all processes or in none; alone, as if it were not there.
+
+    Every process has to come to its end, in the same order if there are several such parts. What is put into the
+    mapping that it gives (names to what JSON can hold) has to be the same in all.
+
+    Raises:
+      ConfigError: it failed in another process, or a value differs; the same line in all that did not fail themselves.
+    """
+    facts: dict[str, Any] = {}
+    if not _joined:
+        yield facts
+        return
+    number = next(_agreements)
+    try:
+        yield facts
+    except Exception as error:
+        _verdict(number, {"fault": " ".join(str(error).split()) or type(error).__name__})
+        raise
+    if verdict := _verdict(number, {"facts": facts}):
+        raise ConfigError(verdict)
+
+
+def check_shared(folder: Path) -> None:
+    """Raises ConfigError, in all processes, unless each can write to the folder and process 0 sees what it wrote."""
+    if not _joined:
+        return
+    import jax
+
+    process, processes = jax.process_index(), jax.process_count()
+    client = _client()
+    key = f"trm/token/{next(_agreements)}"
+    if process == 0:
+        client.key_value_set(key, uuid.uuid4().hex)
+    token = _wait_for(key)
+    marks = [folder / f".process_{number}.{token}" for number in range(processes)]
+    with unanimous():
+        try:
+            marks[process].touch()
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be written to: {error.strerror}") from None
+    try:
+        with unanimous():
+            deadline = time.monotonic() + SEEN_WITHIN
+            while process == 0 and not all(mark.exists() for mark in marks):
+                if time.monotonic() > deadline:
+                    unseen = next(number for number, mark in enumerate(marks) if not mark.exists())
+                    raise ConfigError(f"{folder} is another place in process {unseen}: give all of them a common one")
+                time.sleep(0.1)
+    finally:
+        marks[process].unlink(missing_ok=True)
+
+
+def _verdict(number: int, said: dict[str, Any]) -> str:
+    """Tells process 0 how this one got on, and returns what it makes of all of them; "" if there is nothing wrong."""
+    import jax
+
+    client = _client()
+    client.key_value_set(f"trm/{number}/{jax.process_index()}", json.dumps(said))
+    key = f"trm/{number}/verdict"
+    if jax.process_index() == 0:
+        everyone = [json.loads(_wait_for(f"trm/{number}/{process}")) for process in range(jax.process_count())]
+        client.key_value_set(key, json.dumps(_judge(everyone)))
+    verdict: str = json.loads(_wait_for(key))
+    return verdict
+
+
+def _judge(everyone: list[dict[str, Any]]) -> str:
+    for process, said in enumerate(everyone):
+        if "fault" in said:
+            return f"process {process} failed: {said['fault']}"
+    first = everyone[0]["facts"]
+    for process, said in enumerate(everyone):
+        facts = said["facts"]
+        unlike = [name for name in {**first, **facts} if first.get(name) != facts.get(name)]
+        if unlike:
+            told = [f"{name} is {first.get(name)!r} in process 0, {facts.get(name)!r} in {process}" for name in unlike]
+            return f"the processes were given different experiments: {'; '.join(told[:4])}: give all of them the same"
+    return ""
+
+
+def _wait_for(key: str) -> str:
+    """The value that a process has given the key, or will. A process that dies is noticed by its heartbeat."""
+    import jax
+
+    while True:
+        try:
+            value: str = _client().blocking_key_value_get(key, 500)  # milliseconds: an interrupt is heard in between
+            return value
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+
+
+def _client() -> Any:
+    from jax._src import distributed
+
+    return distributed.global_state.client
 
 
 def leave() -> None:
@@ -123,6 +235,24 @@ def _initialize(timeout: float, **arguments: object) -> None:
             f"the processes of this cluster cannot be joined ({message}): "
             "give --coordinator, --processes and --process, or --processes=1 to stay alone"
         ) from error
+
+
+def _connect_devices() -> None:
+    """Has Gloo connect the CPUs of all processes now, because it says so on standard output, where results go."""
+    import jax
+    from jax.experimental.multihost_utils import sync_global_devices
+
+    if jax.default_backend() != "cpu":
+        return
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        sync_global_devices("connected")
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _stay_on_loopback(host: str) -> None:

@@ -143,6 +143,8 @@ class DataConfig:
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
+    # ARC: coloured and turned forms of each task, drawn as they are needed, each with a puzzle id; 0: the folder's alone
+    forms: int = 0
     side: int = 9  # of generated Sudokus
     train_puzzles: int = 0  # how many to generate
     test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
@@ -216,6 +218,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
+    "data.forms": (0, 1 << 20),
     "data.side": (4, 25),
     "data.train_puzzles": (0, 1 << 31),
     "data.test_puzzles": (0, 1 << 31),
@@ -360,6 +363,10 @@ def validate(experiment: Experiment) -> None:
         (
             data.puzzle == "tokens" and data.augment,
             f"config.data.augment = True, but {data.puzzle!r} has no symmetries to draw: set it to False",
+        ),
+        (
+            data.forms and data.puzzle and describe(data.puzzle)["kind"] != "arc",
+            f"config.data.forms = {data.forms} turns ARC tasks, but config.data.puzzle = {data.puzzle!r}: set it to 0",
         ),
         (
             data.augment and data.side == 4 and data.test == "generated",

@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax import folder
+from trm_jax.arc_votes import read_names
 from trm_jax.config import DataConfig, Experiment
 from trm_jax.errors import DataError
 from trm_jax.folder import Stacked
+from trm_jax.forms import NO_FORMS, AllForms, Forms
 from trm_jax.puzzles import sudoku, sudoku_search, table
+from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
@@ -45,6 +48,7 @@ class PuzzleSet:
     group_starts: puzzle at which each group starts, and the number of puzzles at the end.
     puzzle: description of the kind of puzzle (puzzles/kind.py), "" where the files do not tell.
     origins: the folders, where it comes from folders.
+    forms: in which each puzzle of the folders stands here, each with an id of its own (`forms.Forms`).
     """
 
     inputs: Tokens | Stacked
@@ -56,6 +60,7 @@ class PuzzleSet:
     num_puzzles: int
     puzzle: str = ""
     origins: tuple[Origin, ...] = ()
+    forms: Forms = NO_FORMS
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -100,28 +105,34 @@ def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = ""
 def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     """The puzzles of a split ("train" or "test"), from where the configuration says.
 
+    With config.forms, those for training are the tasks themselves, since their forms are drawn for each batch; those of
+    the test are there in all forms.
+
     Args:
       config: paths end in .csv, .jsonl (both plain or .gz), or name a folder in the public dataset format, or are
         "generated". Several paths, separated by commas, make one set; their puzzle ids are kept apart.
       split: which; of a dataset folder, the subfolder of that name.
-      seed: of generated puzzles. Both splits of one seed share no solution.
+      seed: of generated puzzles, and of forms. Both splits of one seed share no solution.
 
     Raises:
-      DataError: names file, row and column, or array.
+      DataError: names file, row and column, or array; forms are wanted of a set that has none or holds some already.
     """
     source = config.train if split == "train" else config.test
     if not source:
         raise DataError(f"config.data.{split} names no puzzles: give a CSV file or a dataset folder")
     if source == "generated":
         return _generated(config, split, seed)
-    return _read(source, config.puzzle, split, config.test_puzzles if split == "test" else 0)
+    limit = config.test_puzzles if split == "test" else 0
+    puzzles = _read(source, config.puzzle, split, limit)
+    forms = _forms(config, seed, puzzles, source)
+    return puzzles if split == "train" else in_forms(puzzles, forms, limit)
 
 
 def load_named(experiment: Experiment, source: str, split: str, limit: int) -> PuzzleSet:
     """The puzzles for evaluating an experiment: `source`, or where that is empty the experiment's own held-out ones.
 
     Args:
-      experiment: tells the kind of puzzle, and the seed of generated ones.
+      experiment: tells the kind of puzzle, its forms, and the seed of these and of generated puzzles.
       source: files or dataset folders as in `load`, or "".
       split: of a dataset folder.
       limit: at most so many; 0: all.
@@ -135,7 +146,8 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
             puzzles = load(data, "test", experiment.train.seed)
             return _first(puzzles, limit) if limit else puzzles
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
-    return _read(source, data.puzzle, split, limit)
+    puzzles = _read(source, data.puzzle, split, limit)
+    return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
 
 
 def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
@@ -144,6 +156,56 @@ def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
         path = Path(name)
         parts.append(read_folder(path, split, limit) if path.is_dir() else read_table(path, puzzle, limit))
     whole = parts[0] if len(parts) == 1 else join(parts, source)
+    return _first(whole, limit) if limit else whole
+
+
+def _forms(config: DataConfig, seed: int, puzzles: PuzzleSet, source: str) -> Forms:
+    """The forms in which a configuration wants the puzzles of a set, which is from this source.
+
+    Raises DataError where they cannot be had: no ARC tasks, tasks that are in forms already, or too many ids.
+    """
+    forms = Forms(config.forms, seed)
+    if not forms.count:
+        return forms
+    about = f"config.data.forms = {forms.count}"
+    kind = describe(puzzles.puzzle or config.puzzle or "tokens")["kind"]
+    if kind != "arc":
+        raise DataError(f"{source}: puzzles of kind {kind!r}, but {about} turns ARC tasks: set it to 0")
+    for origin in puzzles.origins:
+        for name in read_names(origin.path / "identifiers.json"):
+            if parse_name(name)[1] != IDENTITY:
+                raise DataError(
+                    f"{origin.path}: its tasks are augmented ({name[:60]}), and {about} would turn them again: "
+                    "set it to 0, or build the folder with --augmentations 0"
+                )
+    if (ids := forms.number_of_ids(puzzles.num_puzzles)) >= 1 << 31:
+        raise DataError(f"{source}: {about} makes {ids:,} puzzle ids: give fewer, so that there are less than 2^31")
+    return forms
+
+
+def in_forms(puzzles: PuzzleSet, forms: Forms, limit: int = 0) -> PuzzleSet:
+    """Every puzzle of a set in all its forms, one after the other, made when they are asked for.
+
+    Args:
+      puzzles: as read from folders, all of ARC, the tasks themselves.
+      forms: which; a set without any is returned as it is.
+      limit: at most so many examples; 0: all.
+    """
+    if not forms.count:
+        return puzzles
+    shown = AllForms(forms, puzzles.inputs, puzzles.labels, puzzles.puzzle_ids, puzzles.puzzle_starts)
+    inputs, labels = shown.stacked()
+    sizes = np.repeat(np.diff(puzzles.puzzle_starts), forms.count + 1)
+    whole = replace(
+        puzzles,
+        inputs=inputs,
+        labels=labels,
+        puzzle_ids=shown.ids(np.arange(len(shown))),
+        puzzle_starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+        group_starts=puzzles.group_starts * (forms.count + 1),
+        num_puzzles=forms.number_of_ids(puzzles.num_puzzles),
+        forms=forms,
+    )
     return _first(whole, limit) if limit else whole
 
 

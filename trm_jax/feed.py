@@ -7,7 +7,7 @@ is streamed, each process reads its own rows only.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from trm_jax.config import Experiment
 from trm_jax.dataset import PuzzleSet
 from trm_jax.errors import DataError
+from trm_jax.folder import Stacked
+from trm_jax.forms import NO_FORMS, Forms
 from trm_jax.losses import IGNORE
 from trm_jax.order import Order, Position
 from trm_jax.planner import device_memory
 from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sharding import AXIS, EVERYWHERE, Layout
 from trm_jax.supervision import Batch
 
@@ -41,15 +44,16 @@ _SYMMETRIES = 0
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["inputs", "labels", "puzzle_ids", "puzzle_starts", "group_starts"],
-    meta_fields=["single"],
+    meta_fields=["single", "forms"],
 )
 @dataclass(frozen=True)
 class Resident:
     """A whole set on each device.
 
     inputs, labels: tokens [N, S], uint8 where they fit into that.
-    puzzle_ids: int32 [N].
+    puzzle_ids: int32 [N], of the puzzles themselves.
     puzzle_starts, group_starts, single: as in `Order`.
+    forms: of each puzzle.
     """
 
     inputs: jax.Array
@@ -58,6 +62,7 @@ class Resident:
     puzzle_starts: jax.Array
     group_starts: jax.Array
     single: bool
+    forms: Forms = NO_FORMS
 
     def specs(self) -> Any:
         """How the arrays lie."""
@@ -66,11 +71,14 @@ class Resident:
     def rows(
         self, layout: Layout, seed: int, position: Position, number: jax.Array | int, batch_size: int
     ) -> tuple[jax.Array, jax.Array, jax.Array, Position]:
-        """This device's rows of the next batch as tokens, their ids, and the position after the whole batch."""
-        order = Order(self.puzzle_starts, self.group_starts, seed, self.single)
-        examples, after = order.examples(position, batch_size)
-        own = layout.own(examples)
-        return self.inputs[own], self.labels[own], self.puzzle_ids[own], after
+        """This device's rows of the next batch as tokens, the ids of their forms, and the position after the batch.
+
+        The tokens are those of the puzzles themselves: no form is shown yet.
+        """
+        order = Order(self.puzzle_starts, self.group_starts, seed, self.single, self.forms.count)
+        examples, numbers, after = order.examples(position, batch_size)
+        own, numbers = layout.own((examples, numbers))
+        return self.inputs[own], self.labels[own], self.forms.ids(self.puzzle_ids[own], numbers), after
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["inputs", "labels", "puzzle_ids", "after"], meta_fields=[])
@@ -78,8 +86,8 @@ class Resident:
 class Streamed:
     """The batches of one call.
 
-    inputs, labels: tokens [K, B, S].
-    puzzle_ids: int32 [K, B].
+    inputs, labels: tokens [K, B, S] of the puzzles themselves.
+    puzzle_ids: of the forms to show, int32 [K, B].
     after: the position after each batch, arrays int32 [K].
     """
 
@@ -113,7 +121,7 @@ def next_batch(
     step: jax.Array,
     number: jax.Array | int,
 ) -> tuple[Batch, Position]:
-    """This device's rows of the batch of a step, each under its own random symmetry if so configured. Pure.
+    """This device's rows of the batch of a step, each in its form and, if so configured, moved at random. Pure.
 
     Args:
       experiment: resolved.
@@ -129,6 +137,8 @@ def next_batch(
     """
     batch_size = experiment.train.batch_size
     inputs, labels, ids, after = source.rows(layout, experiment.train.seed, position, number, batch_size)
+    if experiment.data.forms:
+        inputs, labels = forms_of(experiment).turned(ids, inputs, labels)
     if experiment.data.augment:
         kind = kind_of(experiment.data.puzzle, experiment.model.seq_len)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key_data), _SYMMETRIES), step)
@@ -136,6 +146,11 @@ def next_batch(
         inputs, labels = kind.augment(layout.own(words), inputs, labels)
     labels = labels.astype(jnp.int32)
     return Batch(inputs.astype(jnp.int32), jnp.where(labels == 0, IGNORE, labels), ids), after
+
+
+def forms_of(experiment: Experiment) -> Forms:
+    """The forms of each puzzle that an experiment trains on."""
+    return Forms(experiment.data.forms, experiment.train.seed)
 
 
 class Feed:
@@ -163,7 +178,9 @@ class Feed:
             )
         self._puzzles, self._experiment, self._layout = puzzles, experiment, layout
         starts, groups = (part.astype(np.int32) for part in (puzzles.puzzle_starts, puzzles.group_starts))
-        self._order = Order(starts, groups, experiment.train.seed, bool((np.diff(starts) == 1).all()))
+        self._forms = forms_of(experiment)
+        single = bool((np.diff(starts) == 1).all())
+        self._order = Order(starts, groups, experiment.train.seed, single, self._forms.count)
         self._dtype = np.dtype(np.uint8 if puzzles.vocab_size <= 256 else np.int32)
         self._thread = ThreadPoolExecutor(1, "puzzles") if not self.resident else None
 
@@ -214,6 +231,7 @@ class Feed:
             order.puzzle_starts,
             order.group_starts,
             order.single,
+            self._forms,
         )
         return self._layout.everywhere(everything)
 
@@ -222,24 +240,28 @@ class Feed:
         batch_size = self._experiment.train.batch_size
         drawn, after = [], []
         for _ in range(count):
-            examples, self._position = self._order.examples(self._position, batch_size)
-            drawn.append(examples)
+            drawn.append(self._order.examples(self._position, batch_size))
+            self._position = drawn[-1].position
             after.append([np.int32(value) for value in self._position])
-        examples_KB = np.stack(drawn)
+        examples_KB, numbers_KB = (np.stack(part) for part in ([d.examples for d in drawn], [d.forms for d in drawn]))
 
-        def placed(values: Any, dtype: np.dtype[Any]) -> jax.Array:
-            """The rows of these examples, each on the device that works on them; no others are read."""
+        def placed(rows: Callable[[Any], NDArray[Any]], *axes: int) -> jax.Array:
+            """An array [K, B, *axes], made of its rows by index, each on the device that works on it."""
+            sharding = self._layout.shardings(PartitionSpec(None, AXIS))
+            return jax.make_array_from_callback((*examples_KB.shape, *axes), sharding, rows)
 
-            def rows(index: Any) -> NDArray[Any]:
-                return np.asarray(values[examples_KB[index[:2]]]).astype(dtype, copy=False)
+        def tokens(values: Tokens | Stacked) -> jax.Array:
+            """Those of these examples; no others are read."""
+            return placed(
+                lambda index: np.asarray(values[examples_KB[index[:2]]]).astype(self._dtype, copy=False),
+                self._puzzles.seq_len,
+            )
 
-            shape = (*examples_KB.shape, *values.shape[1:])
-            return jax.make_array_from_callback(shape, self._layout.shardings(PartitionSpec(None, AXIS)), rows)
-
+        ids_KB = self._forms.ids(self._puzzles.puzzle_ids[examples_KB], numbers_KB)
         return Streamed(
-            placed(self._puzzles.inputs, self._dtype),
-            placed(self._puzzles.labels, self._dtype),
-            placed(self._puzzles.puzzle_ids, np.dtype(np.int32)),
+            tokens(self._puzzles.inputs),
+            tokens(self._puzzles.labels),
+            placed(lambda index: ids_KB[index]),
             self._layout.everywhere(Position(*np.array(after, np.int32).T)),
         )
 

@@ -1,9 +1,9 @@
 """In which order training visits puzzles: any stretch of an endless sequence, from its position and the seed alone.
 
-An epoch visits every group (task) once, in a new order, and one puzzle of it; the examples of that puzzle come one
-after the other, in a new order too. No order is ever stored or sorted: a place in it is enciphered into what stands
-there. Everything is written over the array namespace of its arguments, so that the same lines run in NumPy, where
-batches are gathered on the host, and inside a jitted step, bit for bit alike.
+An epoch visits every group (task) once, in a new order, and one puzzle of it, in one of its forms where puzzles have
+several; the examples of that puzzle come one after the other, in a new order too. No order is ever stored or sorted: a
+place in it is enciphered into what stands there. Everything is written over the array namespace of its arguments, so
+that the same lines run in NumPy, where batches are gathered on the host, and inside a jitted step, bit for bit alike.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 # Rounds of the shuffle. In each, every place changes with another or not; statistics settle after a dozen.
 _ROUNDS = 32
 # Streams of random numbers that must not resemble each other.
-_OF_GROUPS, _OF_PUZZLE, _OF_EXAMPLES = 1, 2, 3
+_OF_GROUPS, _OF_PUZZLE, _OF_EXAMPLES, _OF_FORM = 1, 2, 3, 4
 
 
 class Position(NamedTuple):
@@ -32,6 +32,19 @@ class Position(NamedTuple):
     offset: Any = 0
 
 
+class Drawn(NamedTuple):
+    """A stretch of the sequence.
+
+    examples: int32 [count].
+    forms: the number of the form in which each is shown, int32 [count].
+    position: the one after them.
+    """
+
+    examples: Any
+    forms: Any
+    position: Position
+
+
 @dataclass(frozen=True)
 class Order:
     """The sequence over one set of puzzles.
@@ -40,15 +53,17 @@ class Order:
     group_starts: puzzle at which each group starts, and the number of puzzles at the end, int32 [groups + 1].
     seed: int32 scalar, or an int.
     single: whether every puzzle has a single example, which spares half of the work.
+    forms: K, forms that each puzzle has besides itself.
     """
 
     puzzle_starts: Any
     group_starts: Any
     seed: Any
     single: bool
+    forms: int = 0
 
-    def examples(self, position: Position, count: int) -> tuple[Any, Position]:
-        """The next `count` examples from a position, int32 [count], and the position after them."""
+    def examples(self, position: Position, count: int) -> Drawn:
+        """The next `count` examples from a position."""
         xp = self.group_starts.__array_namespace__()
         groups = self.group_starts.shape[0] - 1
         # Every group has an example at least, so that so many groups suffice.
@@ -60,9 +75,13 @@ class Order:
         first = self.group_starts[group]
         puzzles = (self.group_starts[group + 1] - first).astype(xp.uint32)
         puzzle = first + (digest(seed, epochs, group, stream=_OF_PUZZLE) % puzzles).astype(xp.int32)
+        # One for all examples of a visit.
+        forms = xp.zeros(count, dtype=xp.int32)
+        if self.forms:
+            forms = (digest(seed, epochs, puzzle, stream=_OF_FORM) % (self.forms + 1)).astype(xp.int32)
         start = self.puzzle_starts[puzzle]
         if self.single:
-            return start, _moved(xp, position, groups, count, 0)
+            return Drawn(start, forms, _moved(xp, position, groups, count, 0))
         sizes = self.puzzle_starts[puzzle + 1] - start
         # Where each group's examples begin in the batch; the first group's began before it.
         ends = xp.cumsum(sizes, dtype=xp.int32) - xp.asarray(position.offset, dtype=xp.int32)
@@ -74,7 +93,7 @@ class Order:
         examples = start[which] + shuffled(keys, within, sizes[which].astype(xp.uint32))
         done = (ends <= count).sum(dtype=xp.int32)
         taken = count - xp.concat([begins, ends[-1:]])[done]
-        return examples, _moved(xp, position, groups, done, taken)
+        return Drawn(examples, forms[which], _moved(xp, position, groups, done, taken))
 
 
 def _moved(xp: Any, position: Position, groups: int, done: Any, offset: Any) -> Position:
