@@ -26,7 +26,8 @@ SETTINGS = (
     "model.width=32", "model.heads=1", "model.expansion=1.0", "model.layers=1", "model.puzzle_dim=32",
     "model.puzzle_tokens=1", "model.latent_steps=1", "model.cycles=1", "model.supervision_steps=2",
     "model.dtype=float32", "optim.learning_rate=0.008", "optim.warmup_steps=5", "optim.ema_decay=0.8",
-    "train.steps=60", "train.batch_size=8", "train.eval_batch_size=16", "train.save_every=40", "train.log_every=20",
+    "devices.data=1", "train.steps=60", "train.batch_size=8", "train.eval_batch_size=16", "train.save_every=40",
+    "train.log_every=20",
 )  # fmt: skip
 # The examples of each task: "copy" or "turn" for each demonstration, and for each test input.
 TRAINING = {f"train{i}": (["copy"] * 3, ["copy"]) for i in range(6)}
@@ -108,7 +109,8 @@ def evaluate(place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     def call(*arguments: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
         files = tmp_path / "report.json", tmp_path / "submission.json"
         capsys.readouterr()
-        code = main(["eval", str(place.run), *arguments, "--json", str(files[0]), "--submission", str(files[1])])
+        written = ["--json", str(files[0]), "--submission", str(files[1])]
+        code = main(["eval", "--devices=1", str(place.run), *arguments, *written])
         out, err = capsys.readouterr()
         assert code == 0, err
         report, submission = (json.loads(file.read_text()) for file in files)

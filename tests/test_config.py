@@ -54,7 +54,7 @@ UNKNOWN_KEYS = [
     (changed(model__checkpoint=True), "config.model.checkpoint is unknown: known: answer_layers, backprop_steps, "),
     (changed(data__tests="x"), "config.data.tests is unknown: did you mean 'test'?"),
     (changed(loss__token="softmax"), "config.loss.token is unknown: did you mean 'tokens'?"),
-    ({3: {}}, "config.3 is unknown: known: data, loss, memory, model, name, optim, train"),
+    ({3: {}}, "config.3 is unknown: known: data, devices, loss, memory, model, name, optim, train"),
 ]
 
 WRONG_TYPES = [
@@ -406,7 +406,7 @@ def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
         ("model.witdh", "config.model.witdh is unknown: did you mean 'width'?"),
         ("model.width.x", "config.model.width.x is unknown: config.model.width is one value, not a group"),
         ("model", "config.model is a group of values: give config.model.KEY=VALUE"),
-        ("", "config. is unknown: known: data, loss, memory, model, name, optim, train"),
+        ("", "config. is unknown: known: data, devices, loss, memory, model, name, optim, train"),
     ],
 )
 def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:

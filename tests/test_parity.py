@@ -43,6 +43,7 @@ def test_small_recordings_pass(path):
     assert failures(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("path", sorted(SHARED.glob("*.npz")) or [NOT_SHARED], ids=lambda path: path.stem)
 def test_shared_recordings_pass(path):

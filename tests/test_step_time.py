@@ -191,6 +191,10 @@ def test_the_order_says_the_same_sizes():
         ("import sys; sys.exit(3)", "its process ended with status 3"),
         ("""print('{"error": "ImportError: of einops"}')""", "does not run: ImportError: of einops"),
         (f"""print('{FIRST}', '{{"parameters": 6}}', sep='\\n')""", "trains 6 parameters, and ours 7"),
+        (
+            f"""print('{FIRST}', '{{"parameters": 7}}', '{{"seconds": 1, "loss": NaN, "bytes": 0}}', sep='\\n')""",
+            "the original, eager: the loss is nan",
+        ),
     ],
 )
 def test_a_reference_that_fails_is_told_in_one_line(tmp_path, program, message):

@@ -184,11 +184,14 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
     "model",
     [
         {"mixer": "attention", "positions": "rope", "heads": 2},
-        {"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"},
+        pytest.param({"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"}, marks=pytest.mark.slow),
         {"latents": 3, "latent_steps": 4, "dtype": "bfloat16"},
-        {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
+        pytest.param(
+            {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
+            marks=pytest.mark.slow,
+        ),
         {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
-        {"states": "y", "layers": 3, "mixer": "attention", "heads": 2},
+        pytest.param({"states": "y", "layers": 3, "mixer": "attention", "heads": 2}, marks=pytest.mark.slow),
         {
             "cycles": 2,
             "grad_cycles": 2,
@@ -200,7 +203,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         },
         {"gradient": "implicit", "memory__slices": 2},
         {"puzzle_dim": 0, "puzzle_tokens": 0},
-        {"puzzle_dim": 0, "puzzle_tokens": 16},
+        pytest.param({"puzzle_dim": 0, "puzzle_tokens": 16}, marks=pytest.mark.slow),
         {"puzzle_dim": 40, "puzzle_tokens": 0},
     ],
 )
@@ -241,7 +244,7 @@ def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, cap
         asked.append(experiment.memory.policy)
         return replace(experiment, memory=replace(experiment.memory, policy="step"))
 
-    monkeypatch.setattr("trm_jax.train.settle", settle)
+    monkeypatch.setattr("trm_jax.program.settle", settle)
     values = to_dict(experiment())
     values["memory"]["policy"] = "auto"
     values["train"] |= {"steps": 4, "eval_every": 0, "log_every": 2}

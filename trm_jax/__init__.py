@@ -3,19 +3,24 @@
 The design, floor by floor; imports only point downward:
 
     policies, chain, fixed_point                  gradients of long chains: what is kept, what is repeated
-    layers, recursion, losses, optim, puzzles/    mathematics; nothing here knows of files or time
-    folder, dataset, model                        files -> batches; a configuration -> pure functions
+    layers, attention, recursion, losses, optim   mathematics; nothing here knows of files or time
+    puzzles/, order                               kinds of puzzle and their symmetries; the order of training
+    folder, dataset, forms, model                 files -> puzzles; a configuration -> pure functions
+    sharding                                      which device has what, and all that crosses between devices
     supervision                                   the carry: which rows halt, which take a fresh puzzle
     step                                          one optimiser step on a state of arrays
-    estimate, planner                             what a step costs, and which policy fits
+    feed                                          batches, made inside the compiled step
+    estimate, planner, collectives                what a step costs and sends, and which policy fits
+    program                                       steps and their batches as one compiled program
     inference, selection                          many steps, many attempts; which of them to believe
     checkpoint, writers, evaluate, arc_votes      what is kept, told and measured
     builders/                                     rows, contest files and generators -> datasets
     train, report, solve, convert, parity, demo   programs
+    launchers, rendezvous, cluster                several processes find each other and become one machine
     cli                                           the command `trm`
 
-Two things flow. A *batch* goes from file rows through augmentation into the carry's data and the labels of the
-loss. A *carry* goes from step to step, into the checkpoint and back.
+Two things flow. A *batch* goes from indices through file rows and symmetries into the carry's data and the labels of
+the loss. A *carry* goes from step to step, across devices, into the checkpoint and back.
 
 Dimension key, used as suffixes of tensor names and in docstrings:
     B  batch                     L  positions, P + S

@@ -28,6 +28,7 @@ from trm_jax.compilation import remember_programs
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.console import hush
 from trm_jax.errors import ConfigError, TrmError
+from trm_jax.host_memory import keep_memory
 from trm_jax.version import VERSION
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; an error that the user can mend is one line on standard error."""
+    if argv is None:  # the process is ours
+        keep_memory()
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         if words[:2] == ["eval", "arc-score"]:

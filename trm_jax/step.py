@@ -257,7 +257,7 @@ def train_step(
 
 
 def _gradients(
-    model: Model, experiment: Experiment, params: Params, rows_BR: jax.Array | None, carry: Carry, devices: int
+    model: Model, experiment: Experiment, params: Params, rows_BR: jax.Array | None, carry: Carry, devices: int = 1
 ) -> tuple[tuple[Params, jax.Array | None], jax.Array, Supervised]:
     """What these rows add to the gradients of the whole batch's mean loss, with respect to weights and puzzle rows.
 
