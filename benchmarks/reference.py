@@ -1,12 +1,14 @@
-"""The original's training step, made when asked: the other end of `python -m benchmarks.step_time --reference PATH`.
+"""The original's training step or evaluation, made when asked: the other end of benchmarks/original.py.
 
     PYTHON -m benchmarks.reference PATH
 
 PATH is a checkout of github.com/SamsungSAILMontreal/TinyRecursiveModels; nothing in it is changed, and its own
-`pretrain.train_batch` makes the steps. PYTHON needs what that takes: torch, numpy, einops and pydantic, but not JAX.
+`pretrain.train_batch` and `pretrain.evaluate` do the work. PYTHON needs what these take: torch, numpy, einops and
+pydantic, but not JAX. Weights are random.
 
-Requests come in by lines of JSON and are answered by lines of JSON: first PATH's import (unasked, {"torch": version}),
-then an `Order` ({"parameters": count}), then any number of "step" ({"seconds": ..., "loss": ..., "bytes": ...}).
+Requests come in by lines and are answered by lines of JSON: first PATH's import (unasked, {"torch": version}), then an
+`Order` in JSON ({"parameters": count}), then any number of "again", each for one training step or for one evaluation of
+all batches: {"seconds": ..., "loss": ..., "bytes": ...}, and of evaluation "steps", the mean number of supervision steps.
 Between requests the process sleeps. The first thing to go wrong is told as {"error": line}, and the process ends.
 """
 
@@ -30,20 +32,22 @@ UNUSED = ("argdantic", "coolname", "hydra", "omegaconf", "tqdm", "wandb", "yaml"
 class Order(TypedDict):
     """What to run: keys as in the original's YAML files.
 
+    task: "train" or "evaluate".
     compiled: by torch.compile, as pretrain.py does unless told otherwise.
     device: "cpu" or "cuda".
     threads: on a CPU.
     config: of pretrain.PretrainConfig.
     metadata: of the dataset: vocab_size, seq_len, num_puzzle_identifiers, total_groups, mean_puzzle_examples.
-    batch: inputs, labels [B, S] and puzzle_identifiers [B].
+    batches: of each inputs, labels [B, S] and puzzle_identifiers [B]; to train on, one.
     """
 
+    task: str
     compiled: bool
     device: str
     threads: int
     config: dict[str, Any]
     metadata: dict[str, Any]
-    batch: dict[str, Any]
+    batches: list[dict[str, Any]]
 
 
 class AdamATan2(torch.optim.Optimizer):
@@ -80,8 +84,8 @@ class AdamATan2(torch.optim.Optimizer):
             torch._foreach_add_(params, directions, alpha=-group["lr"] / (1 - beta1**self._steps))
 
 
-class Training:
-    """The original's model and optimisers, and its training step on one batch."""
+class Work:
+    """The original's model and optimisers, and batches for them."""
 
     def __init__(self, pretrain: Any, order: Order) -> None:
         self._pretrain, self._cuda = pretrain, order["device"] == "cuda"
@@ -89,39 +93,99 @@ class Training:
         torch.set_num_threads(order["threads"])
         if not self._cuda:
             # pretrain.py knows no device but "cuda"; here that means the CPU.
-            on_cpu = SimpleNamespace(**vars(torch) | {"device": lambda _: torch.device("cpu")})
-            patch.object(pretrain, "torch", on_cpu).start()
+            on_cpu = {"device": lambda _: torch.device("cpu"), "zeros": _zeros_on_cpu}
+            patch.object(pretrain, "torch", SimpleNamespace(**vars(torch) | on_cpu)).start()
             patch.object(torch.Tensor, "cuda", lambda tensor: tensor).start()
         if not order["compiled"]:
             os.environ["DISABLE_COMPILE"] = "1"
         self._config = pretrain.PretrainConfig(**order["config"])
         self._state = pretrain.init_train_state(self._config, SimpleNamespace(**order["metadata"]), 0, 1)
-        self._state.model.train()
-        self._average = pretrain.EMAHelper(mu=self._config.ema_rate)
-        self._average.register(self._state.model)
-        self._batch = {name: torch.tensor(rows, dtype=torch.int32) for name, rows in order["batch"].items()}
+        self._batches = [
+            {name: torch.tensor(rows, dtype=torch.int32) for name, rows in batch.items()} for batch in order["batches"]
+        ]
 
     @property
     def parameters(self) -> int:
         """How many numbers AdamATan2 trains."""
         return sum(p.numel() for p in self._state.model.parameters())
 
-    def step(self) -> dict[str, float]:
-        """One training step and its average: seconds, mean token loss, and the most bytes of a GPU so far."""
+    def run(self) -> dict[str, float]:
+        """The work once: its seconds, what `_do` tells of it, and the most bytes of a GPU so far."""
         self._wait()
         start = time.perf_counter()
-        metrics = self._pretrain.train_batch(
-            self._config, self._state, self._batch, self._config.global_batch_size, rank=0, world_size=1
-        )
-        self._average.update(self._state.model)
+        told = self._do()
         self._wait()
         seconds = time.perf_counter() - start
         allocated = torch.cuda.max_memory_allocated() if self._cuda else 0
-        return {"seconds": seconds, "loss": float(metrics["train/lm_loss"]), "bytes": allocated}
+        return {"seconds": seconds, "bytes": allocated} | {name: float(value) for name, value in told.items()}
+
+    def _do(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     def _wait(self) -> None:
         if self._cuda:
             torch.cuda.synchronize()
+
+
+class Training(Work):
+    """One training step on the only batch, and its average."""
+
+    def __init__(self, pretrain: Any, order: Order) -> None:
+        super().__init__(pretrain, order)
+        (self._batch,) = self._batches
+        self._state.model.train()
+        self._average = pretrain.EMAHelper(mu=self._config.ema_rate)
+        self._average.register(self._state.model)
+
+    def _do(self) -> dict[str, Any]:
+        """Tells the mean token loss."""
+        metrics = self._pretrain.train_batch(
+            self._config, self._state, self._batch, self._config.global_batch_size, rank=0, world_size=1
+        )
+        self._average.update(self._state.model)
+        return {"loss": metrics["train/lm_loss"]}
+
+
+class Evaluation(Work):
+    """All batches, with all supervision steps; answers and q_halt come to the host, as for the original's ARC scores.
+
+    The weights are those of the start and not an average, which costs the same; nothing is kept for training.
+    """
+
+    def __init__(self, pretrain: Any, order: Order) -> None:
+        super().__init__(pretrain, order)
+        self._state.model.eval()
+        self._sets = SimpleNamespace(sets=["all"])
+        self._loader = [("all", batch, len(batch["inputs"])) for batch in self._batches]
+
+    def _do(self) -> dict[str, Any]:
+        """Tells the mean token loss and the mean number of supervision steps."""
+        metrics = self._pretrain.evaluate(
+            self._config, self._state, self._loader, self._sets, [_Answers()], rank=0, world_size=1, cpu_group=None
+        )
+        return {"loss": metrics["all"]["lm_loss"], "steps": metrics["all"]["steps"]}
+
+
+class _Answers:
+    """An evaluator, as pretrain.evaluate calls them, that only keeps what a score would need."""
+
+    required_outputs = ("preds", "q_halt_logits")
+
+    def begin_eval(self) -> None:
+        self._kept: list[dict[str, torch.Tensor]] = []
+
+    def update_batch(self, batch: dict[str, torch.Tensor], preds: dict[str, torch.Tensor]) -> None:
+        self._kept.append({name: preds[name].cpu() for name in self.required_outputs})
+
+    def result(self, save_path: str | None, rank: int, world_size: int, group: Any) -> None:
+        """There is no score."""
+
+
+TASKS = {"train": Training, "evaluate": Evaluation}
+
+
+def _zeros_on_cpu(*size: Any, device: str, **options: Any) -> torch.Tensor:
+    return torch.zeros(*size, **options)
 
 
 def load(checkout: Path) -> Any:
@@ -159,10 +223,11 @@ def serve(checkout: Path, requests: TextIO, answers: TextIO) -> None:
     try:
         pretrain = load(checkout)
         answer({"torch": torch.__version__})
-        training = Training(pretrain, json.loads(requests.readline()))
-        answer({"parameters": training.parameters})
+        order = json.loads(requests.readline())
+        work = TASKS[order["task"]](pretrain, order)
+        answer({"parameters": work.parameters})
         for _ in requests:
-            answer(training.step())
+            answer(work.run())
     except Exception as error:  # whatever it is, the benchmark can only tell it
         answer({"error": f"{type(error).__name__}: {' '.join(str(error).split())}"})
 

@@ -8,10 +8,10 @@ Cost: 722,099 steps at batch 768, 221 EFLOP; the original took three days on fou
 
 Variants: "" has n = 4 latent steps, as in the original's command; "n6" has the 6 of the paper's text.
 
-All else is as in arc1, where each value is explained, but for the data: 1,280 tasks (1,000 training, 120
-evaluation, 160 ConceptARC), about 1.19M identifiers (a table of 610M entries), and 4.3326 training examples
-an identifier. The steps follow from these as they do there. Train either on this or on ARC-AGI-1: the
-training tasks here contain evaluation tasks of the other.
+All else is as in arc1, where each value is explained, and how to draw forms instead of storing them, but for the
+data: 1,280 tasks (1,000 training, 120 evaluation, 160 ConceptARC), about 1.19M identifiers (a table of 610M entries),
+and 4.3326 training examples an identifier. The steps follow from these as they do there. Train either on this or on
+ARC-AGI-1: the training tasks here contain evaluation tasks of the other.
 """
 
 from ml_collections import ConfigDict

@@ -90,6 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "generated",  # or a path
                 "test": "generated",  # or a path; "": no evaluation while training
                 "augment": False,  # must stay off: there are but 288 solutions
+                "forms": 0,  # of ARC tasks; unused
                 "side": 4,  # of generated Sudokus
                 "train_puzzles": 20_000,  # to generate
                 "test_puzzles": 1_000,  # to generate, or to read at most; 0: all

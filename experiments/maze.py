@@ -91,6 +91,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "",  # CSV, or a folder in the public dataset format
                 "test": "",  # path; "": no evaluation while training
                 "augment": True,  # the 8 symmetries of the square
+                "forms": 0,  # of ARC tasks; unused
                 "side": 9,  # of generated Sudokus; unused
                 "train_puzzles": 0,  # to generate; unused
                 "test_puzzles": 0,  # to read at most; 0: all

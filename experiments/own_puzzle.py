@@ -87,6 +87,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "",  # a folder that `trm data grid` has built
                 "test": "",  # its folder again; "": no evaluation while training
                 "augment": True,  # the declared symmetries
+                "forms": 0,  # of ARC tasks; unused
                 "side": 9,  # of generated Sudokus; unused
                 "train_puzzles": 0,  # to generate; unused
                 "test_puzzles": 0,  # to read at most; 0: all

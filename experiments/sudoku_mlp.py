@@ -93,6 +93,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "",  # CSV, or a folder in the public dataset format
                 "test": "",  # path; "": no evaluation while training
                 "augment": True,  # digits, bands, stacks, rows, columns, transposition
+                "forms": 0,  # of ARC tasks; unused
                 "side": 9,  # of generated Sudokus
                 "train_puzzles": 0,  # to generate
                 "test_puzzles": 0,  # to generate, or to read at most; 0: all

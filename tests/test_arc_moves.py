@@ -49,9 +49,10 @@ def test_a_translated_pair_is_encoded_elsewhere() -> None:
     (inputs, labels), pairs = random_pairs(400)
     drawn = words(400, TRANSLATION_WORDS)
     expected = []
-    for (pair, _, _), (for_row, for_column) in zip(pairs, drawn.tolist(), strict=True):
+    for (pair, _, _), (for_row, for_column, for_corner) in zip(pairs, drawn.tolist(), strict=True):
         height, width = np.max([grid.shape for grid in pair], axis=0).tolist()
-        expected.append((*pair, for_row % (31 - height), for_column % (31 - width)))
+        place = (for_row % (31 - height), for_column % (31 - width)) if for_corner % 4 else (0, 0)
+        expected.append((*pair, *place))
     check_against_single_grids(translated(drawn, inputs, labels), expected)
 
 
@@ -91,11 +92,11 @@ def test_ends_are_marked_again_where_there_is_room() -> None:
     grid = colours(np.random.default_rng(0), (2, 29))
     low = arc.encode(grid, 28, 1)
     assert (low != arc.END).all()
-    (found,), (also,) = translated(np.array([[4, 0]], np.uint32), low[None], low[None])
+    (found,), (also,) = translated(np.array([[4, 0, 1]], np.uint32), low[None], low[None])
     np.testing.assert_array_equal(found, arc.encode(grid, 4, 0))
     assert (found == arc.END).sum() == 2 + 29
     np.testing.assert_array_equal(also, found)
-    (again,), _ = translated(np.array([[28, 1]], np.uint32), found[None], found[None])
+    (again,), _ = translated(np.array([[28, 1, 2]], np.uint32), found[None], found[None])
     np.testing.assert_array_equal(again, low)
 
 
@@ -115,14 +116,17 @@ def test_padding_stays_padding(move: Callable[..., Pair], count: int) -> None:
 
 
 def test_every_place_is_as_likely() -> None:
-    """Both grids fit at 31 - 27 rows and 31 - 29 columns; what is left of the place before is nothing."""
+    """Both grids fit at 31 - 27 rows and 31 - 29 columns, and a quarter of draws goes to the first of all."""
     rng = np.random.default_rng(0)
     pair = arc.encode(colours(rng, (27, 5)), 3, 0), arc.encode(colours(rng, (2, 29)), 3, 0)
     inputs, labels = (np.tile(tokens, (4000, 1)) for tokens in pair)
     found, _ = translated(words(4000, TRANSLATION_WORDS), inputs, labels)
     boards, counts = np.unique(found, axis=0, return_counts=True)
     assert sorted(arc.decode_placed(board)[1:] for board in boards) == [(r, c) for r in range(4) for c in range(2)]
-    assert ((counts - 500) ** 2 / 500).sum() < 30  # chi-square, 7 degrees of freedom, p = 1e-4
+    expected = np.array(
+        [4000 * (1 / 4 + 3 / 32 if arc.decode_placed(board)[1:] == (0, 0) else 3 / 32) for board in boards]
+    )
+    assert ((counts - expected) ** 2 / expected).sum() < 30  # chi-square, 7 degrees of freedom, p = 1e-4
 
 
 def test_every_map_and_change_of_colours_is_as_likely() -> None:

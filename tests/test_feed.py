@@ -1,22 +1,21 @@
 """Batches made inside the step: bit-equal to NumPy's, from the device or from the host, for any number of devices."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_batches import assert_same, key_data, made, with_devices
 
 from trm_jax import dataset
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.dataset import IGNORE, from_pairs
 from trm_jax.errors import DataError
-from trm_jax.feed import Feed, next_batch
+from trm_jax.feed import Feed
 from trm_jax.order import Order, Position
 from trm_jax.puzzles import sudoku
 from trm_jax.puzzles.kind import kind_of
-from trm_jax.sharding import BY_ROWS, EVERYWHERE, layout_of
+from trm_jax.sharding import layout_of
 
 SUDOKU = DataConfig(puzzle="sudoku", side=4, train="generated", test="generated", train_puzzles=60, test_puzzles=40)
 PLAIN = Experiment(
@@ -28,57 +27,9 @@ PLAIN = Experiment(
 TURNED = replace(PLAIN, data=replace(SUDOKU, augment=True))
 
 
-def with_devices(experiment: Experiment, **changes) -> Experiment:
-    return replace(experiment, devices=replace(experiment.devices, **changes))
-
-
-START = Position()
-
-
 @pytest.fixture(scope="module")
 def puzzles():
     return dataset.load(SUDOKU, "train", 0)
-
-
-def key_data(seed: int):
-    return jax.random.key_data(jax.random.key(seed))
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def batches(experiment, layout, count, source, position, key, first):
-    """`count` batches of one call, as training makes them: one step after the other."""
-
-    def body(source, position, key, first):
-        made = []
-        for number in range(count):
-            batch, position = next_batch(experiment, layout, source, position, key, first + number, number)
-            made.append(batch)
-        return jax.tree.map(lambda *parts: jnp.stack(parts, axis=1), *made), position
-
-    if layout.mesh is None:
-        return body(source, position, key, first)
-    inside = (source.specs(), EVERYWHERE, EVERYWHERE, EVERYWHERE)
-    mapped = jax.shard_map(body, mesh=layout.mesh, in_specs=inside, out_specs=(BY_ROWS, EVERYWHERE), check_vma=False)
-    return mapped(source, position, key, first)
-
-
-def made(experiment, puzzles, calls=3, count=2, seed=5, start=START):
-    """Arrays [B, calls * count, ...] of consecutive batches, and the position after them."""
-    layout = layout_of(experiment)
-    parts = []
-    with Feed(puzzles, experiment, layout) as feed:
-        assert feed.resident == (experiment.devices.puzzles == "resident")
-        position = layout.everywhere(Position(*map(np.int32, start)))
-        for call, source in enumerate(feed.sources(start, [count] * calls)):
-            first = jnp.int32(1 + call * count)
-            batch, position = batches(experiment, layout, count, source, position, key_data(seed), first)
-            parts.append(jax.tree.map(np.asarray, batch))
-    return jax.tree.map(lambda *each: np.concatenate(each, axis=1), *parts), tuple(map(int, position))
-
-
-def assert_same(one, other):
-    assert one[1] == other[1]
-    jax.tree.map(np.testing.assert_array_equal, one[0], other[0])
 
 
 def reference(experiment, puzzles, steps, seed=5):
@@ -86,7 +37,7 @@ def reference(experiment, puzzles, steps, seed=5):
     order = Order(*(s.astype(np.int32) for s in (puzzles.puzzle_starts, puzzles.group_starts)), 5, single=True)
     kind, position, key = kind_of("sudoku", 16), Position(), jax.random.wrap_key_data(key_data(seed))
     for step in range(1, steps + 1):
-        rows, position = order.examples(position, 48)
+        rows, _, position = order.examples(position, 48)
         inputs, labels = puzzles.inputs[rows], puzzles.labels[rows]
         if experiment.data.augment:
             words = jax.random.bits(jax.random.fold_in(jax.random.fold_in(key, 0), step), (48, kind.words))

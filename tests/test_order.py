@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,8 @@ def singles(count: int, seed: int = 0) -> Order:
     return Order(starts, starts, seed, single=True)
 
 
-def several(seed: int = 0) -> Order:
-    return Order(PUZZLES, GROUPS, seed, single=False)
+def several(seed: int = 0, forms: int = 0) -> Order:
+    return Order(PUZZLES, GROUPS, seed, single=False, forms=forms)
 
 
 def whole(position: Position) -> Position:
@@ -33,7 +34,7 @@ def drawn(order: Order, sizes, position=START) -> tuple[list[int], Position]:
     """Examples of consecutive batches, and the position after them."""
     found: list[int] = []
     for size in sizes:
-        examples, position = order.examples(position, size)
+        examples, _, position = order.examples(position, size)
         found += examples.tolist()
     return found, whole(position)
 
@@ -52,7 +53,7 @@ def test_each_group_once_an_epoch_by_one_of_its_puzzles_with_all_examples():
     for epoch in range(60):
         examples = []
         while position.epoch == epoch:
-            found, position = order.examples(position, 1)
+            found, _, position = order.examples(position, 1)
             position = whole(position)
             examples += found.tolist()
         puzzle_of = [int(np.searchsorted(PUZZLES, example, side="right")) - 1 for example in examples]
@@ -81,24 +82,61 @@ def test_any_cut_into_batches_gives_the_same_examples(order):
         assert position == end
 
 
-@pytest.mark.parametrize("order", [singles(50, 3), several(3)], ids=["singles", "several"])
+@pytest.mark.parametrize(
+    "order", [singles(50, 3), several(3), several(3, forms=6)], ids=["singles", "several", "several in forms"]
+)
 def test_numpy_and_jax_agree(order):
     @jax.jit
     def jitted(puzzle_starts, group_starts, position):
-        return Order(puzzle_starts, group_starts, order.seed, order.single).examples(position, 64)
+        traced = replace(order, puzzle_starts=puzzle_starts, group_starts=group_starts)
+        return traced.examples(position, 64)
 
     here, there = Position(7, 2, 0), Position(*map(jnp.int32, (7, 2, 0)))
     for _ in range(3):
-        ours, here = order.examples(here, 64)
-        theirs, there = jitted(jnp.asarray(order.puzzle_starts), jnp.asarray(order.group_starts), there)
-        assert theirs.dtype == ours.dtype == np.int32
-        np.testing.assert_array_equal(ours, theirs)
+        *ours, here = order.examples(here, 64)
+        *theirs, there = jitted(jnp.asarray(order.puzzle_starts), jnp.asarray(order.group_starts), there)
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.dtype == other.dtype == np.int32
+            np.testing.assert_array_equal(one, other)
         assert whole(here) == whole(there)
+        assert bool(ours[1].any()) == bool(order.forms)
+
+
+def test_a_visit_shows_all_examples_of_a_puzzle_in_one_form():
+    order, position = several(5, forms=2), START
+    shown = []
+    for size in [7] * 60:
+        found, forms, position = order.examples(position, size)
+        puzzles = np.searchsorted(PUZZLES, found, side="right") - 1
+        shown += zip(puzzles.tolist(), forms.tolist(), strict=True)
+    plain, end = drawn(several(5), [7] * 60)
+    assert plain == drawn(order, [420])[0], "forms change no order"
+    assert whole(position) == end
+    sizes, visits, i = np.diff(PUZZLES), [], 0
+    while i < len(shown):
+        visits.append(shown[i])
+        assert set(shown[i : i + sizes[shown[i][0]]]) == {shown[i]}
+        i += sizes[shown[i][0]]
+    assert set(visits) == {(puzzle, form) for puzzle in range(6) for form in range(3)}
+    forms = np.array([form for _, form in visits])
+    assert np.bincount(forms).min() > 0.25 * len(visits)
+    assert 0.5 < (np.diff(forms) != 0).mean() < 0.8, "each visit has a draw of its own"
+
+
+def test_the_short_way_for_single_examples_leads_to_the_same():
+    order = replace(singles(50, 3), forms=6)
+    short, long = order.examples(Position(1, 20, 0), 64), replace(order, single=False).examples(Position(1, 20, 0), 64)
+    np.testing.assert_array_equal(short.examples, long.examples)
+    np.testing.assert_array_equal(short.forms, long.forms)
+    assert whole(short.position) == whole(long.position)
+    assert set(short.forms.tolist()) == set(range(7))
 
 
 def test_seeds_differ_and_one_seed_does_not():
     assert drawn(singles(10), [20]) == drawn(singles(10), [20])
     assert len({tuple(drawn(singles(10, seed), [10])[0]) for seed in range(8)}) == 8
+    first = (replace(singles(10, seed), forms=999).examples(START, 10) for seed in range(8))
+    assert len({one.forms[one.examples == 0].item() for one in first}) == 8
 
 
 def permutations(count: int, keys: int) -> np.ndarray:

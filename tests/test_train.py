@@ -16,6 +16,7 @@ from trm_jax import train as training
 from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.errors import CheckpointError, ConfigError, DataError
+from trm_jax.figures import Log
 from trm_jax.model import Model
 from trm_jax.step import init_state
 from trm_jax.train import HARMLESS, train
@@ -274,3 +275,79 @@ def test_every_harmless_key_exists():
     groups = {name: value for name, value in values.items() if isinstance(value, dict)}
     known = {"name"} | {f"{group}.{key}" for group, value in groups.items() for key in value}
     assert set(HARMLESS) <= known
+
+
+def test_several_steps_in_one_call_are_the_same_steps(uncut, tmp_path):
+    at_once = experiment(devices__steps_per_call=5, train__save_every=10, train__steps=13)
+    assert train(at_once, tmp_path).finished  # the last call makes three
+    longer = experiment(devices__steps_per_call=5, train__save_every=10)
+    assert train(longer, tmp_path).finished  # the first call makes two, up to the next multiple
+    ours, theirs = deterministic(read_metrics(tmp_path)), deterministic(read_metrics(uncut))
+    evaluated = [row for row in ours if row["step"] == 13]
+    assert {frozenset(row) & {"train/loss", "eval/exact_accuracy"} for row in evaluated} == {
+        frozenset({"train/loss"}),
+        frozenset({"eval/exact_accuracy"}),
+    }
+    ours = [row for row in ours if row["step"] != 13]
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in other.items():
+            if one["step"] == 15:
+                continue  # its sums were cut at step 13, where a row was written
+            if value is not None:
+                assert one[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+@pytest.mark.parametrize(("first", "steps", "at_once", "expected"), [
+    (0, 3, 1, [(1, 1), (2, 1), (3, 1)]),
+    (0, 10, 4, [(4, 4), (8, 4), (10, 2)]),
+    (3, 10, 4, [(4, 1), (8, 4), (10, 2)]),
+    (8, 9, 4, [(9, 1)]),
+    (0, 2, 4, [(2, 2)]),
+    (4, 8, 4, [(8, 4)]),
+    (5, 5, 4, []),
+])  # fmt: skip
+def test_calls_end_at_multiples_and_at_the_last_step(first, steps, at_once, expected):
+    assert training._calls(first, steps, at_once) == expected
+
+
+def test_figures_are_fetched_while_the_next_call_runs(tmp_path, monkeypatch):
+    order, advance, write = [], training.advance, Log.write_late
+
+    def advancing(*args):
+        order.append("call")
+        return advance(*args)
+
+    def writing(self):
+        if self._waiting is not None:
+            order.append(f"row {self._waiting[0]}")
+        write(self)
+
+    monkeypatch.setattr(training, "advance", advancing)
+    monkeypatch.setattr(Log, "write_late", writing)
+    train(experiment(train__steps=11, train__eval_every=0, train__save_every=0), tmp_path)
+    calls_before = [order[:i].count("call") for i, what in enumerate(order) if what.startswith("row")]
+    assert [what for what in order if what != "call"] == ["row 5", "row 10", "row 11"]
+    assert calls_before == [6, 11, 11]
+
+
+def test_nothing_moves_between_host_and_device_unasked(tmp_path, monkeypatch):
+    levels, advance = [], training.advance
+
+    def advancing(*args):
+        levels.append(jax.config.jax_transfer_guard)
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+            jax.numpy.ones(3) + np.ones(3)
+        return advance(*args)
+
+    monkeypatch.setattr(training, "advance", advancing)
+    train(experiment(train__steps=2, train__log_every=2, train__eval_every=0, train__save_every=0), tmp_path)
+    assert len(levels) == 2
+
+
+def test_a_window_of_steps_is_profiled(tmp_path, capsys):
+    short = experiment(train__steps=6, train__eval_every=0, train__save_every=0)
+    train(short, tmp_path, profile=range(2, 4))
+    assert "profile written to" in capsys.readouterr().err
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))

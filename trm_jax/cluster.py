@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trm_jax.errors import ConfigError
+from trm_jax.errors import ConfigError, TrmError
 from trm_jax.launchers import asked, found_by_jax, launched
 from trm_jax.rendezvous import meet
 
@@ -26,8 +26,17 @@ SHUTDOWN_TIMEOUT = 300
 # Seconds until what one process writes has to be seen by process 0: file systems of networks remember for a while.
 SEEN_WITHIN = 10
 
+# What XLA's errors say where another process has gone in the middle of a sum.
+_SIGNS_OF_LOSS = ("Gloo", "NCCL")
+
 _joined = False
 _agreements = count()
+
+
+class ProcessLost(TrmError):
+    """Another process has gone while this one worked with it. The run can go on once all are started again."""
+
+    exit_code = 75
 
 
 def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: int = 30) -> None:
@@ -131,12 +140,12 @@ def check_shared(folder: Path) -> None:
         client.key_value_set(key, uuid.uuid4().hex)
     token = _wait_for(key)
     marks = [folder / f".process_{number}.{token}" for number in range(processes)]
-    with unanimous():
-        try:
-            marks[process].touch()
-        except OSError as error:
-            raise ConfigError(f"{folder}: cannot be written to: {error.strerror}") from None
     try:
+        with unanimous():
+            try:
+                marks[process].touch()
+            except OSError as error:
+                raise ConfigError(f"{folder}: cannot be written to: {error.strerror}") from None
         with unanimous():
             deadline = time.monotonic() + SEEN_WITHIN
             while process == 0 and not all(mark.exists() for mark in marks):
@@ -146,6 +155,22 @@ def check_shared(folder: Path) -> None:
                 time.sleep(0.1)
     finally:
         marks[process].unlink(missing_ok=True)
+
+
+@contextmanager
+def noticing_loss() -> Iterator[None]:
+    """Makes one line of what happens here when another process goes. Raises ProcessLost."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        line = " ".join(str(error).split())
+        if not _joined or not any(sign in line for sign in _SIGNS_OF_LOSS):
+            raise
+        raise ProcessLost(
+            f"another process has gone ({line}): see what it says; started again, all go on from the last checkpoint"
+        ) from error
 
 
 def _verdict(number: int, said: dict[str, Any]) -> str:
@@ -165,7 +190,7 @@ def _verdict(number: int, said: dict[str, Any]) -> str:
 def _judge(everyone: list[dict[str, Any]]) -> str:
     for process, said in enumerate(everyone):
         if "fault" in said:
-            return f"process {process} failed: {said['fault']}"
+            return f"process {process}: {said['fault']}"
     first = everyone[0]["facts"]
     for process, said in enumerate(everyone):
         facts = said["facts"]
@@ -249,6 +274,12 @@ def _connect_devices() -> None:
     try:
         os.dup2(nowhere, 1)
         sync_global_devices("connected")
+    except jax.errors.JaxRuntimeError as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(
+            f"the processes have met, but their CPUs cannot be connected ({line}): does each host's own name stand for "
+            "an address that the others reach?"
+        ) from error
     finally:
         os.dup2(kept, 1)
         os.close(kept)

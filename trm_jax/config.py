@@ -143,7 +143,7 @@ class DataConfig:
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
-    # ARC: coloured and turned forms of each task, drawn as they are needed, each with a puzzle id; 0: the folder's alone
+    # Of ARC: coloured and turned forms of each task, drawn as they are needed, each with a puzzle id; 0: those stored
     forms: int = 0
     side: int = 9  # of generated Sudokus
     train_puzzles: int = 0  # how many to generate

@@ -112,7 +112,7 @@ def votes_for(puzzles: PuzzleSet) -> Votes:
                 raise DataError(
                     f"{path}: task {task.name}: another dataset has a different task of this name: evaluate them apart"
                 )
-    return Votes(names, list(tasks.values()))
+    return Votes(puzzles.forms.names(names), list(tasks.values()))
 
 
 def _same(one: Task, other: Task) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trm_jax.folder import Stacked
 from trm_jax.order import digest
-from trm_jax.puzzles.arc import IDENTITY
+from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.kind import Arc
 from trm_jax.puzzles.symmetry import Array, Tokens
 
@@ -64,11 +64,13 @@ class Forms:
         return xp.where(plain, inputs, images[0]), xp.where(plain, labels, images[1])
 
     def names(self, names: Sequence[str]) -> list[str]:
-        """The name of each form's id, as in identifiers.json, from those of the puzzles' ids, the blank one first."""
+        """The name of each form's id, as in identifiers.json, from those of the tasks' ids, the blank one first."""
+        if not self.count:
+            return list(names)
         ids = np.arange(1, self.number_of_ids(len(names)), dtype=np.int32)
-        tasks = np.repeat(np.arange(1, len(names)), self.count + 1)
-        drawn = zip(tasks.tolist(), self._plain(ids).tolist(), _KIND.augmentation(self._words(ids)), strict=True)
-        return [names[0], *((IDENTITY if plain else change).name(names[task]) for task, plain, change in drawn)]
+        tasks = (parse_name(name)[0] for name in names[1:] for _ in range(self.count + 1))
+        drawn = zip(tasks, self._plain(ids).tolist(), _KIND.augmentation(self._words(ids)), strict=True)
+        return [names[0], *((IDENTITY if plain else change).name(task) for task, plain, change in drawn)]
 
     def _plain(self, ids: Array) -> Array:
         """Which ids are those of tasks themselves, or blank: bool [n]."""

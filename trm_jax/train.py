@@ -14,7 +14,7 @@ import numpy as np
 
 from trm_jax import dataset
 from trm_jax.checkpoint import Checkpoints, Meta
-from trm_jax.cluster import check_shared, is_main, unanimous
+from trm_jax.cluster import check_shared, is_main, noticing_loss, unanimous
 from trm_jax.config import (
     DevicesConfig,
     Experiment,
@@ -120,6 +120,7 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
 
     Raises:
       ConfigError, DataError, CheckpointError: in one line; a workdir of another experiment is left as it is.
+      ProcessLost: another process has gone.
     """
     began = time.monotonic()
     config = experiment.train
@@ -137,6 +138,7 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
         facts |= _facts(here, feed, puzzles, evaluation)
     check_shared(workdir)
     with (
+        noticing_loss(),
         feed,
         Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
         StopSignals() as signals,
@@ -214,8 +216,8 @@ def _facts(
     settings = {f"config.{g}.{key}": value for g in groups if g != "name" for key, value in groups[g].items()}
     return settings | {
         "config.devices.puzzles": "resident" if feed.resident else "streamed",
-        "what config.data.train holds": puzzles.fingerprint,
-        "what config.data.test holds": evaluation and evaluation.held_out.fingerprint,
+        "the fingerprint of config.data.train": puzzles.fingerprint[:12],
+        "the fingerprint of config.data.test": evaluation and evaluation.held_out.fingerprint[:12],
         "the version of trm_jax": VERSION,
         "the version of jax": jax.__version__,
     }

@@ -11,8 +11,12 @@ import numpy as np
 from trm_jax.puzzles.arc import COLOURS, END, FIRST_COLOUR, SIDE, Augmentation
 from trm_jax.puzzles.symmetry import Array, choices, renamings
 
-TRANSLATION_WORDS = 2
-"""Random words that `translated` takes for a pair: for the row and for the column."""
+TRANSLATION_WORDS = 3
+"""Random words that `translated` takes for a pair: for the row, for the column, and for whether to draw them at all."""
+
+CORNER_SHARE = 4
+"""Of so many draws one puts its pair at the top left, where test puzzles lie; the original leaves one example of each
+task there, of which there are four on average."""
 
 TURN_WORDS = COLOURS
 """Random words that `turned` takes for a pair: for the map and for each colour but the background."""
@@ -32,7 +36,9 @@ class _Place(NamedTuple):
 
 
 def translated(words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
-    """Both grids of each pair alike at another place, any at which both fit being as likely as the others.
+    """Both grids of each pair alike at another place: the top left corner, or any at which both fit.
+
+    The corner is chosen outright by one draw in CORNER_SHARE; otherwise all places are as likely.
 
     Args:
       words: random, uint32 [n, TRANSLATION_WORDS].
@@ -43,9 +49,10 @@ def translated(words: Array, inputs: Array, labels: Array) -> tuple[Array, Array
     """
     xp = words.__array_namespace__()
     question, answer = _size(inputs), _size(labels)
+    moves = words[:, 2] % CORNER_SHARE != 0
     place = _Place(
-        choices(words[:, 0], SIDE + 1 - xp.maximum(question.rows, answer.rows)),
-        choices(words[:, 1], SIDE + 1 - xp.maximum(question.columns, answer.columns)),
+        xp.where(moves, choices(words[:, 0], SIDE + 1 - xp.maximum(question.rows, answer.rows)), 0),
+        xp.where(moves, choices(words[:, 1], SIDE + 1 - xp.maximum(question.columns, answer.columns)), 0),
     )
     still = xp.zeros(len(words), dtype=xp.int32)
     origin = _origin(inputs, labels)
