@@ -168,7 +168,7 @@ class Evaluator:
             raise ConfigError(
                 f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"
             )
-        self._model, self._puzzles, self._batch_size, self._layout = model, puzzles, batch_size, layout
+        self._model, self.puzzles, self._batch_size, self._layout = model, puzzles, batch_size, layout
         self._effort, self.kind, self._selection = effort, kind, selection
         self._ids_name = puzzle_ids
         self._ids = puzzles.puzzle_ids
@@ -192,10 +192,10 @@ class Evaluator:
         confidence: list[NDArray[np.float32]] = []
         right: list[NDArray[np.bool_]] = []
         done = 0
-        inputs, layout = self._puzzles.inputs, self._layout
+        inputs, layout = self.puzzles.inputs, self._layout
         for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
             rows = slice(found.first, found.first + len(found))
-            judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self._puzzles.labels[rows]), self.kind)
+            judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self.puzzles.labels[rows]), self.kind)
             for key, values in self._sums(judged):
                 sums[key] = sums.get(key, 0.0) + values
             last, each = len(effort.depths) - 1, np.arange(len(found))
@@ -205,11 +205,11 @@ class Evaluator:
             np.add.at(halting, np.where(found.halted_at[:, 0] > 0, found.halted_at[:, 0], effort.steps + 1) - 1, 1)
             if votes is not None:
                 # Votes go by the puzzle's own id, which says how it was turned, whatever the model was told.
-                own = self._puzzles.puzzle_ids[rows]
+                own = self.puzzles.puzzle_ids[rows]
                 votes.add(np.asarray(inputs[rows]), found.answers[each, chosen, last], own, confidence[-1])
             done += len(found)
             progress(done)
-        tasks = len(self._puzzles.group_starts) - 1
+        tasks = len(self.puzzles.group_starts) - 1
         table = tuple(self._row(key, values / done, tasks) for key, values in sorted(sums.items()))
         shown = (effort.attempts, self._selection if effort.attempts > 1 else "only")
         return Report(

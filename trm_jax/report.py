@@ -14,16 +14,16 @@ from trm_jax import dataset
 from trm_jax.arc_votes import ArcResult
 from trm_jax.canvas import new_figure
 from trm_jax.checkpoint import load
-from trm_jax.cluster import is_main
+from trm_jax.cluster import is_main, noticing_loss, unanimous
 from trm_jax.console import Bar
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference import Effort
-from trm_jax.model import Model
+from trm_jax.model import Model, Weights
 from trm_jax.plots import draw_effort
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.selection import Rule
-from trm_jax.sharding import mesh_layout
+from trm_jax.sharding import Layout, mesh_layout
 from trm_jax.sizes import si
 from trm_jax.statistics import Share, share
 from trm_jax.train import check_fits
@@ -64,6 +64,33 @@ def evaluate(request: Request) -> Report:
 
     With several processes (cluster.join), every one calls this with the same arguments; the first prints and writes.
     """
+    with unanimous() as facts:
+        evaluator, weights, layout, source = _prepared(request)
+        puzzles = evaluator.puzzles
+        votes = votes_for(puzzles) if is_arc_test(evaluator.kind, puzzles, request.split) else None
+        facts |= {
+            "the checkpoints": [str(path) for path in request.checkpoints],
+            "the fingerprint of the puzzles": puzzles.fingerprint[:12],
+        }
+    total = len(puzzles) * len(request.checkpoints)
+    with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
+        report = evaluator(layout.everywhere(weights), bar.update, votes)
+        for number, path in enumerate(request.checkpoints[1:], start=1):
+            _, weights = load(path, request.averaged)
+            pooled = evaluator(layout.everywhere(weights), partial(_shifted, bar.update, number * len(puzzles)), votes)
+            # Figures of single answers stay the first checkpoint's; the votes are everyone's.
+            report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
+    if is_main():
+        _tell(report, request, source)
+    return report
+
+
+def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
+    """All that can be wrong is told here, before anything is evaluated, which may take hours.
+
+    Returns:
+      The evaluator, the first checkpoint's weights, the layout, and where the puzzles come from.
+    """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
     data, config = experiment.data, experiment.model
@@ -78,7 +105,7 @@ def evaluate(request: Request) -> Report:
     if request.submission and not is_arc:
         raise ConfigError("--submission writes answers to ARC test puzzles: these are none")
     _check(request.effort)
-    for path in request.checkpoints[1:]:  # all of them before the first is evaluated, which may take hours
+    for path in request.checkpoints[1:]:
         if load(path, request.averaged)[0].model != config:
             raise ConfigError(f"{path}: another model than {request.checkpoints[0]}: pool checkpoints of one run")
     if request.plot:
@@ -88,18 +115,7 @@ def evaluate(request: Request) -> Report:
     evaluator = Evaluator(
         Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
     )
-    votes = votes_for(puzzles) if is_arc else None
-    total = len(puzzles) * len(request.checkpoints)
-    with Bar("evaluating", total, every=max(1, total // 10)) as bar:
-        report = evaluator(layout.everywhere(weights), bar.update, votes)
-        for number, path in enumerate(request.checkpoints[1:], start=1):
-            _, weights = load(path, request.averaged)
-            pooled = evaluator(layout.everywhere(weights), partial(_shifted, bar.update, number * len(puzzles)), votes)
-            # Figures of single answers stay the first checkpoint's; the votes are everyone's.
-            report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
-    if is_main():
-        _tell(report, request, source)
-    return report
+    return evaluator, weights, layout, source
 
 
 def _tell(report: Report, request: Request, source: str) -> None:
