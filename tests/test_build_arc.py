@@ -468,10 +468,10 @@ def test_the_public_builders_dataset_and_ours(tmp_path):
 @pytest.mark.parametrize(
     ("training", "test", "count"),
     [
-        (["training2"], "evaluation", 376),
+        pytest.param(["training2"], "evaluation", 376, marks=pytest.mark.slow),
         (["training", "concept"], "evaluation", 2),
-        (["evaluation"], "evaluation2", 7),
-        (["training2", "concept"], "evaluation2", 0),
+        pytest.param(["evaluation"], "evaluation2", 7, marks=pytest.mark.slow),
+        pytest.param(["training2", "concept"], "evaluation2", 0, marks=pytest.mark.slow),
     ],
 )
 def test_overlaps_of_the_public_subsets(training, test, count, real_data, tmp_path):

@@ -185,7 +185,7 @@ def test_moved_forms_keep_their_ids_and_neither_place_nor_devices_change_a_bit(f
 
     assert moved[1] == position
     np.testing.assert_array_equal(moved[0].puzzle_ids, still.puzzle_ids)
-    assert (moved[0].inputs != still.inputs).any(axis=2).mean() > 0.9
+    assert (moved[0].inputs != still.inputs).any(axis=2).mean() > 0.6  # some stay at the top left
     names = json.loads((folder / "identifiers.json").read_text())
     rows = (part.reshape(-1, *part.shape[2:]) for part in (moved[0].inputs, moved[0].labels, moved[0].puzzle_ids))
     assert_named_rightly(*rows, Forms(K, SEED).names(names), plain_pairs(plain, names))

@@ -9,7 +9,9 @@ import pytest
 from small_step import EXPERIMENT, batch_of, with_model
 
 from benchmarks import matmul, step_time
-from benchmarks.step_time import Original, Times, measure, order_for, take_turns
+from benchmarks.original import Original, order_for
+from benchmarks.step_time import measure
+from benchmarks.turns import Times, take_turns
 from trm_jax.config import ModelConfig
 from trm_jax.errors import ConfigError
 from trm_jax.estimate import estimate, forward_flops
@@ -45,13 +47,13 @@ def test_the_stand_in_takes_the_steps_of_the_original_optimiser(steps):
 def test_the_worker_makes_the_steps_of_the_pretrain_that_it_is_given(tmp_path):
     pytest.importorskip("torch")
     (tmp_path / "pretrain.py").write_text(PRETRAIN)
-    order = order_for(EXPERIMENT, batch_of([1, 2, 3, 4]), False, 3)
+    order = order_for(EXPERIMENT, "train", [batch_of([1, 2, 3, 4])], False, 3)
     original = Original(sys.executable, tmp_path, order, trained=6)
     try:
-        assert original.step() > 0
+        assert original.run() > 0
         assert original.figures()["torch"]
         with pytest.raises(ConfigError, match=r"the original, eager: the loss is nan"):
-            original.step()
+            original.run()
     finally:
         original.close()
 
@@ -115,7 +117,7 @@ class Clock:
     def __init__(self, name, log):
         self.name, self.log = name, log
 
-    def step(self):
+    def run(self):
         self.log.append(self.name)
         return float(len(self.log))
 
@@ -125,7 +127,7 @@ class Clock:
 
 def test_variants_take_turns_and_products_come_in_every_round():
     log = []
-    times = take_turns({"a": Clock("a", log), "b": Clock("b", log)}, Clock("products", log), 2)
+    times = take_turns({"a": Clock("a", log), "b": Clock("b", log)}, 2, Clock("products", log).measure)
     assert log == ["a", "b", "products", "a", "b", "products"]
     assert times == {"a": Times((1.0, 4.0)), "b": Times((2.0, 5.0))}
 
@@ -172,13 +174,14 @@ def test_utilisation_is_the_rate_over_that_of_the_best_product():
 )
 def test_what_the_original_cannot_run_is_refused(changes, key):
     with pytest.raises(ConfigError, match=key):
-        order_for(with_model(**changes), batch_of([0] * 4), False, 1)
+        order_for(with_model(**changes), "train", [batch_of([0] * 4)], False, 1)
 
 
 def test_the_order_says_the_same_sizes():
-    order = order_for(replace(EXPERIMENT, train=replace(EXPERIMENT.train, steps=2)), batch_of([7, 7, 1, 2]), True, 9)
+    short = replace(EXPERIMENT, train=replace(EXPERIMENT.train, steps=2))
+    order = order_for(short, "train", [batch_of([7, 7, 1, 2])], True, 9)
     assert (order["config"]["arch"]["hidden_size"], order["metadata"]["num_puzzle_identifiers"]) == (16, 9)
-    assert order["batch"]["puzzle_identifiers"] == [7, 7, 1, 2]
+    assert order["batches"][0]["puzzle_identifiers"] == [7, 7, 1, 2]
     assert order["config"]["epochs"] == 9  # or its last steps would do nothing
     assert order["compiled"]
     assert order["device"] == "cpu"
@@ -202,7 +205,7 @@ def test_a_reference_that_fails_is_told_in_one_line(tmp_path, program, message):
     python.write_text(f"#!{sys.executable}\n{program}\n")
     python.chmod(0o755)
     with pytest.raises(ConfigError) as error:
-        Original(str(python), tmp_path, order_for(EXPERIMENT, batch_of([0] * 4), False, 1), 7)
+        Original(str(python), tmp_path, order_for(EXPERIMENT, "train", [batch_of([0] * 4)], False, 1), 7)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -221,8 +224,11 @@ def test_a_wrong_argument_is_told_in_one_line(tmp_path, monkeypatch, capsys, arg
     given = [word.replace("CHECKOUT", str(tmp_path)) for word in arguments]
     monkeypatch.setattr(sys, "argv", ["step_time", "--config=experiments/demo.py", "--batch", "2", *given])
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    kept = []
+    monkeypatch.setattr(step_time, "keep_memory", lambda: kept.append(True))  # itself, it would last for all tests
     with pytest.raises(SystemExit) as end:
         step_time.main()
+    assert kept == [True]
     told = capsys.readouterr().err
     assert end.value.code == 2
     assert message in told

@@ -191,7 +191,9 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
             {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
             marks=pytest.mark.slow,
         ),
-        {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
+        pytest.param(
+            {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"}, marks=pytest.mark.slow
+        ),
         pytest.param({"states": "y", "layers": 3, "mixer": "attention", "heads": 2}, marks=pytest.mark.slow),
         {
             "cycles": 2,
@@ -205,7 +207,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         {"gradient": "implicit", "memory__slices": 2},
         {"puzzle_dim": 0, "puzzle_tokens": 0},
         pytest.param({"puzzle_dim": 0, "puzzle_tokens": 16}, marks=pytest.mark.slow),
-        {"puzzle_dim": 40, "puzzle_tokens": 0},
+        pytest.param({"puzzle_dim": 40, "puzzle_tokens": 0}, marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_model_trains_on_what_it_remembers(model, tmp_path):
@@ -278,23 +280,13 @@ def test_every_harmless_key_exists():
 
 
 def test_several_steps_in_one_call_are_the_same_steps(uncut, tmp_path):
-    at_once = experiment(devices__steps_per_call=5, train__save_every=10, train__steps=13)
-    assert train(at_once, tmp_path).finished  # the last call makes three
-    longer = experiment(devices__steps_per_call=5, train__save_every=10)
-    assert train(longer, tmp_path).finished  # the first call makes two, up to the next multiple
-    ours, theirs = deterministic(read_metrics(tmp_path)), deterministic(read_metrics(uncut))
-    evaluated = [row for row in ours if row["step"] == 13]
-    assert {frozenset(row) & {"train/loss", "eval/exact_accuracy"} for row in evaluated} == {
-        frozenset({"train/loss"}),
-        frozenset({"eval/exact_accuracy"}),
-    }
-    ours = [row for row in ours if row["step"] != 13]
-    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    at_once = experiment(devices__steps_per_call=5, train__save_every=10, train__steps=10)
+    assert train(at_once, tmp_path).finished
+    ours, theirs = deterministic(read_metrics(tmp_path)), deterministic(read_metrics(uncut))[:3]
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs] == [5, 10, 10]
     for one, other in zip(ours, theirs, strict=True):
         assert one.keys() == other.keys()
         for name, value in other.items():
-            if one["step"] == 15:
-                continue  # its sums were cut at step 13, where a row was written
             if value is not None:
                 assert one[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
