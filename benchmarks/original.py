@@ -1,4 +1,4 @@
-"""The original in PyTorch, run in a process of its own (benchmarks/reference.py): what this end of it says and hears."""
+"""The original in PyTorch, run in a process of its own (benchmarks/reference.py): this end of it."""
 
 import json
 import math
@@ -136,7 +136,11 @@ class Original:
 
 
 def order_for(
-    experiment: Experiment, task: Literal["train", "evaluate"], batches: Sequence[Rows], compiled: bool, updates: int = 0
+    experiment: Experiment,
+    task: Literal["train", "evaluate"],
+    batches: Sequence[Rows],
+    compiled: bool,
+    updates: int = 0,
 ) -> "Order":
     """The experiment in the original's words.
 

@@ -8,8 +8,8 @@ pydantic, but not JAX. Weights are random.
 
 Requests come in by lines and are answered by lines of JSON: first PATH's import (unasked, {"torch": version}), then an
 `Order` in JSON ({"parameters": count}), then any number of "again", each for one training step or for one evaluation of
-all batches: {"seconds": ..., "loss": ..., "bytes": ...}, and of evaluation "steps", the mean number of supervision steps.
-Between requests the process sleeps. The first thing to go wrong is told as {"error": line}, and the process ends.
+all batches: {"seconds": ..., "loss": ..., "bytes": ...}, and of evaluation "steps", the mean number of supervision
+steps. Between requests the process sleeps. The first thing to go wrong is told as {"error": line}, and it ends.
 """
 
 import importlib

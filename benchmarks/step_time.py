@@ -10,6 +10,8 @@ and then matrix products of the model's sizes, whose rate is what utilisation is
 their memory at the same time; where that is too much, name fewer variants.
 
 Puzzles are random tokens: what a step costs does not depend on them. Rates count matrix products (trm estimate).
+On a CPU, ours keeps its memory from step to step as `trm` does (trm_jax/host_memory.py), and the original has its own
+allocator as it comes.
 """
 
 import argparse
@@ -29,7 +31,7 @@ import jax.numpy as jnp
 from benchmarks.machine import describe
 from benchmarks.matmul import Products
 from benchmarks.original import Original, check_checkout, check_loss, order_for
-from benchmarks.turns import Times, Variant, device_peak, forget_peak, growth, print_rows, resident, take_turns
+from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
 from trm_jax.cli import load_experiment
 from trm_jax.config import Experiment, MemoryConfig
 from trm_jax.errors import ConfigError, TrmError
@@ -112,24 +114,17 @@ def measure(
 
 
 def _row(experiment: Experiment, name: str, times: Mapping[str, Times], best: tuple[str, float]) -> dict[str, Any]:
-    batch, mine = experiment.train.batch_size, times[name]
+    batch = experiment.train.batch_size
     # What the original computes again for its gradient is nothing.
     memory = experiment.memory if name == "ours" else MemoryConfig()
-    rate = estimate(replace(experiment, memory=memory)).flops_per_step / mine.median
-    ratios = mine.over(times["ours"]) if "ours" in times and name != "ours" else {}
+    rate = estimate(replace(experiment, memory=memory)).flops_per_step / times[name].median
     return {
         "experiment": experiment.name,
         "dtype": experiment.model.dtype,
         "variant": name,
         "policy": describe_memory(memory) if name == "ours" else None,
         "batch": batch,
-        "rounds": len(mine.seconds),
-        "seconds_median": round(mine.median, 5),
-        "seconds_min": round(min(mine.seconds), 5),
-        "seconds_max": round(max(mine.seconds), 5),
-        "spread": round(mine.spread, 3),
-        **{f"times_ours_{way}": round(ratio, 3) for way, ratio in ratios.items()},
-        "puzzles_per_second": round(batch / mine.median, 1),
+        **fields(times, name, "ours", batch),
         "tflop_per_second": round(rate / 1e12, 3),
         "utilisation": round(rate / best[1], 3),
         "product": best[0],

@@ -60,6 +60,21 @@ def take_turns(
     return {name: Times(tuple(values)) for name, values in seconds.items()}
 
 
+def fields(times: Mapping[str, Times], name: str, base: str, puzzles: int) -> dict[str, Any]:
+    """What a row of results tells of a variant's times; puzzles: in a round; base: whose times it is compared with."""
+    mine = times[name]
+    ratios = mine.over(times[base]) if base in times and name != base else {}
+    return {
+        "rounds": len(mine.seconds),
+        "seconds_median": round(mine.median, 5),
+        "seconds_min": round(min(mine.seconds), 5),
+        "seconds_max": round(max(mine.seconds), 5),
+        "spread": round(mine.spread, 3),
+        **{f"times_{base}_{way}": float(f"{ratio:.4g}") for way, ratio in ratios.items()},
+        "puzzles_per_second": round(puzzles / mine.median, 1),
+    }
+
+
 def resident(pid: int, field: str) -> int | None:
     """Bytes of a process's memory by Linux's account, now (VmRSS) or at most (VmHWM); None where nobody keeps one."""
     status = Path(f"/proc/{pid}/status")

@@ -252,8 +252,11 @@ def test_memory_that_compilation_freed_is_not_counted():
     pid = turns.os.getpid()
     turns.forget_peak(pid)
     before = turns.resident(pid, "VmRSS")
-    freed = np.ones(1 << 23)  # 64 MB
-    del freed
-    assert turns.growth(before, pid) > 0.06
+    # Pieces too small for mappings of their own, of which a few stay: the C library would keep what is between them.
+    pieces = [bytearray(b"x") * 100_000 for _ in range(640)]
+    kept = pieces[::16]
+    del pieces
+    assert turns.growth(before, pid) > 0.055
     turns.forget_peak(pid)
-    assert turns.growth(before, pid) < 0.03
+    assert turns.growth(before, pid) < 0.02
+    assert len(kept) == 40
