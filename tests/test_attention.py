@@ -73,8 +73,6 @@ def test_filled_up_tiles_change_nothing(length: int) -> None:
         assert p.shape == t.shape
         np.testing.assert_allclose(p, exact, atol=2e-6)
         np.testing.assert_allclose(t, p, atol=1e-6)
-        if length == 128:
-            np.testing.assert_array_equal(t, p)
 
 
 def test_filling_gets_no_attention_where_every_true_score_is_far_below_its_own() -> None:
@@ -296,7 +294,7 @@ def test_the_trial_passes_rounding_and_sees_what_a_kernel_may_do_wrong(monkeypat
 
     assert 0 < errors["rounded"] < TOLERANCE / 5
     assert errors["length ignored"] > 3 * TOLERANCE
-    assert errors["no gradient of k"] == 1
+    assert errors["no gradient of k"] == pytest.approx(1)
     assert np.isnan(errors["gradient of nan"])
 
 

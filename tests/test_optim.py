@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from trm_jax.optim import adam_atan2, sign_sgd_rows, warmup_cosine
+from trm_jax.optim import adam_atan2, arctan2, sign_sgd_rows, warmup_cosine
 
 
 def reference(form, w, grads, lr, b1, b2, wd):
@@ -107,3 +107,14 @@ def test_a_step_on_the_puzzle_table_costs_the_same_whatever_its_size():
         "dynamic-update-slice",
     }, makers
     assert not any("broadcast" in line or "copy(" in line for line in whole)
+
+
+def test_the_angle_is_that_of_the_c_library():
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=5_000) * 10.0 ** rng.uniform(-20, 4, 5_000), [0, 0, 1, -1, 3, -3, 1e-30]])
+    x = np.concatenate([np.abs(rng.normal(size=5_000)) * 10.0 ** rng.uniform(-20, 4, 5_000), [0, 2, 0, 0, 3, 3, 1e-30]])
+    y, x = y.astype(np.float32), x.astype(np.float32)
+    found, exact = np.asarray(arctan2(jnp.asarray(y), jnp.asarray(x))), np.arctan2(y.astype(np.float64), x)
+    np.testing.assert_allclose(found, exact, atol=2e-7)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert np.isnan(np.asarray(arctan2(jnp.array([jnp.nan, 1.0]), jnp.array([1.0, jnp.nan])))).all()

@@ -5,6 +5,7 @@ plain one by rounding alone: both multiply 16-bit queries, keys and values, add 
 float32, and round it to 16 bits for the product with the values.
 """
 
+import math
 from functools import partial
 from typing import Any, Literal
 
@@ -32,9 +33,13 @@ def attend(
 
     implementation: "xla" takes any sizes; "cudnn" what `choose` says it can.
     """
-    if implementation == "xla":
-        return jax.nn.dot_product_attention(q_BLHC, k_BLHC, v_BLHC, implementation="xla")
-    return attend_in_tiles(q_BLHC, k_BLHC, v_BLHC, implementation)
+    if implementation != "xla":
+        return attend_in_tiles(q_BLHC, k_BLHC, v_BLHC, implementation)
+    # With the heads in front these are plain products of matrices; XLA for CPUs copies much for any other order.
+    q_BHLC, k_BHLC, v_BHLC = (h_BLHC.swapaxes(1, 2) for h_BLHC in (q_BLHC, k_BLHC, v_BLHC))
+    scores_BHLL = jnp.matmul(q_BHLC, k_BHLC.swapaxes(2, 3), preferred_element_type=jnp.float32)
+    shares_BHLL = jax.nn.softmax(scores_BHLL / math.sqrt(q_BHLC.shape[-1])).astype(v_BHLC.dtype)
+    return (shares_BHLL @ v_BHLC).swapaxes(1, 2)
 
 
 def attend_in_tiles(

@@ -9,6 +9,9 @@ import optax
 
 Schedule = Callable[[jax.Array], jax.Array]
 
+# Of the arcus tangent, highest power first but one; see `arctan2`.
+_ARCTAN = (-0.0161657367, 0.0429096138, -0.0752896400, 0.1065626393, -0.1420889944, 0.1999355085, -0.3333314528)
+
 
 def warmup_cosine(base: float, warmup_steps: int, total_steps: int, min_ratio: float) -> Schedule:
     """The learning rate at step t = 1, 2, ...: linear up to `warmup_steps`, then a cosine down to base * min_ratio.
@@ -72,14 +75,31 @@ def adam_atan2(
         def step(w: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
             root = jnp.sqrt(v) / jnp.sqrt(correction2)
             if form == "original":
-                direction = jnp.arctan2(m, root) / correction1
+                direction = arctan2(m, root) / correction1
             else:
-                direction = 1.27 * jnp.arctan2(m / correction1, root)
+                direction = 1.27 * arctan2(m / correction1, root)
             return -rate * (weight_decay * w + direction)
 
         return jax.tree.map(step, params, mu, nu), AdamATan2State(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
+
+
+def arctan2(y: jax.Array, x: jax.Array) -> jax.Array:
+    """The angle of (x, y) for x >= 0, within 2e-7; zero at the origin, nan where either is nan.
+
+    The polynomial of Abramowitz and Stegun, 4.4.49, on the smaller over the larger of both. XLA for CPUs calls the C
+    library's function for every number instead, one by one: three per cent of a training step.
+    """
+    size = jnp.abs(y)
+    larger = jnp.maximum(size, x)
+    ratio = jnp.minimum(size, x) / jnp.where(larger == 0, 1.0, larger)
+    square = jnp.square(ratio)
+    series = jnp.full_like(square, 0.0028662257)
+    for coefficient in _ARCTAN:
+        series = series * square + coefficient
+    angle = ratio + ratio * square * series
+    return jnp.sign(y) * jnp.where(size > x, jnp.pi / 2 - angle, angle)
 
 
 def sign_sgd_rows(
