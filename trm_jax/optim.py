@@ -74,10 +74,8 @@ def adam_atan2(
 
         def step(w: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
             root = jnp.sqrt(v) / jnp.sqrt(correction2)
-            if form == "original":
-                direction = arctan2(m, root) / correction1
-            else:
-                direction = 1.27 * arctan2(m / correction1, root)
+            original = form == "original"
+            direction = arctan2(m, root) / correction1 if original else 1.27 * arctan2(m / correction1, root)
             return -rate * (weight_decay * w + direction)
 
         return jax.tree.map(step, params, mu, nu), AdamATan2State(count, mu, nu)
