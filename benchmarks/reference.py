@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -84,7 +85,7 @@ class AdamATan2(torch.optim.Optimizer):
             torch._foreach_add_(params, directions, alpha=-group["lr"] / (1 - beta1**self._steps))
 
 
-class Work:
+class Work(ABC):
     """The original's model and optimisers, and batches for them."""
 
     def __init__(self, pretrain: Any, order: Order) -> None:
@@ -119,8 +120,9 @@ class Work:
         allocated = torch.cuda.max_memory_allocated() if self._cuda else 0
         return {"seconds": seconds, "bytes": allocated} | {name: float(value) for name, value in told.items()}
 
+    @abstractmethod
     def _do(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """The work, and what is to be told of it."""
 
     def _wait(self) -> None:
         if self._cuda:

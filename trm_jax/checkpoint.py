@@ -188,9 +188,9 @@ class Checkpoints:
         requests = {}
         for item, names in items.items():
             if names:
+                arrays = {n: like[n] for n in names}
                 shapes = {
-                    n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding or alone)
-                    for n, a in ((n, like[n]) for n in names)
+                    n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding or alone) for n, a in arrays.items()
                 }
                 requests[item] = ocp.args.StandardRestore(shapes)
         try:

@@ -84,8 +84,8 @@ def asked_to_stop(layout: Layout, stop: bool) -> jax.Array | None:
     """What `advance` is told of this process's signals."""
     if jax.process_count() == 1:
         return None
-    here = np.full(layout.count, stop, np.int32)
-    return jax.make_array_from_callback(here.shape, layout.shardings(BY_ROWS), lambda index: here[index])
+    flags: jax.Array = layout.spread(np.full(layout.count, stop, np.int32))
+    return flags
 
 
 def fresh_state(experiment: Experiment, layout: Layout) -> TrainState:
@@ -98,6 +98,7 @@ def _initialiser(experiment: Experiment, layout: Layout) -> Callable[[], TrainSt
     return jax.jit(partial(init_state, experiment), out_shardings=layout.shardings(state_specs(experiment, layout)))
 
 
+@lru_cache(maxsize=8)  # the whole step is traced for them
 def _metric_names(experiment: Experiment) -> list[str]:
     state: Any = jax.eval_shape(partial(init_state, experiment))
     _, metrics = jax.eval_shape(partial(train_step, experiment), state, state.carry.data)

@@ -75,7 +75,7 @@ class Layout:
         return jax.tree.map(lambda value: _placed(np.asarray(value), sharding), values)
 
     def spread(self, values: Any) -> Any:
-        """NumPy arrays, the same in every process, of which each device gets its equal share of rows."""
+        """NumPy arrays of which each device gets its equal share of rows, from those of its own process."""
         if self.mesh is None:
             return values
         sharding = self.shardings(BY_ROWS)

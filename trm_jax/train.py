@@ -143,9 +143,10 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
         Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
         StopSignals() as signals,
     ):
+        nothing = no_metrics(here, layout)
         meta = checkpoints.latest_meta()
         if meta is None:
-            state, totals, position = fresh_state(here, layout), no_metrics(here, layout), Position()
+            state, totals, position = fresh_state(here, layout), nothing, Position()
         else:
             _check_same_run(meta, experiment, puzzles, workdir)
             state, totals = checkpoints.restore(*like(here, layout))
@@ -161,7 +162,6 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
         ):
             log = Log(config, metrics_writer, bar)
             place = layout.everywhere(Position(*map(np.int32, position)))
-            nothing = layout.everywhere({name: np.zeros((), np.float32) for name in totals})
             calls = _calls(first, config.steps, experiment.devices.steps_per_call)
             sources = feed.sources(position, (count for _, count in calls))
             heard: jax.Array | None = None
