@@ -3,8 +3,10 @@
 A file's `get_config(variant)` returns an ml_collections ConfigDict that `trm_jax.config.experiment_from`
 reads. All keys of trm_jax/config.py are present, so any of them can be overridden on the command line
 although the configuration is locked: `--config.optim.learning_rate=2e-4`. A variant follows the file's name:
-`--config=experiments/arc1.py:n6`.
+`--config=experiments/arc1.py:n6`. Each file has the variant `smoke`: tiny, for tests of the machine.
 """
+
+from ml_collections import ConfigDict
 
 
 def check_variant(variant: str, *known: str) -> None:
@@ -12,3 +14,35 @@ def check_variant(variant: str, *known: str) -> None:
     if variant and variant not in known:
         names = ", ".join(known) if known else "none"
         raise ValueError(f"unknown variant {variant!r} of the experiment: there are {names}, or leave it out")
+
+
+def smoke(config: ConfigDict) -> ConfigDict:
+    """The experiment made tiny: 20 steps in a second, in which rows halt and every part of the model learns.
+
+    Mixer, networks, gradients, losses, optimiser and kind of data are the experiment's own. No file is needed where
+    Sudokus can be generated; elsewhere boards may have any size, but ARC's have 30 x 30 cells anyway.
+    """
+    config.name += "_smoke"
+    model, data, train = config.model, config.data, config.train
+    model.width = 16
+    model.heads = 2
+    model.layers = -(-model.layers // 2)
+    model.answer_layers = -(-model.answer_layers // 2)
+    for key, most in (("puzzle_dim", 16), ("puzzle_tokens", 2), ("latents", 3), ("latent_steps", 3), ("cycles", 2)):
+        model[key] = min(model[key], most)
+    model.supervision_steps = 4
+    model.dtype = "float32"  # in bfloat16, the losses of two compilers soon part
+    config.devices.data = 1
+    config.optim.learning_rate = 3e-3
+    config.optim.warmup_steps = 4
+    if data.puzzle == "sudoku":
+        data.train = "generated"
+        data.train_puzzles = 16
+    else:
+        model.seq_len = 0
+    train.steps = 20
+    train.batch_size = 8
+    train.log_every = 1
+    train.eval_every = 0
+    train.save_every = 0
+    return config

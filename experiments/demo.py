@@ -6,13 +6,14 @@ Not in the paper. 4x4 has but 288 solutions, so this shows that everything works
 
 Variants: "" is 4x4; "6x6" and "9x9" (`--config=experiments/demo.py:6x6`) are larger boards, for which model,
 recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-Extreme; a GPU is advisable.
+"smoke" is 4x4 and tiny, for tests of the machine.
 """
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant
+from experiments import check_variant, smoke
 
-VARIANTS = ("6x6", "9x9")
+VARIANTS = ("6x6", "9x9", "smoke")
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -104,9 +105,12 @@ def get_config(variant: str = "") -> ConfigDict:
                 "eval_batch_size": 500,  # puzzles
                 "save_every": 100,  # steps
                 "keep_checkpoints": 2,
+                "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
             },
         }
     )
+    if variant == "smoke":
+        return smoke(config)
     if variant:
         config.name = f"demo_{variant}"
         side = int(variant.partition("x")[0])

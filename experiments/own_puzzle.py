@@ -9,13 +9,18 @@ Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant
+from experiments import check_variant, smoke
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """A small MLP mixer for boards of up to about 50 cells; larger ones want more width. There are no variants."""
-    check_variant(variant)
-    return ConfigDict(
+    """A small MLP mixer for boards of up to about 50 cells; larger ones want more width.
+
+    Variant smoke: tiny, for tests of the machine.
+    """
+    check_variant(variant, *VARIANTS)
+    config = ConfigDict(
         {
             "name": "own_puzzle",
             "model": {
@@ -101,6 +106,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "eval_batch_size": 500,  # puzzles
                 "save_every": 200,  # steps
                 "keep_checkpoints": 2,
+                "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
             },
         }
     )
+    return smoke(config) if variant == "smoke" else config

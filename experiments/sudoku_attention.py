@@ -11,14 +11,16 @@ All else is as in sudoku_mlp, where each value is explained.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The paper's hyperparameters; there are no variants."""
-    check_variant(variant)
+    """The paper's hyperparameters; variant smoke: tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "sudoku_attention"
     config.model.mixer = "attention"  # 8 heads
     config.model.positions = "rope"
-    return config
+    return smoke(config) if variant == "smoke" else config

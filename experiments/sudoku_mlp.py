@@ -15,13 +15,15 @@ Every row of the paper's ablations starts from here: see experiments/ablations.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant
+from experiments import check_variant, smoke
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The paper's hyperparameters; there are no variants."""
-    check_variant(variant)
-    return ConfigDict(
+    """The paper's hyperparameters; variant smoke: tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
+    config = ConfigDict(
         {
             "name": "sudoku_mlp",
             "model": {
@@ -107,6 +109,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "eval_batch_size": 768,  # puzzles
                 "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
+                "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
             },
         }
     )
+    return smoke(config) if variant == "smoke" else config

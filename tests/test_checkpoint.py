@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from trm_jax import checkpoint, manifest
 from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
 from trm_jax.config import Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import CheckpointError
@@ -193,43 +194,59 @@ def test_folders_that_are_none(tmp_path):
             checkpoints.restore(drawn_state(EXPERIMENT), TOTALS)
 
 
-def test_meta_that_is_damaged_or_of_another_format(tmp_path):
-    state = saved(tmp_path)
-    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
-    good = json.loads(path.read_text())
-    assert good["format"] == 3
+def described(workdir: Path, text) -> None:
+    """Has step 7 say something else of itself, with a manifest that agrees."""
+    folder = workdir / "checkpoints" / "7"
+    content = text if isinstance(text, bytes) else json.dumps(text).encode()
+    (folder / "meta" / "metadata").write_bytes(content)
+    (folder / manifest.NAME).unlink(missing_ok=True)
+    manifest.write(folder)
 
-    def refused(content: bytes, expected: str) -> None:
-        path.write_bytes(content)
+
+def test_meta_that_is_not_ours_or_of_another_format(tmp_path):
+    state = saved(tmp_path)
+    good = json.loads((tmp_path / "checkpoints" / "7" / "meta" / "metadata").read_text())
+    assert good["format"] == 4
+    assert good["versions"].keys() == {"trm_jax", "jax", "orbax", "numpy"}
+
+    def refused(text, expected: str) -> None:
+        described(tmp_path, text)
         for attempt in (lambda: load(tmp_path), lambda: Checkpoints(tmp_path).latest_meta()):
             with pytest.raises(CheckpointError, match=expected) as caught:
                 attempt()
             assert_one_line(caught)
 
-    for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100):
+    for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100, b"[" * 100_000):
         refused(content, "metadata is damaged or not ours")
-    refused(json.dumps(good | {"format": 99}).encode(), "has format 99, this version reads 1 to 3")
+    refused(good | {"format": 99}, "7 has format 99, this version reads 1 to 4: use another version")
     for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
-        refused(json.dumps(good | change).encode(), "metadata is damaged or not ours")
-    refused(json.dumps({"format": 3, "experiment": good["experiment"]}).encode(), "metadata is damaged")
-    path.unlink()
-    with pytest.raises(CheckpointError, match="metadata is damaged"):
-        load(tmp_path)
-    path.write_text(json.dumps(good))
+        refused(good | change, "7 does not describe itself as ours do")
+    refused({"format": 4, "experiment": good["experiment"]}, "7 does not describe itself as ours do: 'position'")
+    described(tmp_path, good)
     assert fingerprint(load(tmp_path)[1].params) == fingerprint(state.ema)
+
+
+def as_of_format(number: int, workdir: Path, *, change) -> None:
+    """Makes step 7 what version `number` of the format would have written."""
+    folder = workdir / "checkpoints" / "7"
+    text = json.loads((folder / "meta" / "metadata").read_text())
+    change(text)
+    (folder / "meta" / "metadata").write_text(json.dumps(text | {"format": number}))
+    (folder / manifest.NAME).unlink()
 
 
 @pytest.mark.parametrize(("checkpointed", "policy"), [(True, "step"), (False, "none")])
 def test_a_checkpoint_of_format_1_is_read(tmp_path, checkpointed, policy):
     saved(tmp_path)
-    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
-    text = json.loads(path.read_text())
-    del text["experiment"]["memory"]
-    for name in ("gradient_steps", "solver_tolerance", "solver_steps", "backprop_steps"):
-        del text["experiment"]["model"][name]
-    text["experiment"]["model"] |= {"checkpoint": checkpointed, "gradient": "last_step"}
-    position = {"batch": 9, "epoch": 4, "offset": 3, "fingerprint": "of puzzles"}
-    path.write_text(json.dumps(text | {"format": 1, "position": position}))
+
+    def change(text):
+        del text["experiment"]["memory"]
+        for name in ("gradient_steps", "solver_tolerance", "solver_steps", "backprop_steps"):
+            del text["experiment"]["model"][name]
+        text["experiment"]["model"] |= {"checkpoint": checkpointed, "gradient": "last_step"}
+        text["position"] = {"batch": 9, "epoch": 4, "offset": 3, "fingerprint": "of puzzles"}
+
+    as_of_format(1, tmp_path, change=change)
 
     experiment, _ = load(tmp_path)
 
@@ -239,6 +256,31 @@ def test_a_checkpoint_of_format_1_is_read(tmp_path, checkpointed, policy):
         assert checkpoints.latest_meta().position == expected
     model = replace(EXPERIMENT.model, gradient="one_step")
     assert experiment == replace(EXPERIMENT, model=model, memory=replace(EXPERIMENT.memory, policy=policy))
+
+
+def test_a_checkpoint_of_format_3_goes_on_with_no_step_skipped(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        # What it had: neither the count of skipped steps nor their sums.
+        flat = checkpoint._flat
+        patch.setattr(
+            checkpoint,
+            "_flat",
+            lambda tree: {k: v for k, v in flat(tree).items() if k not in checkpoint._SINCE_FORMAT_4},
+        )
+        state = saved(tmp_path)
+    as_of_format(3, tmp_path, change=lambda text: text["experiment"]["train"].pop("bad_steps"))
+    more = {name.removeprefix("totals."): jnp.ones(()) for name in checkpoint._SINCE_FORMAT_4 if "totals" in name}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.recover()
+        assert checkpoints.latest_meta().experiment == EXPERIMENT
+        found, totals = checkpoints.restore(zeros_like(state), TOTALS | more)
+    assert fingerprint(found) == fingerprint(replace(state, skipped_in_a_row=jnp.zeros((), jnp.int32)))
+    assert totals == {"loss": np.float32(7 / 3)} | dict.fromkeys(more, np.float32(0))
+    # One that says it is of this format has no excuse for lacking its manifest.
+    as_of_format_4 = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
+    as_of_format_4.write_text(as_of_format_4.read_text().replace('"format": 3', '"format": 4'))
+    with pytest.raises(CheckpointError, match=r"7 is damaged: manifest\.sha256 is missing"):
+        load(tmp_path)
 
 
 def test_arrays_that_do_not_fit_are_named(tmp_path):
@@ -262,10 +304,9 @@ def test_arrays_that_do_not_fit_are_named(tmp_path):
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(CheckpointError, match=r"totals\.more is missing"):
         checkpoints.restore(state, TOTALS | {"more": jnp.zeros(())})
     # The same through the experiment that the checkpoint names.
-    path = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
-    meta = json.loads(path.read_text())
+    meta = json.loads((tmp_path / "checkpoints" / "7" / "meta" / "metadata").read_text())
     meta["experiment"]["model"]["vocab_size"] = 6
-    path.write_text(json.dumps(meta))
+    described(tmp_path, meta)
     with pytest.raises(CheckpointError, match=r"state\.weights\.params\.tokens is float32\[5, 8\], expected") as caught:
         load(tmp_path)
     assert_one_line(caught)

@@ -18,8 +18,9 @@ from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.figures import Log
 from trm_jax.model import Model
+from trm_jax.resume import HARMLESS
 from trm_jax.step import init_state
-from trm_jax.train import HARMLESS, train
+from trm_jax.train import train
 from trm_jax.writers import read_metrics
 
 
@@ -48,7 +49,8 @@ def final_state(config: Experiment, workdir: Path):
     resolved = replace(config, model=load(workdir)[0].model)
     state = init_state(resolved)
     with Checkpoints(workdir) as checkpoints:
-        item = checkpoints._manager.item_metadata(checkpoints.latest)["training"]
+        folder = workdir / "checkpoints" / str(checkpoints.latest)
+        item = checkpoints._orbax.metadata(folder).item_metadata["training"]
         names = [name.removeprefix("totals.") for name in item if name.startswith("totals.")]
         return checkpoints.restore(state, {name: jax.numpy.zeros(()) for name in names})
 

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,11 +25,13 @@ from trm_jax.arguments import (
     window,
 )
 from trm_jax.builders.commands import add_commands
-from trm_jax.compilation import remember_programs
+from trm_jax.compilation import remember_programs, repeat_on_gpus
 from trm_jax.config import Experiment, experiment_from, near_miss, wanted
 from trm_jax.console import hush
 from trm_jax.errors import ConfigError, TrmError
 from trm_jax.host_memory import keep_memory
+from trm_jax.lock import Lock
+from trm_jax.signals import ending_at_once, leave
 from trm_jax.version import VERSION
 
 if TYPE_CHECKING:
@@ -118,6 +121,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIRST:LAST",
         help="profile these steps into WORKDIR/profile",
     )
+    train.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits in every run on GPUs too, perhaps slower; CPUs do that anyway",
+    )
+    train.add_argument(
+        "--force", action="store_true", help="go on although the experiment or the puzzles are not those of the workdir"
+    )
+    train.add_argument(
+        "--debug-nans", action="store_true", help="stop at the first number that is not finite and name its operation"
+    )
     _add_processes(train)
 
     data = commands.add_parser(
@@ -185,12 +199,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int:
-    experiment = load_experiment(rest)
-    _join(args)
-    from trm_jax.train import train
+    with ending_at_once(RESUME_ME):
+        experiment = load_experiment(rest)
+        if args.deterministic:
+            repeat_on_gpus()
+        alone = cluster.alone(args.coordinator or "", args.processes, args.process)
+        # One of several takes the lock when all have met; one that is alone need not wait for JAX to be refused.
+        with Lock(args.workdir) if alone else nullcontext():
+            _join(args)
+            from trm_jax.train import train
 
-    outcome = train(experiment, args.workdir, args.profile)
-    return DONE if outcome.finished else RESUME_ME
+            outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans)
+        return leave(DONE if outcome.finished else RESUME_ME)
 
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:
@@ -336,7 +356,7 @@ def _demo(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.demo import run
 
     remember_programs()
-    return DONE if run(args.workdir, args.variant) else RESUME_ME
+    return leave(DONE if run(args.workdir, args.variant) else RESUME_ME)
 
 
 def load_experiment(arguments: Sequence[str]) -> Experiment:

@@ -57,12 +57,10 @@ def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: 
         taken; processes that disagree; a device that was used before.
     """
     global _joined
-    if processes == 1 and process < 1:
+    if alone(coordinator, processes, process):
         return
     place = asked(coordinator, processes, process, launched(os.environ))
     method = "" if place else found_by_jax(os.environ)
-    if place is None and not method:
-        return
     import jax
     from jax._src import xla_bridge
 
@@ -87,6 +85,13 @@ def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: 
             _stay_on_loopback(place.host)
     _joined = True
     _connect_devices()
+
+
+def alone(coordinator: str = "", processes: int = 0, process: int = -1) -> bool:
+    """Whether `join` would find nobody to join. Raises ConfigError as it does."""
+    if processes == 1 and process < 1:
+        return True
+    return asked(coordinator, processes, process, launched(os.environ)) is None and not found_by_jax(os.environ)
 
 
 def joined() -> bool:
@@ -125,6 +130,17 @@ def unanimous() -> Iterator[dict[str, Any]]:
         raise
     if verdict := _verdict(number, {"facts": facts}):
         raise ConfigError(verdict)
+
+
+def any_of_us(flag: bool) -> bool:
+    """Whether the flag is set in any process; every process has to come to this point, and waits for the others."""
+    if not _joined:
+        return flag
+    import jax
+
+    number, client = next(_agreements), _client()
+    client.key_value_set(f"trm/{number}/{jax.process_index()}", json.dumps(flag))
+    return any(json.loads(_wait_for(f"trm/{number}/{process}")) for process in range(jax.process_count()))
 
 
 def check_shared(folder: Path) -> None:

@@ -162,6 +162,7 @@ class TrainConfig:
     eval_batch_size: int = 768
     save_every: int = 1_000
     keep_checkpoints: int = 2
+    bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.eval_batch_size": (1, 1 << 24),
     "train.save_every": (0, 1 << 40),
     "train.keep_checkpoints": (1, 1 << 20),
+    "train.bad_steps": (1, 1 << 20),
 }
 
 

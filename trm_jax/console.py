@@ -1,5 +1,6 @@
 """What a person sees while something runs: a progress bar on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -28,6 +29,12 @@ def say(message: str) -> None:
     """One line to the person at the terminal, on standard error, where progress goes; results go to standard output."""
     if not _hushed:
         print(message, file=sys.stderr, flush=True)
+
+
+def say_at_once(message: str) -> None:
+    """As `say`, for handlers of signals, which may come in the middle of any other print."""
+    if not _hushed:
+        os.write(2, f"{message}\n".encode())
 
 
 def duration(seconds: float) -> str:

@@ -17,3 +17,19 @@ class ConfigError(TrmError):
 
 class CheckpointError(TrmError):
     """Weights or a checkpoint that are missing, damaged, or of another shape; names path and tensor."""
+
+
+class StorageError(TrmError):
+    """A disk that is full, read-only or gone: no fault of what was given; names the folder and the last good step."""
+
+    exit_code = 1
+
+
+class NotFiniteError(TrmError):
+    """Training whose numbers went wrong and stayed so; names step and metric."""
+
+    exit_code = 1
+
+
+class LockedError(TrmError):
+    """A working directory that another process uses; names process, host and since when."""

@@ -1,7 +1,7 @@
 """Figures of training steps: sums on the devices become means on disk, one call late."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,8 +15,11 @@ from trm_jax.writers import MetricsWriter
 class Log:
     """Rows of figures, written one call late: fetching them at once would make the devices wait for the host."""
 
-    def __init__(self, config: TrainConfig, writer: MetricsWriter, bar: Bar) -> None:
-        self._config, self._writer, self._bar = config, writer, bar
+    def __init__(
+        self, config: TrainConfig, writer: MetricsWriter, bar: Bar, watch: Callable[[int, float], None]
+    ) -> None:
+        """watch: called with step and mean loss of each row."""
+        self._config, self._writer, self._bar, self._watch = config, writer, bar, watch
         self._waiting: tuple[int, Metrics] | None = None
         self._step, self._time = 0, time.monotonic()
 
@@ -41,24 +44,30 @@ class Log:
         self._step, self._time = t, now
         self._writer.write(t, row | {"time/puzzles_per_second": pace})
         self._bar.update(t, _note(row, pace))
+        self._watch(t, row["train/loss"])
 
 
 def _means(totals: Mapping[str, Any], steps: int, batch_size: int) -> dict[str, float]:
-    """Means since the last row: losses per puzzle, accuracies per finished puzzle (nan if none), norms per step."""
+    """Means since the last row: losses per puzzle, accuracies per finished puzzle (nan if none), norms per step.
+
+    Of steps that were skipped nothing is in the sums; `skipped` and `loss_not_finite` are their numbers.
+    """
     sums = {name: float(value) for name, value in totals.items()}
-    count = sums.pop("count")
-    means = {}
+    count, skipped = sums.pop("count"), sums.pop("skipped")
+    means = {"train/skipped": skipped, "train/loss_not_finite": sums.pop("loss_not_finite")}
+    made = steps - skipped
     for name, value in sums.items():
         if name.endswith("loss"):
-            means[f"train/{name}"] = value / (steps * batch_size)
-        elif name in ("accuracy", "exact_accuracy", "q_halt_accuracy", "steps"):
-            means[f"train/{name}"] = value / count if count else float("nan")
+            over = made * batch_size
         else:
-            means[f"train/{name}"] = value / steps
+            over = count if name in ("accuracy", "exact_accuracy", "q_halt_accuracy", "steps") else made
+        means[f"train/{name}"] = value / over if over else float("nan")
     return means | {"train/finished": count / steps}
 
 
 def _note(row: Mapping[str, float], pace: float) -> str:
     finished = row["train/finished"] > 0
     solved = f"exact {row['train/exact_accuracy']:6.2%}  halts after {row['train/steps']:4.1f}"
-    return f"loss {row['train/loss']:.4f}  {solved if finished else 'none finished yet':28}  {pace:,.0f} puzzles/s"
+    skipped = f"  {row['train/skipped']:.0f} steps not finite, skipped" if row["train/skipped"] else ""
+    solved = solved if finished else "none finished yet"
+    return f"loss {row['train/loss']:.4f}  {solved:28}  {pace:,.0f} puzzles/s{skipped}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,19 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
     return replace(experiment, memory=memory, devices=replace(experiment.devices, attention=attention))
 
 
+class Signs(NamedTuple):
+    """What the host looks at after each call, the same on all devices.
+
+    asked: how many devices' processes were asked to stop, int32 []; None: there is but one process, which knows.
+    skipped_in_a_row: as in the state, which the next call takes away.
+    loss_not_finite: whether the last step was skipped for its loss.
+    """
+
+    asked: jax.Array | None
+    skipped_in_a_row: jax.Array
+    loss_not_finite: jax.Array
+
+
 # Compiled once for an experiment, however often a process trains it.
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)
 def advance(
@@ -57,27 +70,34 @@ def advance(
     position: Position,
     source: Source,
     asked: jax.Array | None,
-) -> tuple[TrainState, Metrics, Position, jax.Array | None]:
+) -> tuple[TrainState, Metrics, Position, Signs]:
     """`count` steps on fresh batches, with their metrics added to those since the last row.
 
-    asked: whether each device's process was asked to stop; comes back as how many were, the same for all. None: there
-      is but one process, which knows.
+    asked: whether each device's process was asked to stop; None: there is but one process.
     """
 
     def steps(state: TrainState, totals: Metrics, position: Position, source: Source, asked: Any) -> Any:
         def step(i: jax.Array | int, reached: Any) -> Any:
-            state, totals, position = reached
+            state, totals, position, _ = reached
             batch, position = next_batch(experiment, layout, source, position, state.key, state.step + 1, i)
             state, metrics = train_step(experiment, state, batch, layout)
-            return state, {name: totals[name] + metrics[name].astype(jnp.float32) for name in totals}, position
+            totals = {name: totals[name] + metrics[name].astype(jnp.float32) for name in totals}
+            return state, totals, position, metrics["loss_not_finite"]
 
-        reached = state, totals, position
+        reached = state, totals, position, jnp.zeros((), jnp.float32)
         reached = step(0, reached) if count == 1 else jax.lax.fori_loop(0, count, step, reached)
-        return *reached, None if asked is None else layout.total(asked.sum())
+        state, totals, position, for_loss = reached
+        told = None if asked is None else layout.total(asked.sum())
+        return state, totals, position, Signs(told, state.skipped_in_a_row, for_loss)
 
     reached = state_specs(experiment, layout), EVERYWHERE, EVERYWHERE
     together = layout.by_each(steps, (*reached, source.specs(), BY_ROWS), (*reached, EVERYWHERE))
     return together(state, totals, position, source, asked)
+
+
+def compile_ahead(*call: Any) -> None:
+    """Compiles what `advance` runs on the same arguments, and leaves them as they are."""
+    advance.lower(*call).compile()
 
 
 def asked_to_stop(layout: Layout, stop: bool) -> jax.Array | None:

@@ -21,19 +21,20 @@ from trm_jax.supervision import Batch, Carry, advance, continue_target, empty_ca
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["step", "weights", "ema", "opt_state", "carry", "key"],
+    data_fields=["step", "weights", "ema", "opt_state", "carry", "key", "skipped_in_a_row"],
     meta_fields=[],
 )
 @dataclass(frozen=True)
 class TrainState:
     """Everything that training changes, and nothing else.
 
-    step: optimiser steps taken, int32 [].
+    step: optimiser steps taken, those that were skipped included, int32 [].
     weights: as trained.
     ema: moving average of weights.params; the puzzle table has none.
     opt_state: of AdamATan2.
     carry: the half-solved batch.
     key: raw key data of the random stream; constant, each step folds its number in.
+    skipped_in_a_row: how many steps up to this one changed nothing, for their numbers were not finite, int32 [].
     """
 
     step: jax.Array
@@ -42,6 +43,7 @@ class TrainState:
     opt_state: optax.OptState
     carry: Carry
     key: jax.Array
+    skipped_in_a_row: jax.Array
 
 
 def init_state(experiment: Experiment) -> TrainState:
@@ -56,6 +58,7 @@ def init_state(experiment: Experiment) -> TrainState:
         opt_state=make_optimiser(experiment).init(weights.params),
         carry=empty_carry(model, weights.starts, config.batch_size),
         key=jax.random.key_data(step_key),
+        skipped_in_a_row=jnp.zeros((), jnp.int32),
     )
 
 
@@ -78,6 +81,7 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
         opt_state=AdamATan2State(once, weights, weights),
         carry=jax.tree.map(lambda _: BY_ROWS, state.carry),
         key=once,
+        skipped_in_a_row=once,
     )
 
 
@@ -201,6 +205,10 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """One supervision step on the carry, and one update of everything that learns.
 
+    A step whose loss or gradients are not finite is skipped: weights, average, moments and puzzle table stay as they
+    are, its metrics count nothing, and every row of the batch begins with a fresh puzzle, since those that are half
+    solved would lead to the same numbers again.
+
     Args:
       experiment: with all sizes filled in; hashable, so that it may be static to `jax.jit`. Donate the state.
       state: as after the step before; of several devices, what this one has of it (`state_specs`).
@@ -209,7 +217,8 @@ def train_step(
 
     Returns:
       The next state, and metrics over the whole batch: those of `supervised_loss`, `loss` (the total), the two learning
-      rates, and the global norms of gradients, weights and updates.
+      rates, and the global norms of gradients, weights and updates; `skipped`, 1 if the step was; `loss_not_finite`, 1
+      if that is why, and not the gradients.
     """
     model, optimiser = model_of(experiment), make_optimiser(experiment)
     config = experiment.optim
@@ -224,12 +233,21 @@ def train_step(
     (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, whole, rows_BR, carry, layout.count)
     param_grads = layout.reduced(param_grads)
     new_carry, metrics = _conclude(model, carry, reached, key, layout)
+    wrong_rows = jnp.zeros((), jnp.int32) if row_grads_BR is None else (~jnp.isfinite(row_grads_BR)).sum()
+    metrics = layout.total(metrics | {"loss": total, "wrong_rows": wrong_rows})
+    gradient_norm = layout.norm(param_grads)
+    finite_loss = jnp.isfinite(metrics["loss"])
+    sound = finite_loss & jnp.isfinite(gradient_norm) & (metrics.pop("wrong_rows") == 0)
+
+    def if_sound(new: Any, old: Any) -> Any:
+        return jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
+
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
-    params = optax.apply_updates(weights.params, updates)
+    params = if_sound(optax.apply_updates(weights.params, updates), weights.params)
     schedule = (config.warmup_steps, experiment.train.steps, config.min_ratio)
-    metrics = layout.total(metrics | {"loss": total}) | {
+    metrics |= {
         "learning_rate": warmup_cosine(config.learning_rate, *schedule)(step),
-        "gradient_norm": layout.norm(param_grads),
+        "gradient_norm": gradient_norm,
         "weight_norm": layout.norm(params),
         "update_norm": layout.norm(updates),
     }
@@ -238,22 +256,29 @@ def train_step(
         rate = warmup_cosine(config.puzzle_learning_rate, *schedule)(step)
         table = sign_sgd_rows(
             table,
-            layout.collected(ids_B),
+            jnp.where(sound, layout.collected(ids_B), -1),  # no row has this id
             layout.collected(row_grads_BR),
             rate,
             config.puzzle_weight_decay,
             layout.first_row(table),
         )
         metrics["puzzle_learning_rate"] = rate
+    metrics = {name: jnp.where(sound, value, jnp.zeros_like(value)) for name, value in metrics.items()}
     new_state = replace(
         state,
         step=step,
         weights=replace(weights, params=params, puzzle_table=table),
-        ema=optax.incremental_update(params, state.ema, 1 - config.ema_decay),
-        opt_state=opt_state,
-        carry=new_carry,
+        ema=if_sound(optax.incremental_update(params, state.ema, 1 - config.ema_decay), state.ema),
+        opt_state=if_sound(opt_state, state.opt_state),
+        carry=replace(
+            new_carry,
+            state=jax.tree.map(lambda a: jnp.where(sound, a, jnp.zeros_like(a)), new_carry.state),
+            halted=new_carry.halted | ~sound,
+        ),
+        skipped_in_a_row=jnp.where(sound, 0, state.skipped_in_a_row + 1),
     )
-    return new_state, metrics
+    skipped = {"skipped": ~sound, "loss_not_finite": ~finite_loss}
+    return new_state, metrics | {name: flag.astype(jnp.float32) for name, flag in skipped.items()}
 
 
 def _gradients(

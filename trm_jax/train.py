@@ -6,7 +6,9 @@ run that was cut and goes on from its last checkpoint makes the same steps, bit 
 
 import json
 import time
-from dataclasses import dataclass, fields, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,54 +16,33 @@ import numpy as np
 
 from trm_jax import dataset
 from trm_jax.checkpoint import Checkpoints, Meta
-from trm_jax.cluster import check_shared, is_main, noticing_loss, unanimous
-from trm_jax.config import (
-    DevicesConfig,
-    Experiment,
-    MemoryConfig,
-    ModelConfig,
-    differences,
-    to_dict,
-    validate,
-)
+from trm_jax.cluster import any_of_us, check_shared, is_main, joined, noticing_loss, unanimous
+from trm_jax.config import Experiment, ModelConfig, to_dict, validate
 from trm_jax.console import Bar, say
 from trm_jax.dataset import PuzzleSet
-from trm_jax.errors import CheckpointError, ConfigError, DataError
-from trm_jax.evaluate import Evaluator, is_arc_test, votes_for
+from trm_jax.errors import ConfigError, DataError, NotFiniteError
+from trm_jax.evaluate import Evaluator, Report, is_arc_test, votes_for
 from trm_jax.feed import Feed, forms_of
 from trm_jax.figures import Log
 from trm_jax.inference import Effort
+from trm_jax.lock import Lock
+from trm_jax.losses import Metrics
 from trm_jax.model import count_weights
 from trm_jax.order import Position
 from trm_jax.profiling import Profile
-from trm_jax.program import advance, asked_to_stop, fresh_state, like, no_metrics, settled
+from trm_jax.program import Signs, advance, asked_to_stop, compile_ahead, fresh_state, like, no_metrics, settled
 from trm_jax.puzzles.kind import kind_of
+from trm_jax.resume import check_same_run, position_of
 from trm_jax.sharding import Layout, layout_of
-from trm_jax.signals import StopSignals
+from trm_jax.signals import Stopped, StopSignals
 from trm_jax.sizes import format_bytes
 from trm_jax.step import TrainState, averaged_weights, model_of
 from trm_jax.version import VERSION
-from trm_jax.writers import MetricsWriter
+from trm_jax.watch import LossWatch, check_finite
+from trm_jax.writers import MetricsWriter, read_metrics
 
 # Rows of a large puzzle table are a multiple of this.
 _TABLE_UNIT = 1_024
-
-# Keys that may change between the parts of one run without making it another run.
-HARMLESS = (
-    "name",
-    "data.train",  # the puzzles themselves are compared by fingerprint
-    "data.test",
-    "data.test_puzzles",
-    # No value depends on these, but for rounding.
-    *(f"memory.{field.name}" for field in fields(MemoryConfig)),
-    *(f"devices.{field.name}" for field in fields(DevicesConfig)),
-    "train.steps",
-    "train.log_every",
-    "train.eval_every",
-    "train.eval_batch_size",
-    "train.save_every",
-    "train.keep_checkpoints",
-)
 
 
 @dataclass(frozen=True)
@@ -107,7 +88,9 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
     return resolved
 
 
-def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> Outcome:
+def train(
+    experiment: Experiment, workdir: Path, profile: range = range(0), force: bool = False, debug_nans: bool = False
+) -> Outcome:
     """Trains until config.train.steps, or until a signal asks to stop; goes on from a checkpoint where there is one.
 
     With several processes (cluster.join), every one calls this with the same arguments; the first of them writes.
@@ -117,18 +100,83 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
       workdir: receives checkpoints/, metrics.jsonl, TensorBoard events and config.json (for reading; checkpoints hold
         their own); made if it does not exist. Processes need a common one.
       profile: steps of which a profile is written to profile/, for TensorBoard or Perfetto; whole calls.
+      force: goes on from a checkpoint of another experiment, or on other puzzles, as far as the arrays fit.
+      debug_nans: looks at the first step that is not finite operation by operation, and says where it began. Each step
+        is copied before it is made.
 
     Raises:
-      ConfigError, DataError, CheckpointError: in one line; a workdir of another experiment is left as it is.
+      ConfigError, DataError, CheckpointError, LockedError: in one line; a workdir of another experiment is left as it
+        is.
+      NotFiniteError: config.train.bad_steps steps in a row were skipped; or, to debug, one.
+      StorageError: the disk is full, read-only or gone.
       ProcessLost: another process has gone.
     """
     began = time.monotonic()
+    with ExitStack() as stack:
+        signals = stack.enter_context(StopSignals(leaves=not joined()))
+        stack.enter_context(noticing_loss())
+        with unanimous():
+            if is_main():
+                stack.enter_context(Lock(workdir))
+        try:
+            run = signals.during(partial(_begin, experiment, workdir, force))
+        except Stopped:
+            say(f"stopped by {signals.name} before the first step: the same command begins again")
+            return Outcome(0, False, False, time.monotonic() - began)
+        stack.enter_context(run.feed)
+        stack.enter_context(run.checkpoints)
+        first = run.step
+        _announce(run, workdir)
+        with MetricsWriter(workdir, first, is_main()) as writer:
+            writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
+            _go_on(run, signals, writer, workdir, profile, began)
+        run.checkpoints.wait()
+    steps = run.experiment.train.steps
+    if run.step < steps:
+        by = signals.name or "another process"
+        say(f"stopped at step {run.step} by {by}; saved: the same command goes on from here")
+    return Outcome(run.step, run.step >= steps, run.step > first, time.monotonic() - began)
+
+
+@dataclass
+class _Run:
+    """A run as it stands after a step.
+
+    experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
+    here: as these devices run it.
+    position: where the next batch starts, on the devices.
+    step: as in the state, which is not to be waited for.
+    evaluation_due: the evaluation after this step has not been made, or not to its end.
+    """
+
+    experiment: Experiment
+    here: Experiment
+    layout: Layout
+    puzzles: PuzzleSet
+    feed: Feed
+    evaluation: "_Evaluation | None"
+    checkpoints: Checkpoints
+    state: TrainState
+    totals: Metrics
+    position: Position
+    step: int
+    evaluation_due: bool
+
+    def save(self) -> None:
+        """Starts to save; see Checkpoints.save."""
+        place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
+        meta = Meta(self.experiment, place | {"fingerprint": self.puzzles.fingerprint}, self.evaluation_due)
+        self.checkpoints.save(self.state, self.totals, meta)
+
+
+def _begin(experiment: Experiment, workdir: Path, force: bool) -> _Run:
+    """Everything that comes before the first step but its compilation."""
     config = experiment.train
     with unanimous() as facts:
         puzzles = dataset.load(experiment.data, "train", config.seed)
         experiment = resolve(experiment, puzzles)
         layout = layout_of(experiment)
-        here = settled(experiment, layout)  # checkpoints keep what was given: another machine may need something else
+        here = settled(experiment, layout)
         feed = Feed(puzzles, experiment, layout)
         evaluation = _Evaluation.of(here, layout) if config.eval_every else None
         try:
@@ -137,75 +185,123 @@ def train(experiment: Experiment, workdir: Path, profile: range = range(0)) -> O
             raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
         facts |= _facts(here, feed, puzzles, evaluation)
     check_shared(workdir)
-    with (
-        noticing_loss(),
-        feed,
-        Checkpoints(workdir, config.keep_checkpoints) as checkpoints,
-        StopSignals() as signals,
-    ):
-        nothing = no_metrics(here, layout)
-        meta = checkpoints.latest_meta()
-        if meta is None:
-            state, totals, position = fresh_state(here, layout), nothing, Position()
-        else:
-            _check_same_run(meta, experiment, puzzles, workdir)
-            state, totals = checkpoints.restore(*like(here, layout))
-            position = Position(**{k: v for k, v in meta.position.items() if k != "fingerprint"})
-        first = int(state.step)
-        _announce(experiment, layout, feed, state, workdir, first)
+    checkpoints = Checkpoints(workdir, config.keep_checkpoints, is_main())
+    empty, nothing = like(here, layout)
+    with unanimous():
         if is_main():
-            (workdir / "config.json").write_text(json.dumps(to_dict(experiment), indent=1) + "\n")
-        with (
-            MetricsWriter(workdir, first, is_main()) as metrics_writer,
-            Bar("training", config.steps, first, every=config.log_every) as bar,
-            Profile(workdir / "profile", profile) as profiler,
-        ):
-            log = Log(config, metrics_writer, bar)
-            place = layout.everywhere(Position(*map(np.int32, position)))
-            calls = _calls(first, config.steps, experiment.devices.steps_per_call)
-            sources = feed.sources(position, (count for _, count in calls))
-            heard: jax.Array | None = None
+            checkpoints.recover()
+            checkpoints.check_space(empty)
+        meta = checkpoints.latest_meta()
+        if meta is not None:
+            check_same_run(meta, experiment, puzzles.fingerprint, workdir, force)
+    if meta is None:
+        state, totals, position = fresh_state(here, layout), no_metrics(here, layout), Position()
+    else:
+        state, totals = checkpoints.restore(empty, nothing)
+        position = position_of(meta, puzzles.fingerprint)
+    return _Run(
+        experiment,
+        here,
+        layout,
+        puzzles,
+        feed,
+        evaluation,
+        checkpoints,
+        state,
+        totals,
+        layout.everywhere(Position(*map(np.int32, position))),
+        step=int(state.step),
+        evaluation_due=meta is not None and meta.evaluation_due and evaluation is not None,
+    )
+
+
+def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, workdir: Path, profile: range, began: float) -> None:
+    """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
+    config, layout, first = run.here.train, run.layout, run.step
+    nothing = no_metrics(run.here, layout)
+    calls = _calls(first, config.steps, run.here.devices.steps_per_call)
+    sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in calls))
+    earlier = read_metrics(workdir) if is_main() else []
+    watch = LossWatch(earlier)
+    # Its row is there already if the process was killed before it could save again.
+    evaluated = any(row["step"] == first and "eval/exact_accuracy" in row for row in earlier)
+    run.evaluation_due = run.evaluation_due and not any_of_us(evaluated)
+
+    def look(step: int, loss: float) -> None:
+        run.checkpoints.check()
+        if explosion := watch.look(step, loss):
+            kept = run.checkpoints.hold(explosion.good_step)
+            say(f"warning: {explosion}" + ("" if kept is None else f"; checkpoint {kept} will not be deleted"))
+
+    with (
+        Bar("training", config.steps, first, every=config.log_every) as bar,
+        Profile(workdir / "profile", profile) as profiler,
+    ):
+        log = Log(config, writer, bar, look)
+        signs: Signs | None = None
+        compiled: set[int] = set()
+        fault: NotFiniteError | None = None
+        try:
+            if run.evaluation_due:
+                _evaluate(run, signals, writer)
             for (t, count), source in zip(calls, sources, strict=True):
-                previous, heard_before = totals, heard
-                profiler.before(t - count)
                 asked = asked_to_stop(layout, signals.stop)
+                call = run.here, layout, count, run.state, run.totals, run.position, source, asked
+                if count not in compiled:
+                    signals.during(partial(compile_ahead, *call))
+                    compiled.add(count)
+                previous, signs_before = run.totals, signs
+                profiler.before(t - count)
                 with jax.transfer_guard("disallow"):
-                    state, totals, place, heard = advance(here, layout, count, state, totals, place, source, asked)
+                    run.state, run.totals, run.position, signs = advance(*call)
+                    run.step = t
                     # While the devices work, the figures before are fetched and written.
                     log.write_late()
                     # Waiting for the call before keeps the queue short, so that a signal is answered at once.
                     jax.block_until_ready(previous)
-                profiler.after(t, totals)
-                # Several processes agree on the step to stop at: all know who had been asked one call before.
-                stopping = signals.stop if asked is None else heard_before is not None and bool(heard_before)
-                last = t == config.steps or stopping
+                profiler.after(t, run.totals)
                 if t - count == first:
-                    jax.block_until_ready(totals)
+                    jax.block_until_ready(run.totals)
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
                     log.restart_clock(t)
+                if signs_before is not None:
+                    check_finite(signs_before, t - count, config.bad_steps)
                 if t % config.log_every == 0 or t == config.steps:
-                    log.due(t, totals)
-                    totals = nothing
+                    log.due(t, run.totals)
+                    run.totals = nothing
                 elif bar.live:
                     bar.update(t)
-                evaluates = evaluation and (t % config.eval_every == 0 or t == config.steps)
-                saves = last or (config.save_every and t % config.save_every == 0)
-                if evaluates or saves:
+                run.evaluation_due = bool(config.eval_every) and (t % config.eval_every == 0 or t == config.steps)
+                saves = config.save_every and t % config.save_every == 0 and t < config.steps
+                # Several processes agree on the step to stop at: all know who had been asked one call before.
+                if signals.stop if asked is None else signs_before is not None and bool(signs_before.asked):
+                    raise Stopped
+                if run.evaluation_due or saves:
                     log.write_late()
-                if evaluation and evaluates:
-                    evaluation(state, metrics_writer, t)
+                if run.evaluation_due:
+                    _evaluate(run, signals, writer)
                     log.restart_clock(t)
                 if saves:
-                    there = {name: int(value) for name, value in jax.device_get(place)._asdict().items()}
-                    checkpoints.save(state, totals, Meta(experiment, there | {"fingerprint": puzzles.fingerprint}))
-                    metrics_writer.flush()
-                if last:
-                    break
-        checkpoints.wait()
-        done = int(state.step)
-    if done < config.steps and stopping:
-        say(f"stopped at step {done} by {signals.name or 'another process'}; saved: the same command goes on from here")
-    return Outcome(done, done >= config.steps, done > first, time.monotonic() - began)
+                    run.save()
+            if signs is not None:
+                check_finite(signs, run.step, config.bad_steps)
+        except Stopped:
+            pass
+        except NotFiniteError as error:  # what was reached before is good
+            fault = error
+        log.write_late()
+        if run.step:
+            run.save()
+        if fault is not None:
+            raise fault
+
+
+def _evaluate(run: _Run, signals: StopSignals, writer: MetricsWriter) -> None:
+    """The evaluation that is due. Raises Stopped if a signal comes first; it is due still, then."""
+    assert run.evaluation is not None
+    report = signals.during(partial(run.evaluation, run.state, signals))
+    run.evaluation.tell(report, run.step, writer)
+    run.evaluation_due = False
 
 
 def _facts(
@@ -265,11 +361,20 @@ class _Evaluation:
         batch_size = experiment.train.eval_batch_size
         return cls(Evaluator(model, held_out, batch_size, effort, kind, layout=layout), held_out, arc)
 
-    def __call__(self, state: TrainState, writer: MetricsWriter, t: int) -> None:
-        """Evaluates a state, and writes and says what came out."""
+    def __call__(self, state: TrainState, signals: StopSignals) -> Report:
+        """Evaluates a state. Raises Stopped if a signal asks for it in the meantime."""
         held_out = self.held_out
         with Bar("  evaluating", len(held_out), every=max(1, len(held_out) // 4)) as bar:
-            report = self.evaluator(averaged_weights(state), bar.update, votes_for(held_out) if self.arc else None)
+
+            def progress(done: int) -> None:
+                bar.update(done)
+                if any_of_us(signals.stop):
+                    raise Stopped
+
+            return self.evaluator(averaged_weights(state), progress, votes_for(held_out) if self.arc else None)
+
+    def tell(self, report: Report, t: int, writer: MetricsWriter) -> None:
+        """Writes and says what came out."""
         row = report.rows[-1]
         passed = report.arc.pass_at if report.arc is not None else None
         writer.write(
@@ -287,30 +392,18 @@ class _Evaluation:
         say(f"step {t}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
 
 
-def _check_same_run(meta: Meta, experiment: Experiment, puzzles: PuzzleSet, workdir: Path) -> None:
-    harmful = [d for d in differences(meta.experiment, experiment) if d.partition(":")[0] not in HARMLESS]
-    if meta.experiment.train.steps != experiment.train.steps and experiment.optim.min_ratio != 1:
-        harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)")
-    if harmful:
-        raise CheckpointError(
-            f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: use them, or a new workdir"
-        )
-    if meta.position and meta.position["fingerprint"] != puzzles.fingerprint:
-        raise CheckpointError(
-            f"{workdir} was trained on other puzzles than {experiment.data.train!r} holds: give those, or a new workdir"
-        )
-
-
-def _announce(experiment: Experiment, layout: Layout, feed: Feed, state: TrainState, workdir: Path, first: int) -> None:
-    counts = count_weights(state.weights)
+def _announce(run: _Run, workdir: Path) -> None:
+    experiment, feed = run.experiment, run.feed
+    counts = count_weights(run.state.weights)
     parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     device = jax.devices()[0]
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    say(f"{experiment.name}: {parts} weights; on {layout.count} x {device.device_kind}{processes}; into {workdir}")
+    say(f"{experiment.name}: {parts} weights; on {run.layout.count} x {device.device_kind}{processes}; into {workdir}")
     where = "on each device" if feed.resident else "streamed from the host"
     say(f"{len(feed):,} examples, {format_bytes(feed.size)}, {where}")
     steps, size = experiment.train.steps, experiment.train.batch_size
-    if first >= steps:
-        say(f"finished already, at step {first}: raise config.train.steps to go on, or give a new workdir")
+    if run.step >= steps:
+        say(f"finished already, at step {run.step}: raise config.train.steps to go on, or give a new workdir")
     else:
-        say(f"{f'going on at step {first}' if first else 'starting'}, {steps} steps of batch {size}; compiling ...")
+        start = f"going on at step {run.step}" if run.step else "starting"
+        say(f"{start}, {steps} steps of batch {size}; compiling ...")

@@ -10,14 +10,16 @@ Cost: 1.6 times sudoku_mlp: 56 network applications' worth a step, (T + 2)(n + 1
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """What differs from sudoku_mlp; there are no variants."""
-    check_variant(variant)
+    """What differs from sudoku_mlp; variant smoke: that made tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "continue_head"
     config.loss.continue_head = True
     config.model.halt_by = "q_continue"
-    return config
+    return smoke(config) if variant == "smoke" else config

@@ -13,12 +13,14 @@ comparison with a continue head that the baseline never trains; here q_halt alon
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """What differs from sudoku_mlp; there are no variants."""
-    check_variant(variant)
+    """What differs from sudoku_mlp; variant smoke: that made tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "direct"
     config.model.states = "y"
@@ -27,4 +29,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.layers = 8
     config.model.puzzle_tokens = 0  # as many as a row of the table fills: one
     config.model.cycles = 1
-    return config
+    return smoke(config) if variant == "smoke" else config

@@ -11,12 +11,14 @@ two, and 6 more forward for the continue head.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """What differs from sudoku_mlp; there are no variants."""
-    check_variant(variant)
+    """What differs from sudoku_mlp; variant smoke: that made tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "hrm"
     config.model.mixer = "attention"
@@ -31,4 +33,4 @@ def get_config(variant: str = "") -> ConfigDict:
     config.model.halt_by = "q_continue"
     config.loss.continue_head = True
     config.optim.ema_decay = 0.0
-    return config
+    return smoke(config) if variant == "smoke" else config

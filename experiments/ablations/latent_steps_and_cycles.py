@@ -14,23 +14,25 @@
 
 The cost is (T + 2)(n + 1): T - 1 cycles forward, and one forward and backward at three times the price. The
 two variants that the paper could not run recompute network applications in the backward pass; that changes
-memory and time, not the gradients.
+memory and time, not the gradients. Variant smoke: n12_T6 made tiny, for
+tests of the machine.
 """
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
 
-VARIANTS = ("n2_T1", "n4_T2", "n6_T3", "n8_T4", "n12_T3", "n6_T6", "n12_T6")
+VARIANTS = ("n2_T1", "n4_T2", "n6_T3", "n8_T4", "n12_T3", "n6_T6", "n12_T6", "smoke")
 
 
 def get_config(variant: str = "") -> ConfigDict:
     """sudoku_mlp with the variant's n and T."""
     check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
-    n, cycles = (int(part[1:]) for part in (variant or "n6_T3").split("_"))
+    named = "n12_T6" if variant == "smoke" else variant or "n6_T3"
+    n, cycles = (int(part[1:]) for part in named.split("_"))
     config.name = f"latent_steps_and_cycles_n{n}_T{cycles}"
     config.model.latent_steps = n
     config.model.cycles = cycles
     config.memory.policy = "step" if n == 12 else "none"  # one cycle of n = 12 keeps more than the paper's GPUs had
-    return config
+    return smoke(config) if variant == "smoke" else config

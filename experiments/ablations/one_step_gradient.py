@@ -9,13 +9,15 @@ Cost: 0.7 times sudoku_mlp: T(n + 1) = 21 applications forward and two of them b
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """What differs from sudoku_mlp; there are no variants."""
-    check_variant(variant)
+    """What differs from sudoku_mlp; variant smoke: that made tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "one_step_gradient"
     config.model.gradient = "one_step"
-    return config
+    return smoke(config) if variant == "smoke" else config

@@ -9,13 +9,15 @@ Cost: as sudoku_mlp, 35 network applications' worth a step; the carried state is
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, sudoku_mlp
+from experiments import check_variant, smoke, sudoku_mlp
+
+VARIANTS = ("smoke",)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """What differs from sudoku_mlp; there are no variants."""
-    check_variant(variant)
+    """What differs from sudoku_mlp; variant smoke: that made tiny, for tests of the machine."""
+    check_variant(variant, *VARIANTS)
     config = sudoku_mlp.get_config()
     config.name = "six_latents"
     config.model.latents = 6
-    return config
+    return smoke(config) if variant == "smoke" else config

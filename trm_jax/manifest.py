@@ -1,0 +1,82 @@
+"""A manifest: the SHA-256 of every file in a folder, by which a flipped bit, a short file or a missing one is noticed.
+
+The text is what `sha256sum` prints and reads, so that `cd FOLDER && sha256sum -c manifest.sha256` checks it as well.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+NAME = "manifest.sha256"
+
+# Bytes of a file that are in memory at a time.
+_CHUNK = 1 << 20
+
+
+def write(folder: Path) -> None:
+    """Puts the manifest of all files into the folder; when this returns, they and it are on the disk itself.
+
+    Raises:
+      OSError: a file cannot be read, or there is no space left.
+    """
+    text = _manifest(folder, sync=True)
+    with (folder / NAME).open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    for there, _, _ in os.walk(folder):
+        sync(Path(there))
+
+
+def sync(path: Path) -> None:
+    """Returns once a file's content, or a folder's list of names, is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fault(folder: Path) -> str:
+    """What is wrong with the files of a folder that has a manifest, in a clause; "" if nothing is."""
+    try:
+        there = _manifest(folder)
+        with (folder / NAME).open("rb") as file:
+            written = file.read(len(there.encode()) + _CHUNK).decode()
+    except (OSError, ValueError) as error:
+        return f"{NAME} or a file beside it cannot be read: {error}"
+    if written == there:
+        return ""
+    before, now = _digests(written), _digests(there)
+    for name in sorted(before.keys() | now.keys()):
+        if name not in now:
+            return f"{name} is missing"
+        if name not in before:
+            return f"{name} is not in its manifest"
+        if before[name] != now[name]:
+            return f"{name} is not what was written"
+    return f"{NAME} is not what was written"
+
+
+def _manifest(folder: Path, sync: bool = False) -> str:
+    """A line for each file but the manifest itself, in the order of their names."""
+    lines = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name != NAME:
+            lines.append(f"{_digest(path, sync)}  {name}\n")
+    return "".join(lines)
+
+
+def _digest(path: Path, sync: bool) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        if sync:
+            os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _digests(text: str) -> dict[str, str]:
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
