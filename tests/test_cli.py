@@ -464,12 +464,14 @@ def test_the_workdir_of_another_experiment_stays_as_it_is(
 ) -> None:
     said = refused("train", *TINY, "--config.model.width=32", f"--workdir={workdir}")
     assert (
-        said == f"{workdir} holds another experiment; these differ: model.width: 16 -> 32: use them, or a new workdir"
+        said == f"{workdir} holds another experiment; these differ: model.width: 16 -> 32: use them, or a new workdir, "
+        "or --force to go on all the same"
     )
 
     said = refused("train", *TINY, "--config.optim.beta1=0.5", f"--workdir={workdir}")
     assert said == (
-        f"{workdir} holds another experiment; these differ: optim.beta1: 0.9 -> 0.5: use them, or a new workdir"
+        f"{workdir} holds another experiment; these differ: optim.beta1: 0.9 -> 0.5: use them, or a new workdir, "
+        "or --force to go on all the same"
     )
 
 

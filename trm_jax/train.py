@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from trm_jax import dataset
+from trm_jax import dataset, nans
 from trm_jax.checkpoint import Checkpoints, Meta
 from trm_jax.cluster import any_of_us, check_shared, is_main, joined, noticing_loss, unanimous
 from trm_jax.config import Experiment, ModelConfig, to_dict, validate
@@ -119,17 +120,17 @@ def train(
             if is_main():
                 stack.enter_context(Lock(workdir))
         try:
-            run = signals.during(partial(_begin, experiment, workdir, force))
+            run = signals.during(partial(_begin, experiment, workdir, force, debug_nans))
         except Stopped:
             say(f"stopped by {signals.name} before the first step: the same command begins again")
             return Outcome(0, False, False, time.monotonic() - began)
         stack.enter_context(run.feed)
         stack.enter_context(run.checkpoints)
         first = run.step
-        _announce(run, workdir)
+        _announce(run)
         with MetricsWriter(workdir, first, is_main()) as writer:
             writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
-            _go_on(run, signals, writer, workdir, profile, began)
+            _go_on(run, signals, writer, profile, began)
         run.checkpoints.wait()
     steps = run.experiment.train.steps
     if run.step < steps:
@@ -142,6 +143,7 @@ def train(
 class _Run:
     """A run as it stands after a step.
 
+    debug_nans: as for `train`.
     experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
     here: as these devices run it.
     position: where the next batch starts, on the devices.
@@ -149,6 +151,8 @@ class _Run:
     evaluation_due: the evaluation after this step has not been made, or not to its end.
     """
 
+    workdir: Path
+    debug_nans: bool
     experiment: Experiment
     here: Experiment
     layout: Layout
@@ -169,13 +173,15 @@ class _Run:
         self.checkpoints.save(self.state, self.totals, meta)
 
 
-def _begin(experiment: Experiment, workdir: Path, force: bool) -> _Run:
+def _begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) -> _Run:
     """Everything that comes before the first step but its compilation."""
     config = experiment.train
     with unanimous() as facts:
         puzzles = dataset.load(experiment.data, "train", config.seed)
         experiment = resolve(experiment, puzzles)
         layout = layout_of(experiment)
+        if debug_nans:
+            nans.prepare(layout)
         here = settled(experiment, layout)
         feed = Feed(puzzles, experiment, layout)
         evaluation = _Evaluation.of(here, layout) if config.eval_every else None
@@ -200,6 +206,8 @@ def _begin(experiment: Experiment, workdir: Path, force: bool) -> _Run:
         state, totals = checkpoints.restore(empty, nothing)
         position = position_of(meta, puzzles.fingerprint)
     return _Run(
+        workdir,
+        debug_nans,
         experiment,
         here,
         layout,
@@ -215,13 +223,13 @@ def _begin(experiment: Experiment, workdir: Path, force: bool) -> _Run:
     )
 
 
-def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, workdir: Path, profile: range, began: float) -> None:
+def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: range, began: float) -> None:
     """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
     config, layout, first = run.here.train, run.layout, run.step
     nothing = no_metrics(run.here, layout)
-    calls = _calls(first, config.steps, run.here.devices.steps_per_call)
+    calls = _calls(first, config.steps, 1 if run.debug_nans else run.here.devices.steps_per_call)
     sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in calls))
-    earlier = read_metrics(workdir) if is_main() else []
+    earlier = read_metrics(run.workdir) if is_main() else []
     watch = LossWatch(earlier)
     # Its row is there already if the process was killed before it could save again.
     evaluated = any(row["step"] == first and "eval/exact_accuracy" in row for row in earlier)
@@ -235,7 +243,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, workdir: Path
 
     with (
         Bar("training", config.steps, first, every=config.log_every) as bar,
-        Profile(workdir / "profile", profile) as profiler,
+        Profile(run.workdir / "profile", profile) as profiler,
     ):
         log = Log(config, writer, bar, look)
         signs: Signs | None = None
@@ -251,6 +259,8 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, workdir: Path
                     signals.during(partial(compile_ahead, *call))
                     compiled.add(count)
                 previous, signs_before = run.totals, signs
+                state_before = jax.tree.map(jnp.copy, run.state) if run.debug_nans else None
+                position_before = run.position
                 profiler.before(t - count)
                 with jax.transfer_guard("disallow"):
                     run.state, run.totals, run.position, signs = advance(*call)
@@ -264,6 +274,8 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, workdir: Path
                     jax.block_until_ready(run.totals)
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
                     log.restart_clock(t)
+                if state_before is not None:
+                    nans.check_step(run.here, state_before, position_before, source, signs)
                 if signs_before is not None:
                     check_finite(signs_before, t - count, config.bad_steps)
                 if t % config.log_every == 0 or t == config.steps:
@@ -392,13 +404,13 @@ class _Evaluation:
         say(f"step {t}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
 
 
-def _announce(run: _Run, workdir: Path) -> None:
+def _announce(run: _Run) -> None:
     experiment, feed = run.experiment, run.feed
     counts = count_weights(run.state.weights)
     parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    device = jax.devices()[0]
+    devices = f"{run.layout.count} x {jax.devices()[0].device_kind}"
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    say(f"{experiment.name}: {parts} weights; on {run.layout.count} x {device.device_kind}{processes}; into {workdir}")
+    say(f"{experiment.name}: {parts} weights; on {devices}{processes}; into {run.workdir}")
     where = "on each device" if feed.resident else "streamed from the host"
     say(f"{len(feed):,} examples, {format_bytes(feed.size)}, {where}")
     steps, size = experiment.train.steps, experiment.train.batch_size
