@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.console import say
 from trm_jax.errors import CheckpointError, ConfigError, StorageError
 from trm_jax.model import Model, Params, Weights
+from trm_jax.order import Position
 from trm_jax.sizes import format_bytes
 from trm_jax.step import TrainState
 from trm_jax.version import VERSION
@@ -48,6 +50,9 @@ FOLDER = "checkpoints"
 # Arrays that older formats lack, and that were zero all the time.
 _SINCE_FORMAT_4 = ("state.skipped_in_a_row", "totals.skipped", "totals.loss_not_finite")
 
+# What a step says of itself has a few kilobytes.
+_LONGEST_META = 1 << 20
+
 _STEP = re.compile("0|[1-9][0-9]{0,18}")
 _LEFTOVER = re.compile(rf"({_STEP.pattern})\.(saving|deleted|orbax-checkpoint-tmp).*")
 
@@ -56,6 +61,17 @@ _STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 
 # What goes wrong while saving is told by us, in one line.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+_tell_unraisable = sys.unraisablehook
+
+
+def _tell_all_but_late_writes(unraisable: "sys.UnraisableHookArgs") -> None:
+    # When one write fails, Orbax closes the event loop to which TensorStore wants to tell the outcome of the others.
+    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+        _tell_unraisable(unraisable)
+
+
+sys.unraisablehook = _tell_all_but_late_writes
 
 
 @dataclass(frozen=True)
@@ -112,6 +128,9 @@ class Checkpoints:
             self._thread.shutdown(wait=waits)
             if waits:
                 self._orbax.close()
+        # Whatever else could not be written, what is to be gone on from is here.
+        if isinstance(error, StorageError) and not str(error).startswith(f"{self._directory}:"):
+            raise StorageError(f"{error}; {self._what_is_left()}") from error
 
     def wait(self) -> None:
         """Returns once every save under way is on disk. Raises StorageError: one failed."""
@@ -126,9 +145,9 @@ class Checkpoints:
 
     @property
     def steps(self) -> list[int]:
-        """The steps on disk, in order, whether or not their files are what was written."""
+        """The steps on disk, in order, whether or not they are folders whose files are what was written."""
         try:
-            names = [path.name for path in self._directory.iterdir() if path.is_dir()]
+            names = [path.name for path in self._directory.iterdir()]
         except OSError:
             return []
         return sorted(int(name) for name in names if _STEP.fullmatch(name))
@@ -205,7 +224,11 @@ class Checkpoints:
         self.wait()
 
     def hold(self, until: int) -> int | None:
-        """The newest step up to `until`, which from now on is never deleted; None where there is none."""
+        """The newest step up to `until`, which from now on is never deleted; None where there is none.
+
+        Waits for a save under way, and raises what `wait` does.
+        """
+        self.wait()
         step = max((step for step in self.steps if step <= until), default=None)
         if step is not None and self._writes:
             (self._directory / f"{step}.keep").touch()
@@ -281,23 +304,29 @@ class Checkpoints:
     def _fault(self, step: int) -> str:
         """What is wrong with the files of a step, in a clause; "" if nothing is."""
         folder = self._directory / str(step)
-        if (folder / manifest.NAME).exists():
-            return manifest.fault(folder)
+        listed = (folder / manifest.NAME).exists()
+        if listed and (wrong := manifest.fault(folder)):
+            return wrong
         try:
-            # Older formats had none; what a newer one has instead is for its own version to judge.
-            return f"{manifest.NAME} is missing" if _read_meta(folder)["format"] == FORMAT else ""
+            text = _read_meta(folder)
         except CheckpointError as error:
             return str(error).removeprefix(f"{folder}/")
+        # Older formats had none; what a newer one has instead is for its own version to judge.
+        if not listed and text["format"] == FORMAT:
+            return f"{manifest.NAME} is missing"
+        # A copy under another number would be gone on from at one step and saved at another.
+        return "" if text.get("step", step) == step else "meta/metadata is that of another step"
 
     def _aside(self, step: int) -> Path:
         names = (f"{step}.damaged{f'-{number}' if number else ''}" for number in range(1_000_000))
-        return next(path for path in map(self._directory.joinpath, names) if not path.exists())
+        return next(path for path in map(self._directory.joinpath, names) if not os.path.lexists(path))
 
     def _save(self, step: int, arrays: dict[str, jax.Array], meta: Meta) -> None:
         weights = {name: array for name, array in arrays.items() if _is_weight(name)}
         training = {name: array for name, array in arrays.items() if name not in weights}
         text = {
             "format": FORMAT,
+            "step": step,
             "experiment": to_dict(meta.experiment),
             "position": dict(meta.position),
             "evaluation_due": meta.evaluation_due,
@@ -333,11 +362,13 @@ class Checkpoints:
             raise self._not_saved(step, error) from error
 
     def _not_saved(self, step: int, error: Exception) -> StorageError:
-        last = f"step {self.latest} is the last one" if self.steps else "there is none yet"
-        return StorageError(
-            f"{self._directory}: step {step} could not be saved ({_reason(error)}); {last}: mend that, and the same "
-            "command goes on from there"
-        )
+        left = self._what_is_left()
+        return StorageError(f"{self._directory}: step {step} could not be saved ({_reason(error)}); {left}")
+
+    def _what_is_left(self) -> str:
+        if (latest := self.latest) is None:
+            return "no step is there: mend that, and the same command begins again"
+        return f"step {latest} is the last one saved: mend that, and the same command goes on from there"
 
     def _restore(self, folder: Path, like: dict[str, Any]) -> dict[str, jax.Array]:
         """The named arrays of a step, after checking that they have the names, shapes and dtypes of `like`."""
@@ -425,8 +456,14 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     """The JSON of a step: its format, a whole number, and whatever else."""
     path = folder / "meta" / "metadata"
     try:
-        text = json.loads(path.read_text())
-        if not isinstance(text, dict) or not isinstance(text["format"], int):
+        if path.exists() and not path.is_file():  # a pipe called so would keep us waiting
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_META + 1)
+        if len(content) > _LONGEST_META:
+            raise ValueError(f"it has more than {_LONGEST_META} bytes")
+        text = json.loads(content.decode())
+        if not isinstance(text, dict) or type(text["format"]) is not int:
             raise ValueError("there is no format in it")
     except (OSError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not ours: {_first_line(error)}") from error
@@ -438,15 +475,30 @@ def _meta_of(folder: Path) -> Meta:
     text = _read_meta(folder)
     number = text["format"]
     if number not in range(1, FORMAT + 1):
-        raise CheckpointError(f"{folder} has format {number}, this version reads 1 to {FORMAT}: use another version")
+        raise CheckpointError(
+            f"{folder} has format {number!s:.20}, this version reads 1 to {FORMAT}: use another version"
+        )
     try:
         experiment = _from_format_1(text["experiment"]) if number == 1 else text["experiment"]
         position = text["position"]
         if number < 3 and position:
             position = {"epoch": position["epoch"] + 1, "place": 0, "offset": 0, "fingerprint": position["fingerprint"]}
-        return Meta(experiment_from(experiment), position, text.get("evaluation_due", False), text.get("versions", {}))
+        due, versions = text.get("evaluation_due", False), text.get("versions", {})
+        if position != {} and not _is_position(position):
+            raise ValueError("'position' is none")
+        if type(due) is not bool or type(versions) is not dict or not all(type(v) is str for v in versions.values()):
+            raise ValueError("'evaluation_due' or 'versions' is none")
+        return Meta(experiment_from(experiment), position, due, versions)
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{folder} does not describe itself as ours do: {_first_line(error)}") from error
+
+
+def _is_position(position: Any) -> bool:
+    """Whether it is an order.Position, in numbers that int32 takes, with the fingerprint of the puzzles."""
+    if type(position) is not dict or position.keys() != {*Position._fields, "fingerprint"}:
+        return False
+    numbers = [position[name] for name in Position._fields]
+    return type(position["fingerprint"]) is str and all(type(n) is int and 0 <= n < 2**31 for n in numbers)
 
 
 def _from_format_1(experiment: dict[str, Any]) -> dict[str, Any]:
@@ -475,4 +527,6 @@ def _reason(error: Exception) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    # A parser repeats what it has found in a damaged file.
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return "".join(char if char.isprintable() else "?" for char in line[:400])

@@ -41,30 +41,36 @@ def fault(folder: Path) -> str:
     """What is wrong with the files of a folder that has a manifest, in a clause; "" if nothing is."""
     try:
         there = _manifest(folder)
+        if not (folder / NAME).is_file():  # a pipe called so would keep us waiting
+            return f"{NAME} is no file"
         with (folder / NAME).open("rb") as file:
-            written = file.read(len(there.encode()) + _CHUNK).decode()
+            written = file.read(len(there) + _CHUNK).decode()
     except (OSError, ValueError) as error:
-        return f"{NAME} or a file beside it cannot be read: {error}"
+        return f"{NAME} or a file beside it cannot be read: {_shown(str(error))}"
     if written == there:
         return ""
     before, now = _digests(written), _digests(there)
     for name in sorted(before.keys() | now.keys()):
+        if not name:
+            break  # a line that is none
         if name not in now:
-            return f"{name} is missing"
+            return f"{_shown(name)} is missing"
         if name not in before:
-            return f"{name} is not in its manifest"
+            return f"{_shown(name)} is not in its manifest"
         if before[name] != now[name]:
-            return f"{name} is not what was written"
+            return f"{_shown(name)} is not what was written"
     return f"{NAME} is not what was written"
 
 
 def _manifest(folder: Path, sync: bool = False) -> str:
     """A line for each file but the manifest itself, in the order of their names."""
     lines = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
         name = path.relative_to(folder).as_posix()
         if name != NAME:
-            lines.append(f"{_digest(path, sync)}  {name}\n")
+            # Neither a pipe nor a link to nowhere was written here, nor can it be read.
+            digest = _digest(path, sync) if path.is_file() else "no plain file"
+            lines.append(f"{digest}  {name}\n")
     return "".join(lines)
 
 
@@ -76,6 +82,11 @@ def _digest(path: Path, sync: bool) -> str:
         if sync:
             os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+def _shown(text: str) -> str:
+    """For a message: what a damaged manifest, or the name of a foreign file, may hold is neither short nor one line."""
+    return "".join(char if char.isprintable() else "?" for char in text[:400])
 
 
 def _digests(text: str) -> dict[str, str]:

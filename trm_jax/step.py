@@ -237,7 +237,7 @@ def train_step(
     metrics = layout.total(metrics | {"loss": total, "wrong_rows": wrong_rows})
     gradient_norm = layout.norm(param_grads)
     finite_loss = jnp.isfinite(metrics["loss"])
-    sound = finite_loss & jnp.isfinite(gradient_norm) & (metrics.pop("wrong_rows") == 0)
+    sound = is_sound(finite_loss, gradient_norm, metrics.pop("wrong_rows"))
 
     def if_sound(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
@@ -279,6 +279,11 @@ def train_step(
     )
     skipped = {"skipped": ~sound, "loss_not_finite": ~finite_loss}
     return new_state, metrics | {name: flag.astype(jnp.float32) for name, flag in skipped.items()}
+
+
+def is_sound(finite_loss: jax.Array, gradient_norm: jax.Array, wrong_rows: jax.Array) -> jax.Array:
+    """Whether an update may be applied: the norm of the gradients is not finite if one of them is not."""
+    return finite_loss & jnp.isfinite(gradient_norm) & (wrong_rows == 0)
 
 
 def _gradients(
