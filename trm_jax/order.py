@@ -6,10 +6,12 @@ place in it is enciphered into what stands there. Everything is written over the
 that the same lines run in NumPy, where batches are gathered on the host, and inside a jitted step, bit for bit alike.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Rounds of the shuffle. In each, every place changes with another or not; statistics settle after a dozen.
 _ROUNDS = 32
@@ -114,26 +116,40 @@ def shuffled(keys: Any, places: Any, counts: Any) -> Any:
       counts: uint32, from 1 to 2**31.
     """
     xp = keys.__array_namespace__()
-    x = places
-    for number in range(_ROUNDS):
-        word = digest(keys, stream=(number << 8) | 0x80)
+
+    def swapped(x: Any, word: Any) -> Any:
         partner = word % counts + counts - x
         partner = xp.where(partner >= counts, partner - counts, partner)
         coin = digest(word, xp.maximum(x, partner), stream=0) >> 31
-        x = xp.where(coin == 1, partner, x)
-    return x.astype(xp.int32)
+        return xp.where(coin == 1, partner, x)
+
+    words = digest(keys[None], stream=np.arange(_ROUNDS)[:, None] << 8 | 0x80)
+    return _folded(xp, swapped, places, words).astype(xp.int32)
 
 
-def digest(*words: Any, stream: int) -> Any:
+def _folded(xp: Any, function: Callable[[Any, Any], Any], start: Any, rows: Any) -> Any:
+    """The function over the rows, one after the other."""
+    if xp is not np:
+        import jax
+
+        # Written out, the rounds would be fused into one, in which XLA of jax 0.11 computes each again for every use of
+        # it, and those again: it never ends.
+        return jax.lax.scan(lambda x, row: (function(x, row), None), start, rows)[0]
+    for row in rows:
+        start = function(start, row)
+    return start
+
+
+def digest(*words: Any, stream: int | NDArray[np.int64]) -> Any:
     """One random-looking 32-bit word for each tuple of words: MurmurHash3's finaliser (A. Appleby) over their chain.
 
     Args:
-      words: integers, arrays of one shape, or of shape [1].
-      stream: different ones give unrelated words.
+      words: integers, arrays of one shape, or of length 1 along any axis.
+      stream: different ones give unrelated words; several, of as many axes as the words have.
     """
     xp = words[0].__array_namespace__()
     # At least one axis: NumPy warns of scalars that wrap around, as these are meant to.
-    h = xp.full((1,), (stream * 0x9E3779B9 + 0x7F4A7C15) & 0xFFFFFFFF, dtype=xp.uint32)
+    h = xp.asarray(np.atleast_1d(stream * 0x9E3779B9 + 0x7F4A7C15 & 0xFFFFFFFF).astype(np.uint32))
     for word in words:
         h = (h ^ word.astype(xp.uint32)) * np.uint32(0x9E3779B1) + np.uint32(0x85EBCA77)
         h = (h ^ (h >> 16)) * np.uint32(0x85EBCA6B)
