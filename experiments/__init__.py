@@ -33,7 +33,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     model.supervision_steps = 4
     model.dtype = "float32"  # in bfloat16, the losses of two compilers soon part
     config.devices.data = 1
-    config.optim.learning_rate = 3e-3
+    config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 4
     if data.puzzle == "sudoku":
         data.train = "generated"

@@ -20,6 +20,14 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make fuzz` is for tests that make up their own input; the others would say the same again."""
+    if "TRM_FUZZ" in os.environ:
+        others = [item for item in items if not getattr(getattr(item, "obj", None), "is_hypothesis_test", False)]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the public benchmark data, beside the repository; tests that need it skip where it is absent."""

@@ -393,7 +393,7 @@ def test_every_example_of_the_public_builder() -> None:
     tasks = json.loads((folder / "test_puzzles.json").read_text())
     for split in ("train", "test"):
         inputs, labels, ids, starts = (
-            np.load(folder / split / f"all__{field}.npy")
+            np.load(folder / split / f"all__{field}.npy", allow_pickle=False)
             for field in ("inputs", "labels", "puzzle_identifiers", "puzzle_indices")
         )
         shifted = 0

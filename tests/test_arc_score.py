@@ -8,14 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hostile import EDITS, assert_told, damaged
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trm_jax.arc_score import run, score
 from trm_jax.errors import DataError
+from trm_jax.puzzles import arc_tasks
 from trm_jax.puzzles.arc import Grid
 
-FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+FUZZ = settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 X, Y = np.array([[1, 2]], np.uint8), np.array([[1], [2]], np.uint8)
 SOLUTIONS = {"t1": [X], "t2": [X, Y], "t3": [Y]}
@@ -159,3 +165,36 @@ def test_a_fault_names_the_file(files: tuple[Path, Path], tmp_path: Path) -> Non
         run(solutions, solutions)
     with pytest.raises(DataError, match=r"absent.json: cannot be read"):
         run(submission, tmp_path / "absent.json")
+
+
+@FUZZ
+@given(EDITS, EDITS, st.none() | st.integers(0, 1 << 8))
+def test_any_files_are_scored_or_told(files: tuple[Path, Path], to_one: Any, to_other: Any, cut: int | None) -> None:
+    submission, solutions = files
+    good = submission.read_bytes(), solutions.read_bytes()
+    told, out = None, io.StringIO()
+    try:
+        submission.write_bytes(damaged(good[0], to_one, cut))
+        solutions.write_bytes(damaged(good[1], to_other))
+        result = run(submission, solutions, submission.parent / "score.json", each_task=True, out=out)
+    except DataError as error:
+        told = error
+    finally:
+        content = solutions.read_bytes()
+        submission.write_bytes(good[0])
+        solutions.write_bytes(good[1])
+    if told:
+        assert_told(told, submission.parent)
+        assert to_one or to_other or cut is not None
+    else:
+        assert list(result.tasks) == list(json.loads(content.decode("utf-8-sig")))
+        assert 0 <= result.outputs_right <= result.outputs
+        assert all(line.isprintable() for line in out.getvalue().split("\n"))
+        assert json.loads((submission.parent / "score.json").read_text())["score"] == result.total
+    assert {path.name for path in submission.parent.iterdir()} <= {"submission.json", "solutions.json", "score.json"}
+
+
+def test_files_without_end_are_told(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arc_tasks, "_LONGEST", 1 << 16)
+    with pytest.raises(DataError, match="/dev/zero: more than 65536 bytes"):
+        run(Path("/dev/zero"), files[1])

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from hypothesis import given, settings
+from hostile import EDITS, assert_told, damaged
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -19,7 +20,11 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles.arc import CELLS, IDENTITY, SIDE, Augmentation, Grid, crop, encode, parse_name
 from trm_jax.puzzles.arc_tasks import Task, read_challenges
 
-FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+FUZZ = settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 SHARED = ROOT.parent / "shared" / "parity" / "arc_eval"
 
@@ -82,7 +87,7 @@ def submitted(votes: Votes, attempts: int = 2, name: str = "one", output: int = 
 def recording() -> dict[str, np.ndarray]:
     if not SHARED.is_dir():
         pytest.skip(f"no recording of the public evaluator at {SHARED}")
-    with np.load(SHARED / "predictions.npz") as arrays:
+    with np.load(SHARED / "predictions.npz", allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -394,6 +399,24 @@ def test_names_that_are_none(tmp_path: Path, content: str, problem: str) -> None
         read_names(path)
     assert str(caught.value).startswith(f"{path}: {problem}")
     assert "\n" not in str(caught.value)
+
+
+@FUZZ
+@given(EDITS, st.none() | st.integers(0, 1 << 10))
+def test_any_names_are_read_as_they_are_or_told(tmp_path: Path, edits: Any, cut: int | None) -> None:
+    path = tmp_path / "identifiers.json"
+    path.write_bytes(damaged(json.dumps(NAMES).encode(), edits, cut))
+    told = None
+    try:
+        names = read_names(path)
+    except DataError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+        assert edits or cut is not None
+    else:
+        assert names == json.loads(path.read_bytes().decode("utf-8-sig"))
+        assert all(parse_name(name)[1].colours[0] == 0 for name in names)
 
 
 def test_a_folder_holds_names_and_tasks(tmp_path: Path) -> None:

@@ -14,17 +14,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hostile import EDITS, assert_told, damaged
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from trm_jax import dataset, folder
 from trm_jax.builders import grid, maze, pairs, rows, sudoku, tables
 from trm_jax.builders.appear import appearing
 from trm_jax.builders.pairs import Pairs
+from trm_jax.builders.sets import open_sets
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze as mazes
 from trm_jax.puzzles import maze_generator, sudoku_rating, sudoku_search
 from trm_jax.puzzles import sudoku as sudokus
 from trm_jax.puzzles.kind import Grid, Maze, Sudoku, kind_of
 
+FUZZ = settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 SUDOKU = Sudoku(sudokus.layout_for(9))
 SMALL = Sudoku(sudokus.layout_for(4))
 
@@ -526,3 +535,31 @@ def test_grid_kind_is_what_the_folder_tells(tmp_path: Path) -> None:
     kind = kind_of(dataset.read_folder(tmp_path / "out", "train").puzzle, 2)
     assert isinstance(kind, Grid)
     assert read(tmp_path / "out").labels.tolist() == [[3, 2], [2, 3]]
+
+
+ROW = "{},12..341.21434321,1234341221434321,{}\n"
+RATED = "source,question,answer,rating\n" + ROW.format("a", 1) + ROW.format("b", 20) + ROW.format("c", 3)
+
+
+@FUZZ
+@given(EDITS, st.none() | st.integers(0, 1 << 8), st.sampled_from([None, 3]), st.integers(0, 2))
+@example([(RATED.index(",20"), b",\xc2\xb2", 3)], None, 3, 0)
+@example([(RATED.index(",20"), b"," + b"9" * 5_000, 3)], None, 3, 0)
+def test_any_table_is_chosen_from_or_told(
+    tmp_path: Path, edits: Any, cut: int | None, min_rating: int | None, sample: int
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(damaged(RATED.encode(), edits, cut))
+    choice = rows.Choice(min_rating=min_rating, sample=sample)
+    for read_table in (lambda: rows.read(path, "sudoku", choice=choice)[1], lambda: open_sets(path)[0].pairs(slice(9))):
+        told = None
+        try:
+            inputs, labels = read_table()
+        except DataError as error:
+            told = error
+        if told:
+            assert_told(told, path)
+            assert edits or cut is not None
+        else:
+            assert inputs.shape == labels.shape
+            assert len(inputs) >= 1

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -255,15 +256,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ([DEMO, DEMO], "which experiment? give one --config="),
         ([DEMO, "--config.modle.width=3"], "config.modle is unknown: did you mean 'model'?"),
         ([DEMO, "--config.model.witdh=3"], "config.model.witdh is unknown: did you mean 'width'?"),
-        ([DEMO, "--config.model.width=abc"], "config.model.width=abc: give a whole number"),
-        ([DEMO, "--config.model.width=1.5"], "config.model.width=1.5: give a whole number"),
-        ([DEMO, "--config.model.width="], "config.model.width=: give a whole number"),
-        ([DEMO, "--config.optim.beta1=x"], "config.optim.beta1=x: give a number"),
-        ([DEMO, "--config.loss.continue_head=maybe"], "config.loss.continue_head=maybe: give True or False"),
+        ([DEMO, "--config.model.width=abc"], "config.model.width = 'abc': give a whole number"),
+        ([DEMO, "--config.model.width=1.5"], "config.model.width = '1.5': give a whole number"),
+        ([DEMO, "--config.model.width="], "config.model.width = '': give a whole number"),
+        ([DEMO, "--config.optim.beta1=x"], "config.optim.beta1 = 'x': give a number"),
+        ([DEMO, "--config.loss.continue_head=maybe"], "config.loss.continue_head = 'maybe': give True or False"),
         ([DEMO, "--config.model.checkpoint=True"], "config.model.checkpoint is unknown: known: answer_layers, "),
         ([DEMO, "--config.model.gradient=last_step"], "config.model.gradient = 'last_step' is unknown: give one of "),
         ([DEMO, "--config.memory.policy=binominal"], "config.memory.policy = 'binominal' is unknown: did you mean 'bi"),
-        ([DEMO, "--config.memory.slices=x"], "config.memory.slices=x: give a whole number"),
+        ([DEMO, "--config.memory.slices=x"], "config.memory.slices = 'x': give a whole number"),
         ([DEMO, "--config.memory.device_memory=lots"], "config.memory.device_memory = 'lots' is no size: give a size"),
         ([*TINY, "--config.memory.micro_batches=3"], "config.memory.micro_batches = 3 does not divide config.train."),
         ([DEMO, "--config.model.mixer=mlpp"], "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
@@ -271,10 +272,13 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ([DEMO, "--config.optim.learning_rate=nan"], "config.optim.learning_rate = nan: give a number"),
         ([DEMO, "--config.train.batch_size=-1"], "config.train.batch_size = -1 is out of range: give a value from 1"),
         ([*TINY, "--config.model.grad_cycles=9"], "config.model.grad_cycles = 9 is more than config.model.cycles = 1"),
-        ([DEMO, "--config.model.width"], "Missing value for flag --config.model.width: overrides are written"),
+        ([DEMO, "--config.model.width"], "config.model.width has no value: give a whole number"),
         ([DEMO, "model.width=3"], "unknown argument 'model.width=3': overrides are written --config.GROUP.KEY=VALUE"),
-        ([DEMO, "--stepz=3"], "Unknown command line flag 'stepz': overrides are written --config.GROUP.KEY=VALUE"),
-        ([DEMO + ":7x7"], f"{DEMO}:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, or leave it out"),
+        ([DEMO, "--stepz=3"], "unknown argument '--stepz=3': overrides are written --config.GROUP.KEY=VALUE"),
+        (
+            [DEMO + ":7x7"],
+            f"{DEMO}:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, smoke, or",
+        ),
         (
             [DEMO.replace("demo", "dmeo")],
             f"{DEMO.replace('demo', 'dmeo')}: no such Python file, did you mean 'demo.py'?",
@@ -324,6 +328,118 @@ def test_a_key_that_the_file_leaves_out_cannot_be_overridden(
 
     assert said.startswith("short.py does not set")
     assert "width" in said
+
+
+# What a hostile user writes after `trm train --config=demo.py --workdir=new`, and what the error has to name: key and
+# value, as they read there.
+WRONG: list[tuple[str, str]] = [
+    *(
+        (f"--config.{key}={value}", f"config.{key} = {shown}")
+        for key, value, shown in (
+            ("train.batch_size", "-1", "-1"),
+            ("train.batch_size", "0", "0"),
+            ("train.batch_size", "True", "'True'"),
+            ("train.batch_size", "99999999999999999999", "99999999999999999999"),
+            ("train.steps", "1e5", "'1e5'"),
+            ("train.steps", "0", "0"),
+            ("train.seed", "-1", "-1"),
+            ("train.log_every", "0", "0"),
+            ("train.save_every", "-1", "-1"),
+            ("train.eval_batch_size", "0", "0"),
+            ("train.bad_steps", "0", "0"),
+            ("optim.learning_rate", "nan", "nan"),
+            ("optim.learning_rate", "inf", "inf"),
+            ("optim.learning_rate", "1e400", "inf"),
+            ("optim.learning_rate", "-1e-4", "-0.0001"),
+            ("optim.learning_rate", "None", "'None'"),
+            ("optim.learning_rate", "a: b", "'a: b'"),
+            ("optim.beta1", "(0.9,)", "'(0.9,)'"),
+            ("optim.beta1", "(0.9, 0.95)", "'(0.9, 0.95)'"),
+            ("optim.beta1", "", "''"),
+            ("optim.beta2", "1", "1.0"),
+            ("optim.ema_decay", "1", "1.0"),
+            ("optim.warmup_steps", "-1", "-1"),
+            ("model.width", "1.5", "'1.5'"),
+            ("model.width", "1\n2", "'1\\n2'"),
+            ("model.grad_cycles", "9", "9"),
+            ("model.exploration", "50%", "'50%'"),
+            ("model.dtype", "fp32", "'fp32'"),
+            ("model.mixer", "MLP", "'MLP'"),
+            ("model.seq_len", "81", "81"),
+            ("model.vocab_size", "11", "11"),
+            ("loss.continue_head", "maybe", "'maybe'"),
+            ("loss.tokens", "mse", "'mse'"),
+            ("memory.policy", "everything", "'everything'"),
+            ("memory.micro_batches", "5", "5"),
+            ("memory.slices", "5", "5"),
+            ("memory.device_memory", "lots", "'lots'"),
+            ("devices.data", "-1", "-1"),
+            ("devices.data", "7", "7"),
+            ("devices.steps_per_call", "7", "7"),
+            ("devices.attention", "flash", "'flash'"),
+            ("data.train", "", "''"),
+            ("data.train", "nowhere.csv", "'nowhere.csv'"),
+            ("data.train", "generatd", "'generatd'"),
+            ("data.train", "generated,x.csv", "'generated,x.csv'"),
+            ("data.train", "a,", "'a,'"),
+            ("data.train", "x" * 300, "'" + "x" * 300 + "'"),
+            ("data.train", ".", "'.'"),
+            ("data.test", "\u2603.jsonl", "'\u2603.jsonl'"),
+            ("data.puzzle", "chess", "'chess'"),
+            ("data.puzzle", "{", "'{'"),
+            ("data.puzzle", "maze", "'maze'"),
+            ("data.side", "5", "5"),
+            ("data.augment", "True", "True"),
+            ("data.forms", "5", "5"),
+            ("data.train_puzzles", "0", "0"),
+        )
+    ),
+    ("--config.data.augment", "config.data.augment = True"),
+    ("--config.train.batch_size -1", "config.train.batch_size = -1"),
+    ("--config.train.batch_size", "config.train.batch_size has no value"),
+    ("--config.lr 1", "config.lr is unknown"),
+    ("--config.optim.lr=1", "config.optim.lr is unknown"),
+    ("--config.model.witdh=1", "config.model.witdh is unknown: did you mean 'width'?"),
+    ("--config.mo\ndel.width=1", "config.mo del is unknown"),
+    ("--config.model=3", "config.model is a group of values"),
+    ("config.lr=1", "'config.lr=1'"),
+    ("config.optim.learning_rate=1", "'config.optim.learning_rate=1'"),
+    ("-config.optim.learning_rate=1", "'-config.optim.learning_rate=1'"),
+    ("--noconfig.data.augment", "'--noconfig.data.augment'"),
+    ("--undefok=stepz --stepz=3", "'--undefok=stepz'"),
+    ("--flagfile=nowhere", "'--flagfile=nowhere'"),
+]
+MENDS = ("give ", "choose ", "set ", "change ", "lower ", "overrides are written ", "known: ", "did you mean ")
+
+
+def test_whatever_is_wrong_is_one_line_with_key_value_and_mend_before_jax_starts() -> None:
+    """All in one process, which has imported JAX for none of them."""
+    program = """
+import contextlib, io, json, sys
+from trm_jax.cli import main
+told = []
+for words in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        code = main(words)
+    told.append([code, error.getvalue()])
+assert not {"jax", "jaxlib", "flax"} & set(sys.modules)
+print(json.dumps(told))
+"""
+    # A single space parts two words.
+    commands = [["train", "--workdir=new", DEMO, *re.split(r"(?<=\w) (?=-)| (?=1$)", words)] for words, _ in WRONG]
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(commands), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+    for (words, named), (code, said) in zip(WRONG, json.loads(done.stdout), strict=True):
+        assert code == 2, (words, said)
+        assert said.startswith("trm: error: "), (words, said)
+        assert said.count("\n") == 1, (words, said)
+        assert named in said, (words, said)
+        mend = said.removeprefix("trm: error: ").partition(": ")[2]
+        assert any(word in mend for word in MENDS), (words, said)
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from trm_jax.compilation import remember_programs
+from trm_jax.compilation import processor, remember_programs, repeat_on_gpus
+from trm_jax.errors import ConfigError
 
 
 @pytest.fixture
@@ -59,3 +60,66 @@ def test_a_second_run_compiles_nothing_again(tmp_path):
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked" / "trm_jax").touch()  # no folder can be made there
     assert run(3, tmp_path / "locked") == set()
+
+
+WANTED = "--xla_gpu_deterministic_ops=true"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, WANTED),
+        ("", WANTED),
+        ("--xla_a=1  --xla_b", f"--xla_a=1  --xla_b {WANTED}"),
+        (f" --xla_a=1 {WANTED} --xla_b", f" --xla_a=1 {WANTED} --xla_b"),
+        ("--xla_gpu_deterministic_ops=false", f"--xla_gpu_deterministic_ops=false {WANTED}"),
+        (f"{WANTED} --xla_gpu_deterministic_ops=false", f"{WANTED} --xla_gpu_deterministic_ops=false {WANTED}"),
+        ("--xla_gpu_deterministic_ops_not=true", f"--xla_gpu_deterministic_ops_not=true {WANTED}"),
+    ],
+)
+def test_the_flag_for_gpus_is_added_once_and_has_the_last_word(monkeypatch, before, after):
+    if before is None:
+        monkeypatch.delenv("XLA_FLAGS")
+    else:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    repeat_on_gpus()
+    repeat_on_gpus()
+    assert os.environ["XLA_FLAGS"] == after
+
+
+def test_a_file_of_flags_is_left_alone(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "flags.txt")
+    with pytest.raises(ConfigError, match=f"XLA_FLAGS=flags.txt is a file of them: write {WANTED} into it"):
+        repeat_on_gpus()
+    assert os.environ["XLA_FLAGS"] == "flags.txt"
+
+
+@pytest.mark.parametrize(("words", "flags"), [([], "--xla_a=1"), (["--deterministic"], f"--xla_a=1 {WANTED}")])
+def test_the_command_sets_the_flag_before_jax_is_imported(tmp_path, words, flags):
+    program = """
+import os, sys
+from trm_jax.cli import main
+class Told:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jax":
+            print(os.environ["XLA_FLAGS"])
+            os._exit(0)
+sys.meta_path.insert(0, Told())
+print("before", flush=True)
+main(sys.argv[1:])
+"""
+    command = ["train", "--config=experiments/demo.py", f"--workdir={tmp_path / 'run'}", *words]
+    done = subprocess.run(
+        [sys.executable, "-u", "-c", program, *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XLA_FLAGS": "--xla_a=1"},
+        timeout=60,
+    )
+    assert done.stdout == f"before\n{flags}\n"
+
+
+def test_the_processor_has_a_name_that_stays():
+    assert processor() == processor()
+    assert processor().count("-") == 1

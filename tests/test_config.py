@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from trm_jax import config
@@ -84,11 +85,16 @@ WRONG_TYPES = [
     ),
     (changed(model__halt_by=0), "config.model.halt_by = 0 is unknown: give one of 'q_halt', 'q_continue'"),
     (changed(model__dtype="float64"), "config.model.dtype = 'float64' is unknown: give one of 'float32', 'bfloat16'"),
+    (changed(optim__beta1=[0.9]), "config.optim.beta1 = [0.9] is of type list: give a number"),
+    (changed(optim__beta1=(0.9,)), "config.optim.beta1 = (0.9,) is of type tuple: give a number"),
+    (changed(model__mixer=["mlp"]), "config.model.mixer = ['mlp'] is unknown: give one of 'attention', 'mlp'"),
+    (changed(model__mixer=np.array(["mlp", "mlp"])), "config.model.mixer = array(['mlp', 'mlp'], dtype='<U3') is unkn"),
+    (changed(train__seed=np.int64(3)), "config.train.seed = np.int64(3) is of type int64: give a whole number"),
     (changed(loss__tokens="mse"), "config.loss.tokens = 'mse' is unknown: give one of 'stablemax', 'softmax'"),
     (changed(optim__atan2_form=""), "config.optim.atan2_form = '' is unknown: give one of 'original', 'debiased'"),
     (
         changed(data__puzzle="chess"),
-        "config.data: 'chess' is no kind of puzzle: give one of sudoku, maze",
+        "config.data.puzzle = 'chess': 'chess' is no kind of puzzle: give one of sudoku, maze",
     ),
 ]
 
@@ -98,6 +104,9 @@ OUT_OF_RANGE = [
     (changed(train__steps=0), "config.train.steps = 0 is out of range: give a value from 1 to"),
     (changed(train__seed=-1), "config.train.seed = -1 is out of range: give a value from 0 to 2147483647"),
     (changed(train__log_every=0), "config.train.log_every = 0 is out of range: give a value from 1 to"),
+    (changed(train__bad_steps=0), "config.train.bad_steps = 0 is out of range: give a value from 1 to 1048576"),
+    (changed(optim__learning_rate=10**400), "config.optim.learning_rate = inf is out of range: give a value from"),
+    (changed(optim__learning_rate=-(10**400)), "config.optim.learning_rate = -inf is out of range: give a value from"),
     (changed(train__keep_checkpoints=0), "config.train.keep_checkpoints = 0 is out of range: give a value from 1 to"),
     (changed(optim__learning_rate=float("nan")), "config.optim.learning_rate = nan: give a number"),
     (changed(optim__learning_rate=float("inf")), "config.optim.learning_rate = inf is out of range: give a value from"),
@@ -251,7 +260,7 @@ AT_ODDS = [
         changed(model__halt_by="q_continue"),
         "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
     ),
-    (changed(data__side=5), "config.data: no Sudoku layout of side 5"),
+    (changed(data__side=5), "config.data.side = 5: no Sudoku layout of side 5"),
     (
         changed(data__puzzle="tokens", data__train="x", data__augment=True),
         "config.data.augment = True, but 'tokens' has no symmetries to draw: set it to False",
@@ -271,6 +280,14 @@ AT_ODDS = [
     (
         changed(data__test="generated"),
         "config.data.test_puzzles = 0, but config.data.test = 'generated': give at least 1",
+    ),
+    (
+        changed(model__seq_len=16),
+        "config.model.seq_len = 16, but the puzzles have 81, as config.data.side = 9: set it to 81, or to 0",
+    ),
+    (
+        changed(model__vocab_size=6),
+        "config.model.vocab_size = 6, but the puzzles have 11, as config.data.side = 9: set it to 11, or to 0",
     ),
     (changed(train__eval_every=5), "config.train.eval_every = 5 needs puzzles to evaluate on: give config.data.test"),
 ]
@@ -417,11 +434,11 @@ def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:
 
 
 def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:
-    model = experiment_from(changed(model__puzzle_dim=65, model__puzzle_tokens=0, model__seq_len=16)).model
+    model = experiment_from(changed(model__puzzle_dim=65, model__puzzle_tokens=0, model__seq_len=81)).model
 
-    assert (model.tokens_in_front, model.positions_total) == (2, 18)
-    model = experiment_from(changed(model__puzzle_dim=0, model__puzzle_tokens=0, model__seq_len=16)).model
-    assert (model.tokens_in_front, model.positions_total) == (0, 16)
+    assert (model.tokens_in_front, model.positions_total) == (2, 83)
+    model = experiment_from(changed(model__puzzle_dim=0, model__puzzle_tokens=0, model__seq_len=81)).model
+    assert (model.tokens_in_front, model.positions_total) == (0, 81)
 
 
 # Builds every configuration that it is given and exits with the number of those that were not refused.
@@ -443,7 +460,8 @@ sys.exit(taken)
 
 
 def test_what_is_wrong_is_refused_without_jax() -> None:
-    wrong = json.dumps([values for values, _ in UNKNOWN_KEYS + WRONG_TYPES + OUT_OF_RANGE + AT_ODDS])
+    every = [values for values, _ in UNKNOWN_KEYS + WRONG_TYPES + OUT_OF_RANGE + AT_ODDS]
+    wrong = json.dumps(every, default=repr)  # what JSON cannot say is text, and wrong too
 
     for cases, taken in ((wrong, 0), (json.dumps([GOOD]), 1)):
         done = subprocess.run(

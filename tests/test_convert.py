@@ -1,15 +1,21 @@
 """Weights of the original in and out: bit for bit, and every bad file is one clear line."""
 
 import dataclasses
-import pickle
+import json
+import os
+import struct
 import sys
 import zipfile
+from pathlib import Path
 
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from hostile import EDITS, assert_told, damaged, little_memory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
 
 from trm_jax import checkpoint, convert, original
 from trm_jax.config import Experiment, ModelConfig
@@ -17,6 +23,11 @@ from trm_jax.errors import CheckpointError, ConfigError, TrmError
 from trm_jax.model import Model
 from trm_jax.step import init_state
 
+FUZZ = settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 TINY = ModelConfig(
     vocab_size=5,
     seq_len=4,
@@ -304,7 +315,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path, torch, form):
     path, created = tmp_path / "step_1", tmp_path / "created"
     evil = _Creates(created)
     if form == "plain pickle":
-        path.write_bytes(pickle.dumps(evil))
+        path.write_bytes(f"cbuiltins\nopen\n(V{created}\nVw\ntR.".encode())
     elif form == "inside a state dict":
         torch.save({"model.inner.H_init": torch.zeros(8), "model.inner.L_init": evil}, path)
     else:
@@ -351,3 +362,226 @@ def test_without_torch_the_way_out_is_told(tmp_path, monkeypatch):
         with pytest.raises(TrmError, match=r'pip install "trm_jax\[torch\]", or give a .safetensors file'):
             act()
     assert not (tmp_path / "step_2").exists()
+
+
+# --- .safetensors: content is checked where we wrote it, structure always
+
+
+FEW = {
+    "model.inner.H_init": np.arange(4, dtype=np.float32),
+    "a": np.array([[1.5, -0.0], [np.inf, 3.25]], np.float64),
+    "b": np.array([[True, False, True]]),
+    "none": np.zeros((0, 3), np.float32),
+    "one": np.array(7, np.float32),
+}
+CHECKSUM_OF_FEW = "f3eb3a8a9c3c0eaf1ede2c4dbb03c4542fed0bf659e5e63d3316e753e5e7530d"
+
+
+def written(path: Path) -> bytes:
+    convert.write_state_dict(path, FEW)
+    return path.read_bytes()
+
+
+def claim(header: object, data: bytes = b"") -> bytes:
+    """A file with this header, and these bytes behind it."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def test_every_flipped_bit_of_the_data_is_found(tmp_path):
+    path = tmp_path / "w.safetensors"
+    good = written(path)
+    assert_identical(convert.read_state_dict(path), FEW)
+    start = 8 + struct.unpack("<Q", good[:8])[0]
+    assert len(good) - start == sum(array.nbytes for array in FEW.values()) == 55
+    for place in range(start, len(good)):
+        for bit in range(8):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+            load_file(path)  # which the format itself does not see
+            with pytest.raises(CheckpointError, match="differs from what was written") as caught:
+                convert.read_state_dict(path)
+            assert_told(caught.value, path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'"one"', b'"two"'), (b'"F64"', b'"I64"'), (b"[2,2]", b"[4,1]"), (b"[1,3]", b"[3,1]"), (b"[4]", b"[4]")],
+)
+def test_names_dtypes_and_shapes_count_too(tmp_path, old, new):
+    path = tmp_path / "w.safetensors"
+    good = written(path)
+    assert old in good
+    path.write_bytes(good.replace(old, new))
+    if old == new:
+        assert_identical(convert.read_state_dict(path), FEW)
+    else:
+        with pytest.raises(CheckpointError, match="differs from what was written"):
+            convert.read_state_dict(path)
+
+
+def test_files_of_others_have_no_checksum_and_are_read(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for metadata in (None, {"format": "pt"}):
+        save_file(FEW, path, metadata)
+        assert_identical(convert.read_state_dict(path), FEW)
+    save_file(FEW, path, {"sha256": "0" * 64})
+    with pytest.raises(CheckpointError, match="differs from what was written"):
+        convert.read_state_dict(path)
+
+
+def test_the_checksum_is_the_same_for_ever_and_in_either_byte_order(tmp_path):
+    path = tmp_path / "w.safetensors"
+    good = written(path)
+    header = json.loads(good[8 : 8 + struct.unpack("<Q", good[:8])[0]])
+    assert list(header["__metadata__"]) == ["sha256"]
+    assert header["__metadata__"]["sha256"] == CHECKSUM_OF_FEW
+    big = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in FEW.items()}
+    convert.write_state_dict(tmp_path / "big.safetensors", big)
+    assert_identical(convert.read_state_dict(tmp_path / "big.safetensors"), FEW)
+    assert (tmp_path / "big.safetensors").read_bytes() == good
+
+
+@FUZZ
+@given(EDITS, st.none() | st.integers(0, 1 << 16), st.booleans())
+def test_any_file_is_read_right_or_told(tmp_path, edits, cut, ours):
+    path = tmp_path / "fuzzed.safetensors"
+    if ours:
+        good = written(tmp_path / "w.safetensors") if not (tmp_path / "w.safetensors").exists() else None
+        good = good or (tmp_path / "w.safetensors").read_bytes()
+    else:
+        save_file(FEW, tmp_path / "theirs.safetensors")
+        good = (tmp_path / "theirs.safetensors").read_bytes()
+    content = damaged(good, edits, cut)
+    path.write_bytes(content)
+    told = None
+    try:
+        arrays = convert.read_state_dict(path)
+    except CheckpointError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+    elif ours and b'"sha256"' in content:
+        assert_identical(arrays, FEW)
+    else:
+        assert sum(array.nbytes for array in arrays.values()) <= len(content)
+
+
+NUMBERS = st.sampled_from([0, 1, 2, 3, 4, 8, -1, 2**31, 2**62, 2**64 - 1, 2**64, 250 * 10**9, 1e999, 0.5, None, "4"])
+
+
+@FUZZ
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "", "../x", "\n\x1b", "\ud800", "__metadata__", "x" * 300]),
+        st.fixed_dictionaries(
+            {
+                "dtype": st.sampled_from(["F32", "F32", "F64", "BF16", "F8_E4M3", "F4", "U8", "BOOL", "V9", 3]),
+                "shape": st.lists(NUMBERS, max_size=3) | st.just(7),
+                "data_offsets": st.lists(NUMBERS, min_size=2, max_size=2) | st.lists(NUMBERS, max_size=3),
+            }
+        )
+        | st.dictionaries(st.sampled_from(["sha256", "dtype"]), st.text(max_size=3)),
+        max_size=3,
+    ),
+    st.binary(max_size=40),
+)
+def test_any_header_is_read_right_or_told(tmp_path, header, data):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(claim(header, data))
+    told = None
+    try:
+        arrays = convert.read_state_dict(path)
+    except CheckpointError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+    else:
+        assert sum(array.nbytes for array in arrays.values()) <= 2 * len(data)  # bfloat16 became float32
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        claim({"a": {"dtype": "F32", "shape": [250 * 10**9], "data_offsets": [0, 10**12]}}),
+        claim({"a": {"dtype": "F32", "shape": [1 << 62, 0], "data_offsets": [0, 0]}}, b"1234"),
+        claim({"a": {"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 4]}}, b"1234"),
+        struct.pack("<Q", 10**12) + b"{}",
+        struct.pack("<Q", 1 << 63) + b"{}",
+        struct.pack("<Q", 90_000_000) + b"{",
+        claim(b'{"a":' * 100_000),
+    ],
+)
+def test_a_claim_of_a_terabyte_takes_no_memory(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with little_memory(), pytest.raises(CheckpointError) as caught:
+        convert.read_state_dict(path)
+    assert_told(caught.value, path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.inner.embed_tokens.embedding_weight": np.zeros((0, 8), np.float32)},
+        {"model.inner.puzzle_emb.weights": np.zeros((1 << 40, 0), np.float32)},
+        {"model.inner.embed_tokens.embedding_weight": np.zeros((5, 8), np.int64)},
+        {"model.inner.H_init": np.array(0, np.float32)},
+        {"a\nb\x1b[2J": np.zeros(1, np.float32)},
+        {"x" * 100_000: np.zeros(1, np.float32)},
+        {f"other {i}": np.zeros(0, np.float32) for i in range(10_000)},
+    ],
+)
+def test_tensors_that_no_model_has_are_told_in_a_line(tmp_path, changes):
+    path = tmp_path / "w.safetensors"
+    save_file(state_dict_for("mlp") | changes, path)
+    experiment = experiment_for("mlp", vocab_size=0, seq_len=0, num_puzzles=0)
+    with little_memory(1 << 30), pytest.raises(TrmError) as caught:
+        convert.import_checkpoint(path, tmp_path / "ours", experiment)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 5_000
+    assert not (tmp_path / "ours").exists()
+
+
+# --- torch.save: what it never writes is refused
+
+
+def test_a_compressed_archive_is_told(tmp_path, torch):
+    torch.save({"w": torch.zeros(1_000)}, tmp_path / "good")
+    with zipfile.ZipFile(tmp_path / "good") as good, zipfile.ZipFile(tmp_path / "bad", "w") as bad:
+        for member in good.infolist():
+            bad.writestr(member.filename, good.read(member), zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="it is compressed") as caught:
+        convert.read_state_dict(tmp_path / "bad")
+    assert_told(caught.value, tmp_path / "bad")
+
+
+def test_a_view_larger_than_the_file_is_told(tmp_path, torch):
+    path = tmp_path / "step_1"
+    tied = torch.arange(1_000.0)
+    torch.save({"w": tied, "tied": tied}, path)
+    assert_identical(convert.read_state_dict(path), dict.fromkeys(("w", "tied"), np.arange(1_000, dtype=np.float32)))
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.save({"w": torch.zeros(1, dtype=dtype).expand(1 << 40)}, path)
+        with pytest.raises(CheckpointError, match="'w' and those before it are larger than the file") as caught:
+            convert.read_state_dict(path)
+        assert_told(caught.value, path)
+
+
+@pytest.mark.slow  # seconds, for torch takes 20 ms a file
+@FUZZ
+@given(EDITS, st.none() | st.integers(0, 1 << 16), st.booleans())
+def test_any_torch_file_is_read_right_or_told(tmp_path, torch, edits, cut, legacy):
+    path, good = tmp_path / "fuzzed", tmp_path / f"good{legacy}"
+    if not good.exists():
+        tensors = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.arange(3)}
+        torch.save(tensors, good, _use_new_zipfile_serialization=not legacy)
+    path.write_bytes(damaged(good.read_bytes(), edits, cut))
+    told = None
+    try:
+        arrays = convert.read_state_dict(path)
+    except CheckpointError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+    else:
+        assert sum(array.nbytes for array in arrays.values()) <= 4 * path.stat().st_size

@@ -53,7 +53,7 @@ def write_folder(path: Path, split: str = "train", name: str = "all", first_toke
     for field, value in changes.items():
         (arrays if field in arrays else about)[field] = value
     for field, array in arrays.items():
-        np.save(folder / f"{name}__{field}.npy", array, allow_pickle=True)
+        np.save(folder / f"{name}__{field}.npy", array)
     (folder / "dataset.json").write_text(json.dumps(about))
     return path
 

@@ -186,7 +186,11 @@ def test_depths_of_recursion(variant: str, n: int, cycles: int, policy: str) -> 
     assert found == replace(base, name=found.name, model=deeper, memory=replace(base.memory, policy=policy))
 
 
-@pytest.mark.parametrize(("name", "variant"), [case for case in CASES if not case[1].startswith("n12_")])
+# The paper's two cells that ran out of memory, and the small model of the deeper one.
+RECOMPUTE = [("ablations.latent_steps_and_cycles", variant) for variant in ("n12_T3", "n12_T6", "smoke")]
+
+
+@pytest.mark.parametrize(("name", "variant"), [case for case in CASES if case not in RECOMPUTE])
 def test_nothing_is_computed_again_where_the_paper_did_not_run_out_of_memory(name: str, variant: str) -> None:
     assert load(name, variant).memory == MemoryConfig()
 
@@ -231,3 +235,32 @@ def test_the_demo_fits_the_sudokus_that_it_generates(variant: str) -> None:
     assert (experiment.model.vocab_size, experiment.model.seq_len) == (side + 2, side**2)
     assert experiment.model.tokens_in_front == 0
     assert (experiment.data.train, experiment.data.test) == ("generated", "generated")
+
+
+# What makes a model tiny and its run short; nothing else does the variant smoke change.
+SIZES = {
+    *(f"model.{key}" for key in ("width", "heads", "layers", "answer_layers", "puzzle_dim", "puzzle_tokens")),
+    *(f"model.{key}" for key in ("latents", "latent_steps", "cycles", "supervision_steps", "seq_len", "dtype")),
+    *("devices.data", "optim.learning_rate", "optim.warmup_steps", "data.train", "data.train_puzzles"),
+    *(f"train.{key}" for key in ("steps", "batch_size", "log_every", "eval_every", "save_every")),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_variant_smoke_is_the_experiment_made_tiny(name: str) -> None:
+    deepest = "n12_T6" if name == "ablations.latent_steps_and_cycles" else ""
+    smoke = load(name, "smoke")
+
+    assert changed_keys(load(name, deepest), smoke) <= SIZES
+    assert (smoke.train.steps, smoke.train.log_every, smoke.train.batch_size) == (20, 1, 8)
+    assert smoke.train.eval_every == 0
+    assert max(smoke.model.width, smoke.model.puzzle_dim) == 16
+    assert (smoke.data.train == "generated") == (smoke.data.puzzle == "sudoku")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_small_ablation_differs_from_the_small_base_as_the_large_one_does(name: str) -> None:
+    changed = changed_keys(load("sudoku_mlp", "smoke"), load(name, "smoke"))
+
+    assert changed
+    assert changed <= (CHANGES[name] or {"memory.policy"})

@@ -1,5 +1,6 @@
 """Dataset folders: written all or not at all, read as written; what is not right is told before it is mapped."""
 
+import io
 import json
 import os
 import signal
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile import EDITS, assert_told, damaged, little_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm_jax import folder
+from trm_jax import dataset, folder
 from trm_jax.errors import DataError
 from trm_jax.folder import Split, Stacked, Writer, read, read_identifiers, read_puzzle, read_test_puzzles
+from trm_jax.puzzles.grid import Grid
 
 ROOT = Path(__file__).resolve().parent.parent
 FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
@@ -59,7 +62,7 @@ def hand_written(path: Path, name: str = "all", first: int = 1, **changes) -> Pa
     for field, value in changes.items():
         (arrays if field in arrays else about)[field] = value
     for field, array in arrays.items():
-        np.save(split / f"{name}__{field}.npy", array, allow_pickle=True)
+        np.save(split / f"{name}__{field}.npy", array)
     (split / "dataset.json").write_text(json.dumps({k: v for k, v in about.items() if v != "left out"}))
     return path
 
@@ -176,7 +179,9 @@ def test_what_was_written_is_read(tmp_path, vocab_size, dtype):
         assert [about[key] for key in ("total_groups", "total_puzzles", "num_puzzle_identifiers")] == [3, 6, 7]
         assert about["mean_puzzle_examples"] == 11 / 6
         # As any other reader sees it.
-        arrays = {field: np.load(path / split / f"all__{field}.npy", mmap_mode="r") for field in FIELDS}
+        arrays = {
+            field: np.load(path / split / f"all__{field}.npy", mmap_mode="r", allow_pickle=False) for field in FIELDS
+        }
         np.testing.assert_array_equal(arrays["inputs"], tokens())
         assert {arrays[field].dtype for field in FIELDS[2:]} == {np.dtype(np.int32)}
     assert read_identifiers(path) == NAMES
@@ -212,7 +217,7 @@ def test_the_dataset_of_the_public_builder_and_ours_are_of_one_form(tmp_path):
         assert (len(puzzles.group_starts), len(puzzles.puzzle_starts), puzzles.num_puzzles) == (17, 209, 209)
         np.testing.assert_array_equal(puzzles.puzzle_ids, np.arange(1, 209))
         for field in FIELDS:
-            theirs, own = (np.load(path / split / f"all__{field}.npy") for path in (dataset, ours))
+            theirs, own = (np.load(path / split / f"all__{field}.npy", allow_pickle=False) for path in (dataset, ours))
             assert (theirs.dtype, theirs.ndim) == (own.dtype, own.ndim), field
         theirs, own = (json.loads((path / split / "dataset.json").read_text()) for path in (dataset, ours))
         assert {key: type(value) for key, value in theirs.items()} == {key: type(value) for key, value in own.items()}
@@ -235,21 +240,62 @@ def test_two_sets_follow_each_other(tmp_path):
     np.testing.assert_array_equal(puzzles.group_starts, [*GROUPS, *(GROUPS[1:] + 6)])
 
 
-def test_arrays_of_other_types_and_behind_links(tmp_path):
+def test_arrays_of_other_types_and_links_within_the_folder(tmp_path):
     hand_written(
         tmp_path / "data",
         inputs=tokens().astype(">i8"),
         puzzle_indices=PUZZLES.astype(np.uint64),
         group_indices=GROUPS.astype(np.uint8),
     )
-    (tmp_path / "data" / "train").rename(tmp_path / "elsewhere")
-    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "all__labels.npy").rename(tmp_path / "labels")
-    (tmp_path / "elsewhere" / "all__labels.npy").symlink_to(tmp_path / "labels")
-    puzzles = read(tmp_path / "data", "train")
+    (tmp_path / "data" / "train").rename(tmp_path / "data" / "elsewhere")
+    (tmp_path / "data" / "train").symlink_to("elsewhere")
+    (tmp_path / "data" / "train" / "all__labels.npy").rename(tmp_path / "data" / "labels")
+    (tmp_path / "data" / "train" / "all__labels.npy").symlink_to("../labels")
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    puzzles = read(tmp_path / "link", "train")
     np.testing.assert_array_equal(puzzles.inputs, tokens())
     np.testing.assert_array_equal(puzzles.puzzle_starts, PUZZLES)
     np.testing.assert_array_equal(puzzles.group_starts, GROUPS)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    "name", ["dataset.json", *(f"all__{field}.npy" for field in FIELDS), "", "../identifiers.json", "../puzzle.json"]
+)
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path, name, split):
+    path = write(tmp_path / "data", puzzle={"kind": "grid"})
+    file = path / split / name
+    real = Path(os.path.normpath(file))
+    real.rename(tmp_path / "outside")
+    for target in (tmp_path / "outside", "../" * (len(real.relative_to(path).parts)) + "outside"):
+        real.symlink_to(target)
+        assert real.exists()
+        assert fault_of(path, split).endswith("a link leads out of the folder: put the file itself there")
+        assert fault_of(path, split).startswith(f"{path}/")
+        real.unlink()
+    # A way out and in again is no way out.
+    real.symlink_to(tmp_path / "data" / ".." / "data" / "again")
+    (tmp_path / "outside").rename(path / "again")
+    assert len(read(path, split).inputs) == 11
+
+
+def test_a_link_in_the_folder_to_a_neighbour_of_like_name_leads_out(tmp_path):
+    path = write(tmp_path / "data")
+    (path / "identifiers.json").rename(tmp_path / "data2")
+    (path / "identifiers.json").symlink_to(tmp_path / "data2")
+    for call in (lambda: read(path, "train"), lambda: read_identifiers(path)):
+        with pytest.raises(DataError, match=r"identifiers\.json: a link leads out"):
+            call()
+    for name, call in (("test_puzzles", read_test_puzzles), ("puzzle", read_puzzle)):
+        (path / f"{name}.json").unlink(missing_ok=True)
+        (path / f"{name}.json").symlink_to("/etc/passwd")
+        with pytest.raises(DataError, match=f"{name}.json: a link leads out") as caught:
+            call(path)
+        assert ":0:" not in str(caught.value)
+    (path / "puzzle.json").unlink()
+    (path / "puzzle.json").symlink_to("puzzle.json")
+    with pytest.raises(DataError, match=r"puzzle\.json"):
+        read_puzzle(path)
 
 
 # --- What a writer refuses, and what it leaves behind
@@ -758,6 +804,68 @@ def test_garbled_descriptions_are_read_right_or_told(template, data):
         read_or_told(path)
     finally:
         file.write_bytes(good["dataset.json"])
+
+
+# Their own error, or the value that json.loads sees.
+OTHERS = {
+    "identifiers.json": (read_identifiers, ["<blank>", "task1", "t\u00e4sk|||t0|||0123456789"]),
+    "test_puzzles.json": (
+        read_test_puzzles, {"task1": {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[0]]}]}}
+    ),
+    "puzzle.json": (read_puzzle, Grid((2, 2), " abcdefghijklmnopqrstuvwxyzAB", "rot90").to_dict()),
+}  # fmt: skip
+
+
+@FUZZ
+@given(st.sampled_from(sorted(OTHERS)), EDITS, st.none() | st.integers(0, 1 << 10))
+def test_the_other_files_are_read_as_they_are_or_told(template, name, edits, cut):
+    path, function = template[0], OTHERS[name][0]
+    content = damaged(json.dumps(OTHERS[name][1]).encode(), edits, cut)
+    (path / name).write_bytes(content)
+    told = None
+    try:
+        found = function(path)
+        if name == "puzzle.json":
+            found = json.loads(dataset.read_folder(path, "train").puzzle)
+    except DataError as error:
+        told = error
+    finally:
+        (path / name).unlink()
+    if told:
+        assert_told(told, path)
+        assert edits or cut is not None
+    elif name == "puzzle.json":
+        assert found.items() >= json.loads(content).items()
+    else:
+        assert repr(found) == repr(json.loads(content))
+
+
+def test_a_claim_of_a_terabyte_takes_no_memory(tmp_path):
+    hand_written(tmp_path)
+    for field in FIELDS:
+        path = tmp_path / "train" / f"all__{field}.npy"
+        good = path.read_bytes()
+        for shape in (b"(250000000000, 4)", b"(1000000000000,)", b"(9223372036854775807, 9223372036854775807)"):
+            header = good[: good.index(b"(")] + shape + b", }"
+            path.write_bytes(header.ljust(127) + b"\n" + good[128:])
+            with little_memory():
+                assert path.name in fault_of(tmp_path)
+        # As large as it says, and with nothing in it.
+        count = 1 << 33
+        header = good[: good.index(b"(")] + (b"(%d, 4)" if field in FIELDS[:2] else b"(%d,)") % count + b", }"
+        width = (4 if field in FIELDS[:2] else 1) * np.load(io.BytesIO(good), allow_pickle=False).itemsize
+        path.write_bytes(header.ljust(127) + b"\n")
+        os.truncate(path, 128 + count * width)
+        with little_memory():
+            told = fault_of(tmp_path)
+        assert "__" in told
+        assert "Memory" not in told
+        path.write_bytes(good)
+    for name, (function, _) in OTHERS.items():
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 1 << 34)
+        with little_memory(), pytest.raises(DataError, match=f"{name}: 17179869184 bytes, more than any such file"):
+            function(tmp_path)
 
 
 def test_the_template_of_these_is_good(template):

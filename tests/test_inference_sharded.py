@@ -239,7 +239,7 @@ def test_two_processes_find_the_same(checkpoint: Path, report: dict[str, Any], a
     for process, (member, (out, err)) in enumerate(zip(members, said, strict=True)):
         assert member.returncode == 0, err
         assert ("exact (95 % interval)" in out) == (process == 0)
-        with np.load(tmp_path / f"{process}.npz") as arrays:
+        with np.load(tmp_path / f"{process}.npz", allow_pickle=False) as arrays:
             assert_same(Attempts(EFFORT, 0, *(arrays[name] for name in FIELDS)), alone)
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["0.json"]
     assert figures(tmp_path / "0.json") == pytest.approx(report)

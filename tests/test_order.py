@@ -169,3 +169,11 @@ def test_long_orders_keep_nothing_of_the_old_one():
     assert abs(correlation) < 5 / np.sqrt(found.size)
     ascents = (np.diff(found, axis=1) > 0).mean()
     assert abs(ascents - 0.5) < 5 * np.sqrt(1 / 12 / found.size)
+
+
+def test_the_rounds_of_a_shuffle_are_a_loop_for_the_compiler():
+    """Written out one after the other, XLA of jax 0.11 fuses them and computes each for every use of it: for ever."""
+    words = jnp.zeros((8,), jnp.uint32)
+    operations = jax.make_jaxpr(shuffled)(words, words, words + 1).eqns
+    assert len(operations) < 60
+    assert "scan" in {operation.primitive.name for operation in operations}

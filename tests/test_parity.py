@@ -9,24 +9,52 @@ repository, its recordings are checked as well.
 
 import io
 import json
-import pickle
+import os
+import struct
+import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hostile import EDITS, assert_told, damaged, little_memory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from trm_jax import layers, losses, model, optim, parity, recursion, reenact, step
 from trm_jax.errors import DataError
+from trm_jax.original import experiment_of
 from trm_jax.parity import Check, check_recording
 
 TESTDATA = Path(__file__).parent / "testdata"
 SHARED = Path(__file__).parents[2] / "shared" / "parity"
 SMALL = sorted(TESTDATA.glob("*.npz"))
+FUZZ = settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+# As in a recording of training.
+CONFIG = {
+    "batch_size": 6, "seq_len": 16, "puzzle_emb_ndim": 16, "num_puzzle_identifiers": 9, "vocab_size": 7, "H_cycles": 3,
+    "L_cycles": 6, "H_layers": 1, "L_layers": 1, "hidden_size": 16, "expansion": 4, "num_heads": 1,
+    "pos_encodings": "none", "halt_max_steps": 3, "halt_exploration_prob": 0.0, "forward_dtype": "float32",
+    "mlp_t": True, "puzzle_emb_len": 4, "no_ACT_continue": True, "kind": "trm", "steps": 10, "lr": 0.02, "warmup": 4,
+    "lr_min_ratio": 0.1, "weight_decay": 0.5, "puzzle_emb_lr": 0.02, "puzzle_emb_weight_decay": 0.5, "ema": 0.9,
+    "num_batches": 3, "beta1": 0.9, "beta2": 0.95, "snapshots": [1, 3],
+}  # fmt: skip
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2**40)
+    | st.floats()
+    | st.sampled_from([10**400, -(10**400), "", "trm", "hrm", "x\n\x1b", "\ud800", [], [1], [0], [2**70], {}, {"a": 1}])
+)
 NOT_SHARED = pytest.param(None, marks=pytest.mark.skip(reason=f"no recordings in {SHARED}"), id="absent")
 
 
@@ -230,7 +258,7 @@ def altered(tmp_path):
     """A function that copies a small recording with some arrays replaced (None: left out) and returns its path."""
 
     def alter(recording, changes):
-        with np.load(TESTDATA / f"{recording}.npz") as archive:
+        with np.load(TESTDATA / f"{recording}.npz", allow_pickle=False) as archive:
             arrays = dict(archive)
         arrays |= changes
         path = tmp_path / f"{recording}.npz"
@@ -259,11 +287,30 @@ def test_a_missing_key_is_named(altered, recording, key):
     assert str(caught.value).startswith(str(path))
 
 
-@pytest.mark.parametrize("config", ["{", "[]", json.dumps({"kind": "trm"}), json.dumps({"kind": "lstm"})])
-def test_a_bad_config_is_told(altered, config):
+BAD_CONFIGS = {
+    "cut": "{",
+    "list": "[]",
+    "few keys": json.dumps({"kind": "trm"}),
+    "kind": json.dumps({"kind": "lstm"}),
+    "kinds": json.dumps(CONFIG | {"kind": ["trm"]}),
+    "deep": "[" * 100_000,
+    "digits": "9" * 5_000,
+    "whole": json.dumps(CONFIG | {"seq_len": 10**400}),
+    "float": json.dumps(CONFIG | {"lr": 10**400}),
+    "nan": json.dumps(CONFIG | {"lr": float("nan")}),
+    "snapshots": json.dumps(CONFIG | {"snapshots": 3}),
+    "late": json.dumps(CONFIG | {"snapshots": [11]}),
+    "batches": json.dumps(CONFIG | {"num_batches": 0}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGS)
+def test_a_bad_config_is_told(tmp_path, name):
+    path = tmp_path / "bad.npz"
+    np.savez(path, config=np.asarray(BAD_CONFIGS[name]))
     with pytest.raises(DataError, match=r"kind|config") as caught:
-        check_recording(altered("forward_mlp", {"config": np.asarray(config)}))
-    assert "\n" not in str(caught.value)
+        check_recording(path)
+    assert_told(caught.value, path)
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "pickle", "half", "pickled array"])
@@ -273,12 +320,141 @@ def test_an_unreadable_file_is_told(tmp_path, content):
         np.savez(path, config=np.asarray({"kind": "trm"}, dtype=object))
     else:
         whole = SMALL[0].read_bytes()
-        contents = {"nothing": b"", "text": b"kind: trm", "pickle": pickle.dumps({}), "half": whole[: len(whole) // 2]}
+        contents = {"nothing": b"", "text": b"kind: trm", "pickle": b"\x80\x04}.", "half": whole[: len(whole) // 2]}
         path.write_bytes(contents[content])
     with pytest.raises(DataError) as caught:
         check_recording(path)
     assert str(caught.value).startswith(f"{path}: not a readable recording")
     assert "\n" not in str(caught.value)
+
+
+LEVELS = {"config": np.asarray("{}"), "a/b": np.arange(6.0).reshape(2, 3), "eval/0/logits": np.zeros(3, np.int8)}
+
+
+def packed(directory: Path, compressed: bool) -> bytes:
+    path = directory / f"good{compressed}.npz"
+    if not path.exists():
+        (np.savez_compressed if compressed else np.savez)(path, **LEVELS)
+    return path.read_bytes()
+
+
+@FUZZ
+@given(EDITS, st.none() | st.integers(0, 1 << 12), st.booleans())
+def test_any_archive_is_read_right_or_told(tmp_path, edits, cut, compressed):
+    path = tmp_path / "fuzzed.npz"
+    path.write_bytes(damaged(packed(tmp_path, compressed), edits, cut))
+    told = None
+    try:
+        arrays = parity._load(path)
+    except DataError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+        assert edits or cut is not None
+        return
+    # zipfile checks sums of the content, not the names.
+    good = {(array.dtype, array.shape, array.tobytes()) for array in LEVELS.values()}
+    assert {(array.dtype, array.shape, array.tobytes()) for array in arrays.values()} <= good
+
+
+def header_of(descr: str, shape: str) -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+HEADERS = st.builds(
+    header_of,
+    st.sampled_from(["'<f4'", "'|u1'", "'<U3'", "'|O'", "'V4'", "[('a', '<f4')]", "('<f4', (3,))", "'<M8[s]'", "7"]),
+    st.lists(st.sampled_from([0, 1, 2, 4, -1, 2**31, 250 * 10**9, 2**63, 10**30, True, "1L"]), max_size=3).map(
+        lambda shape: f"({''.join(f'{length}, ' for length in shape)})"
+    ),
+)
+
+
+@FUZZ
+@given(HEADERS, st.binary(max_size=16), st.sampled_from(["a.npy", "a", "../a.npy", "/a.npy", "config.npy"]))
+def test_any_array_header_is_read_right_or_told(tmp_path, header, content, name):
+    path = tmp_path / "fuzzed.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(name, header + content)
+    told = None
+    try:
+        arrays = parity._load(path)
+    except DataError as error:
+        told = error
+    if told:
+        assert_told(told, path)
+    else:
+        assert [array.tobytes() for array in arrays.values()] == [content]
+        assert {array.dtype.kind for array in arrays.values()} <= set("biufU")
+    assert [file.name for file in tmp_path.iterdir()] == ["fuzzed.npz"]
+
+
+@pytest.mark.parametrize("what", ["header", "sizes", "bomb", "twins", "password", "method"])
+def test_an_archive_that_claims_much_takes_no_memory(tmp_path, monkeypatch, what):
+    path = tmp_path / "bad.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        if what == "header":
+            archive.writestr("a.npy", header_of("'<f4'", "(250000000000,)") + bytes(100))
+        elif what == "bomb":
+            with archive.open("a.npy", "w") as file:
+                file.write(header_of("'|u1'", f"({1 << 26},)"))
+                for _ in range(64):
+                    file.write(bytes(1 << 20))
+        else:
+            archive.writestr("a.npy", header_of("'<f4'", "(2,)") + bytes(8))
+            if what == "twins":
+                archive.writestr("a", header_of("'<f4'", "(2,)") + bytes(8))
+    content = path.read_bytes()
+    at = content.index(b"PK\x01\x02")
+    if what == "sizes":
+        content = content[: at + 20] + struct.pack("<II", 100, (1 << 31) - 1) + content[at + 28 :]
+    if what == "password":
+        content = content[: at + 8] + b"\x01" + content[at + 9 :]
+        content = content[:6] + b"\x01" + content[7:]
+    if what == "method":
+        content = content[: at + 10] + b"\x63" + content[at + 11 :]
+    path.write_bytes(content)
+    monkeypatch.setattr(parity, "_LARGEST", 1 << 25)
+    with little_memory(1 << 26), pytest.raises(DataError) as caught:
+        parity._load(path)
+    assert_told(caught.value, path)
+
+
+@FUZZ
+@given(EDITS, st.dictionaries(st.sampled_from(sorted(CONFIG)), VALUES, max_size=2), st.booleans())
+def test_any_config_is_one_of_an_experiment_or_told(edits, changes, by_value):
+    text = json.dumps(CONFIG | changes) if by_value else damaged(json.dumps(CONFIG).encode(), edits).decode("latin-1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parity, "_load", lambda path: {"config": np.asarray(text)})
+        patch.setattr(parity, "_single_steps", lambda *_: [])
+        patch.setattr(parity, "_forward", lambda *_: [])
+        patch.setattr(parity, "Reenactment", lambda _, config: SimpleNamespace(experiment=experiment_of(config)))
+        told = None
+        try:
+            assert check_recording(Path("recording.npz")) == []
+        except DataError as error:
+            told = error
+    if told:
+        assert_told(told, Path("recording.npz"))
+        assert changes if by_value else edits
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    ("recording", "changes"),
+    [
+        ("forward_mlp", {"batch/inputs": np.asarray(["a", "b"])}),
+        ("forward_mlp", {"batch/inputs": np.zeros((6, 3), np.int32)}),
+        ("forward_mlp", {"batch/puzzle_identifiers": np.zeros((6, 6), np.int32)}),
+        ("train_mlp", {"batches/inputs": np.int32(3)}),
+    ],
+)
+def test_arrays_that_do_not_go_together_are_told(altered, recording, changes):
+    path = altered(recording, changes)
+    with pytest.raises(DataError) as caught:
+        check_recording(path)
+    assert_told(caught.value, path)
 
 
 @pytest.mark.usefixtures("quick_compilation")

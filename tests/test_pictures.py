@@ -1,5 +1,6 @@
 """Pictures: they can be read back, hold what they should, and nothing lies outside them or on top of another."""
 
+import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -408,7 +409,7 @@ def test_a_picture_that_cannot_be_written_is_told_with_its_path(draw: Callable[[
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
 
     question = np.ones(16, np.int8)
     for draw in (draw_thoughts, animate_thoughts):

@@ -312,6 +312,26 @@ def test_gzip_bombs_stay_small(write, monkeypatch, name, bomb):
     assert peak < 2 << 20
 
 
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz"])
+def test_bombs_of_good_rows_are_refused(write, monkeypatch, name):
+    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1 << 12)
+    monkeypatch.setattr(table, "_MOST_TIMES", 20)
+    row = (f"{Q1},{A1}\n" if name == "rows.csv.gz" else J1 + "\n").encode()
+    head = b"question,answer\n" if name == "rows.csv.gz" else b""
+    path = write(gzip.compress(head + row * 2_000), name)
+    size = path.stat().st_size
+    assert 20 * size < 2_000 * len(row)
+    place = re.match(r"row (\d+), (column|key) \?: it unfolds to over 20 times its size", fault(path))
+    assert place
+    assert int(place[1]) * len(row) == pytest.approx(20 * size, abs=2 * len(row))
+    assert len(read_pairs(path, sudoku.parse, limit=100)[0]) == 100
+    # Neither what is small, nor what is plain.
+    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1 << 22)
+    assert len(read_pairs(path, sudoku.parse)[0]) == 2_000
+    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1)
+    assert len(read_pairs(write(head + row * 300, name[:-3]), sudoku.parse)[0]) == 300
+
+
 def test_paths_that_are_none(tmp_path):
     assert "cannot be opened" in fault(tmp_path / "a\0b.csv")
 

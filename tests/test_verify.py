@@ -124,7 +124,7 @@ class TestSudoku:
 
     def test_a_clue_that_the_label_does_not_keep(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["sudoku"], tmp_path / "out")
-        labels = np.load(out / "train/all__labels.npy")
+        labels = np.load(out / "train/all__labels.npy", allow_pickle=False)
 
         def change(inputs: NDArray[np.uint8]) -> None:
             # A clue goes and another digit comes, which no unit has twice.
@@ -180,7 +180,7 @@ class TestSudoku:
 
     def test_repeats_and_overlaps(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["sudoku"], tmp_path / "out")
-        train = {field: np.load(out / f"train/all__{field}.npy") for field in ("inputs", "labels")}
+        train = {field: np.load(out / f"train/all__{field}.npy", allow_pickle=False) for field in ("inputs", "labels")}
         for field, array in train.items():
             # Row 13 is an image of row 12, with which its group begins.
             edit(out, field, lambda test, array=array: test.__setitem__(slice(1, 3), array[13]), "test")
@@ -190,7 +190,10 @@ class TestSudoku:
         assert found(report, "overlap").places[0] == f"row 1 of {out} test is row 12 of {out} train up to symmetry"
 
     def test_two_paths_are_compared(self, right: Mapping[str, Path], tmp_path: Path) -> None:
-        part = np.load(right["sudoku"] / "train/all__inputs.npy"), np.load(right["sudoku"] / "train/all__labels.npy")
+        part = (
+            np.load(right["sudoku"] / "train/all__inputs.npy", allow_pickle=False),
+            np.load(right["sudoku"] / "train/all__labels.npy", allow_pickle=False),
+        )
         lines = [",".join(SUDOKU.text(side[row]) for side in part) for row in (1, 21)]
         table = tmp_path / "other.csv"
         table.write_text("question,answer\n" + "\n".join(lines) + "\n")
@@ -225,7 +228,7 @@ class TestSudoku:
         if not out.exists():
             copied(right["sudoku"], out)
             edit(out, "labels", lambda labels: labels.__setitem__((row, cell), token))
-        before = np.load(right["sudoku"] / "train/all__labels.npy")[row, cell]
+        before = np.load(right["sudoku"] / "train/all__labels.npy", allow_pickle=False)[row, cell]
         check = found(verify([out], quick=True), "rules", "train")
         assert check.faults == (token != before)
 
@@ -267,9 +270,9 @@ class TestArc:
     def row_of(self, out: Path, split: str, name: str) -> int:
         """The first example of the first puzzle whose name holds this."""
         names = json.loads((out / "identifiers.json").read_text())
-        ids = np.load(out / split / "all__puzzle_identifiers.npy")
+        ids = np.load(out / split / "all__puzzle_identifiers.npy", allow_pickle=False)
         puzzle = next(i for i, number in enumerate(ids) if name in names[number])
-        return int(np.load(out / split / "all__puzzle_indices.npy")[puzzle])
+        return int(np.load(out / split / "all__puzzle_indices.npy", allow_pickle=False)[puzzle])
 
     def change_board(self, out: Path, split: str, row: int, change: Change, field: str = "labels") -> None:
         def edited(array: NDArray[np.uint8]) -> None:

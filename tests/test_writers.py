@@ -2,9 +2,13 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
+from hostile import EDITS, damaged
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from trm_jax import console
@@ -74,7 +78,6 @@ def test_tensorboard_events_can_be_read_back(tmp_path: Path) -> None:
     with MetricsWriter(tmp_path, 4) as writer:
         writer.write(5, {"train/loss": 0.25, "train/accuracy": math.nan})
         writer.write(6, {"train/loss": 0.125})
-        writer.flush()
 
     (path,) = tmp_path.glob("events.out.tfevents.*")
     events = [event for event in EventFileLoader(str(path)).Load() if not event.file_version]
@@ -170,3 +173,32 @@ def test_bar_on_a_terminal_is_live(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "training" in shown
     assert "4/4" in shown
     assert "loss 0.5" in shown  # a note stays until there is another
+
+
+ROWS = b'{"step": 1, "train/loss": 0.5}\n{"step": 2, "train/loss": null, "a": 1e5}\n{"step": 30, "eval/loss": 1}\n'
+
+
+@settings(
+    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(EDITS, st.none() | st.integers(0, 1 << 8))
+@example([(0, b"[" * 100_000 + b"\n", 0)], None)
+@example([(ROWS.index(b"0.5"), b"1e999", 3)], None)
+@example([(ROWS.index(b"0.5"), b"9" * 400, 3)], None)
+@example([(ROWS.index(b"0.5"), b"true", 3)], None)
+@example([(ROWS.index(b"2,"), b"2.5", 1)], None)
+def test_whatever_the_file_holds_rows_are_read_and_what_is_none_is_left_out(
+    tmp_path: Path, edits: list[tuple[int, bytes, int]], cut: int | None
+) -> None:
+    (tmp_path / FILE).write_bytes(damaged(ROWS, edits, cut))
+    rows = read_metrics(tmp_path)
+    for row in rows:
+        assert type(row["step"]) is int
+        for value in row.values():
+            assert value is None or (not isinstance(value, bool) and math.isfinite(value))
+    # Lines that no edit has come near are there.
+    whole = [json.loads(line) for line in ROWS.splitlines() if line in damaged(ROWS, edits, cut).splitlines()]
+    assert [row for row in rows if row in whole] == whole
+    assert len(rows) <= damaged(ROWS, edits, cut).count(b"\n") + damaged(ROWS, edits, cut).count(b"\r") + 1

@@ -20,6 +20,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -105,7 +106,9 @@ class Checkpoints:
             training=ocp.StandardCheckpointHandler(),
             meta=ocp.JsonCheckpointHandler(),
         )
-        self._orbax = ocp.AsyncCheckpointer(items)
+        # If a folder cannot be made in the background, threads wait for it for ten minutes, and the process for them.
+        at_once = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+        self._orbax = ocp.AsyncCheckpointer(items, async_options=at_once)
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
         self._newest: int | None = None
@@ -127,7 +130,8 @@ class Checkpoints:
         finally:
             self._thread.shutdown(wait=waits)
             if waits:
-                self._orbax.close()
+                with suppress(Exception):  # what went wrong with a save was told when it was waited for
+                    self._orbax.close()
         # Whatever else could not be written, what is to be gone on from is here.
         if isinstance(error, StorageError) and not str(error).startswith(f"{self._directory}:"):
             raise StorageError(f"{error}; {self._what_is_left()}") from error

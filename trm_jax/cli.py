@@ -26,7 +26,7 @@ from trm_jax.arguments import (
 )
 from trm_jax.builders.commands import add_commands
 from trm_jax.compilation import remember_programs, repeat_on_gpus
-from trm_jax.config import Experiment, experiment_from, near_miss, wanted
+from trm_jax.config import Experiment, check_sources, experiment_from, near_miss, wanted
 from trm_jax.console import hush
 from trm_jax.errors import ConfigError, TrmError
 from trm_jax.host_memory import keep_memory
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
         return int(args.run(args, rest))
     except TrmError as error:
-        print(f"trm: error: {error}", file=sys.stderr)
+        print(f"trm: error: {_one_line(error)}", file=sys.stderr)
         return _failed(error.exit_code)
     except KeyboardInterrupt:
         print("trm: interrupted", file=sys.stderr)
@@ -204,7 +204,9 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
         if args.deterministic:
             repeat_on_gpus()
         alone = cluster.alone(args.coordinator or "", args.processes, args.process)
-        # One of several takes the lock when all have met; one that is alone need not wait for JAX to be refused.
+        # Of several processes all are to hear of a fault, and so must have met; one that is alone need not wait for JAX.
+        if alone:
+            check_sources(experiment.data)
         with Lock(args.workdir) if alone else nullcontext():
             _join(args)
             from trm_jax.train import train
@@ -368,33 +370,50 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
     from absl import flags
     from ml_collections import config_flags
 
-    files = [word.partition("=")[2] for word in arguments if word.startswith("--config=")]
+    files, overrides = _words(arguments)
     if len(files) != 1:
         raise ConfigError("which experiment? give one --config=experiments/NAME.py")
-    overrides = ["trm", *(word for word in arguments if not word.startswith("--config="))]
-    # Told here and not by the flags, which know neither near misses nor types beyond those in the file.
-    types = {
-        key: wanted(key)
-        for word in overrides
-        if word.startswith("--config.")
-        for key in (word.removeprefix("--config.").partition("=")[0],)
-    }
     config = _read_experiment(files[0])
     values = flags.FlagValues()
+    words = ["trm", *overrides]
     try:
-        holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=overrides)
-        left = values(overrides)
+        holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
+        values(words)
     except flags.IllegalFlagValueError as error:
-        word = str(error).removeprefix("flag --").partition(": ")[0]
-        raise ConfigError(f"{word}: give {types[word.removeprefix('config.').partition('=')[0]]}") from None
+        # The flags know no types beyond those in the file; their text begins with the word that they mean.
+        word = next(word for word in overrides if str(error).startswith(f"flag {word}: "))
+        key, _, value = word.removeprefix("--config.").partition("=")
+        raise ConfigError(f"config.{key} = {value!r}: give {wanted(key)}") from None
     except (KeyError, AttributeError) as error:
         missing = str(error.args[0]).splitlines()[0]
         raise ConfigError(f"{files[0]} does not set {missing}, so nothing can override it: add it there") from None
-    except flags.Error as error:
-        raise ConfigError(f"{_one_line(error)}: overrides are written --config.GROUP.KEY=VALUE") from None
-    if len(left) > 1:
-        raise ConfigError(f"unknown argument {left[1]!r}: overrides are written --config.GROUP.KEY=VALUE")
     return experiment_from(holder.value.to_dict())
+
+
+def _words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files that --config names, and the overrides, each as --config.GROUP.KEY=VALUE; nothing else may be there.
+
+    A value may be a word of its own, and True be left out. What is wrong is told here and not by the flags, which know
+    no near misses and take flags of their own besides.
+    """
+    files: list[str] = []
+    overrides: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            files.append(value if equals else next(words, ""))
+        elif name.startswith("--config."):
+            kind = wanted(name.removeprefix("--config."))
+            if not equals:
+                following = "True" if kind == "True or False" else next(words, None)
+                if following is None:
+                    raise ConfigError(f"{name.removeprefix('--')} has no value: give {kind}")
+                value = following
+            overrides.append(f"{name}={value}")
+        else:
+            raise ConfigError(f"unknown argument {word!r}: overrides are written --config.GROUP.KEY=VALUE")
+    return files, overrides
 
 
 def _read_experiment(source: str) -> Any:

@@ -8,6 +8,7 @@ ConfigError that names the key, the value and the mend. JAX is not imported here
 import dataclasses
 import difflib
 import math
+import os.path
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -276,10 +277,13 @@ def validate(experiment: Experiment) -> None:
     try:
         if data.puzzle:
             describe(data.puzzle)
+    except DataError as error:
+        raise ConfigError(f"config.data.puzzle = {data.puzzle!r}: {error}") from None
+    try:
         if "generated" in (data.train, data.test):
             layout_for(data.side)
     except DataError as error:
-        raise ConfigError(f"config.data: {error}") from None
+        raise ConfigError(f"config.data.side = {data.side}: {error}") from None
     for broken, message in (
         (
             model.mixer == "attention" and model.width % model.heads,
@@ -387,6 +391,17 @@ def validate(experiment: Experiment) -> None:
             data.test == "generated" and data.test_puzzles < 1,
             "config.data.test_puzzles = 0, but config.data.test = 'generated': give at least 1",
         ),
+        *(
+            (
+                "generated" in (data.train, data.test) and stated not in (0, found),
+                f"config.model.{name} = {stated}, but the puzzles have {found}, as config.data.side = {data.side}: set "
+                f"it to {found}, or to 0",
+            )
+            for name, stated, found in (
+                ("vocab_size", model.vocab_size, data.side + 2),
+                ("seq_len", model.seq_len, data.side**2),
+            )
+        ),
         (
             train.eval_every and not data.test,
             f"config.train.eval_every = {train.eval_every} needs puzzles to evaluate on: give config.data.test, or 0",
@@ -408,6 +423,26 @@ def validate(experiment: Experiment) -> None:
     ):
         if broken:
             raise ConfigError(message)
+
+
+def check_sources(data: DataConfig) -> None:
+    """Raises ConfigError where a file or folder of puzzles is not there. What is in it is checked when it is read."""
+    if not data.train:
+        raise ConfigError(
+            "config.data.train = '' names no puzzles: give a table or a dataset folder, or 'generated' for Sudokus"
+        )
+    for split, source in (("train", data.train), ("test", data.test)):
+        for name in source.split(",") if source not in ("", "generated") else ():
+            if not os.path.exists(name):
+                raise ConfigError(
+                    f"config.data.{split} = {source!r}: there is no file or folder {name!r}: give a table, a dataset "
+                    "folder, or 'generated'"
+                )
+            if os.path.isdir(name) and not os.path.exists(os.path.join(name, split, "dataset.json")):
+                raise ConfigError(
+                    f"config.data.{split} = {source!r}: {name!r} has no {split}/dataset.json: give a folder that "
+                    "`trm data` has built"
+                )
 
 
 def wanted(key: str) -> str:
@@ -452,11 +487,14 @@ def _checked(hint: Any, value: Any, path: str) -> Any:
     """The value, if it is of the hinted type; an int passes for a float, a bool never for a number."""
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise ConfigError(f"config.{path} = {value!r} is unknown: give {_in_words(hint)}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf if value > 0 else -math.inf
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise ConfigError(f"config.{path} = {value!r} is of type {type(value).__name__}: give {_in_words(hint)}")
     if hint is float and math.isnan(value):

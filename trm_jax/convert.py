@@ -3,9 +3,16 @@
 The original saves `model.state_dict()` by torch.save, averaged weights and puzzle table together, in files
 called `step_65104` or the like. Such a file, or the same tensors as .safetensors, becomes a folder that
 `trm eval`, `trm solve` and everything else reads; and a folder of ours becomes such a file, bit for bit.
+
+The .safetensors format does not notice a changed weight. Files of ours hold a SHA-256 of all tensors in their metadata,
+under the key "sha256", and are held against it when they are read; the original's have none.
 """
 
+import hashlib
+import json
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,17 +21,22 @@ from typing import Any
 import jax
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from trm_jax import original
 from trm_jax.checkpoint import FOLDER, Checkpoints, Meta, load
 from trm_jax.config import Experiment, validate
 from trm_jax.errors import CheckpointError, ConfigError, TrmError
+from trm_jax.lock import Lock
 from trm_jax.model import Model, Weights
 
 StateDict = dict[str, NDArray[Any]]
 
 SAFETENSORS = ".safetensors"
+CHECKSUM = "sha256"
+# Tensors that share their numbers, as tied embeddings do, add up to more than the file has.
+_MOST_REPEATED = 2
 
 
 def convert(
@@ -71,7 +83,8 @@ def import_checkpoint(source: Path, workdir: Path, experiment: Experiment) -> We
 
     Raises:
       ConfigError: seq_len is 0, and attention with rotary positions leaves no trace of it.
-      CheckpointError: an unreadable file; tensors that do not fit, each by name; a workdir in use.
+      CheckpointError: an unreadable file; tensors that do not fit, each by name; a workdir that holds checkpoints.
+      LockedError: a run has the workdir.
     """
     arrays = original.strip_compiled(read_state_dict(source))
     if (workdir / FOLDER).exists() or (workdir.exists() and not workdir.is_dir()):
@@ -83,7 +96,7 @@ def import_checkpoint(source: Path, workdir: Path, experiment: Experiment) -> We
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from None
     try:
-        with Checkpoints(workdir) as checkpoints:
+        with Lock(workdir), Checkpoints(workdir) as checkpoints:
             checkpoints.save_weights(weights, Meta(experiment))
     except OSError as error:
         raise CheckpointError(f"{workdir}: cannot save a checkpoint here: {error}") from error
@@ -118,16 +131,21 @@ def read_state_dict(path: Path) -> StateDict:
     bfloat16 becomes float32, which loses nothing; other dtypes stay. Nothing but tensors is unpickled.
 
     Raises:
-      CheckpointError: no such file, a damaged one, or one that holds anything but a flat dict of tensors.
+      CheckpointError: no such file, a damaged one, one that differs from what was written, or one that holds anything
+        but a flat dict of tensors.
       TrmError: PyTorch is needed and not installed.
     """
     _must_exist(path)
     if path.suffix != SAFETENSORS:
         return _read_torch(path)
     try:
-        arrays = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
         raise CheckpointError(f"{path}: not a readable .safetensors file: {_first_line(error)}") from error
+    if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays):
+        raise CheckpointError(f"{path}: differs from what was written: its weights do not add up to its checksum")
     return {
         name: array.astype(np.float32) if array.dtype.name == "bfloat16" else array for name, array in arrays.items()
     }
@@ -148,7 +166,7 @@ def write_state_dict(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     partial = path.with_name(f"{path.name}.partial")
     try:
         if torch is None:
-            save_file(copies, partial)
+            save_file(copies, partial, {CHECKSUM: _checksum(copies)})
         else:
             torch.save({name: torch.from_numpy(array) for name, array in copies.items()}, partial)
         partial.rename(path)
@@ -157,8 +175,19 @@ def write_state_dict(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
 
 
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes (little-endian, in row order) of all tensors."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode() + b"\n")
+        little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+        digest.update(little.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
 def _read_torch(path: Path) -> StateDict:
     torch = _torch(path)
+    _check_unpacked(path)
     try:
         loaded = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # garbage makes an unpickler raise anything
@@ -170,17 +199,30 @@ def _read_torch(path: Path) -> StateDict:
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, not a state dict of tensors by name")
     arrays = {}
+    size = 0
     for name, value in loaded.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise CheckpointError(
-                f"{path}: {name!r} is a {type(value).__name__}: give a flat state dict of tensors by name"
+                f"{path}: {name!r:.100} is a {type(value).__name__}: give a flat state dict of tensors by name"
             )
         try:
             dense = value.detach()
+            # A view may repeat what is stored once, as often as the file likes.
+            if (size := size + dense.numel() * dense.element_size()) > _MOST_REPEATED * path.stat().st_size:
+                raise CheckpointError(f"{path}: {name!r:.100} and those before it are larger than the file")
             arrays[name] = (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
         except (RuntimeError, TypeError, NotImplementedError) as error:
-            raise CheckpointError(f"{path}: {name!r} is not a plain tensor: {_first_line(error)}") from error
+            raise CheckpointError(f"{path}: {name!r:.100} is not a plain tensor: {_first_line(error)}") from error
     return arrays
+
+
+def _check_unpacked(path: Path) -> None:
+    """CheckpointError for an archive with compressed parts: torch.save writes none, and they may unfold to anything."""
+    members: list[zipfile.ZipInfo] = []
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # what is damaged or no archive, torch tells
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(f"{path}: not a state dict as torch.save writes it: it is compressed")
 
 
 def _torch(path: Path) -> ModuleType:
@@ -200,7 +242,7 @@ def _with_sizes(experiment: Experiment, arrays: Mapping[str, NDArray[Any]]) -> E
         name = original.PREFIX + name
         if name not in arrays:
             raise CheckpointError(f"weights do not fit the model: {name} is missing")
-        if arrays[name].ndim != 2:
+        if arrays[name].ndim != 2 or not arrays[name].size:
             raise CheckpointError(f"weights do not fit the model: {name} has shape {list(arrays[name].shape)}")
         return arrays[name].shape[axis]
 
@@ -236,4 +278,6 @@ def _must_exist(path: Path) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    # A parser repeats what it has found in a foreign file.
+    line = "".join(char if char.isprintable() else "?" for char in str(error).partition("\n")[0])
+    return line[:400] or type(error).__name__

@@ -110,6 +110,7 @@ def _instructive(model: Model, weights: Weights, puzzles: PuzzleSet, depth: int)
 
 def _train_seconds(seconds: float, trained: bool, earlier_report: Path) -> float:
     """How long training took; where nothing was left to train, what the report before this one says."""
-    if not trained and earlier_report.exists():
-        return float(json.loads(earlier_report.read_text())["train_seconds"])
-    return seconds
+    try:
+        return seconds if trained else float(json.loads(earlier_report.read_text())["train_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not ours
+        return seconds

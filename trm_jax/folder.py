@@ -4,6 +4,8 @@ A folder holds one subfolder for each split, and for both of them `identifiers.j
 ARC also `test_puzzles.json`, and if we wrote it `puzzle.json` (the kind of puzzle, for the program's own use). A split
 has `dataset.json` and for each of its sets five arrays, `<set>__<field>.npy`: inputs and labels [N, S], the id of each
 puzzle, the example at which each puzzle starts, and the puzzle at which each group starts, both with the end behind.
+
+All of these lie in the folder itself: what a link in it leads to elsewhere is not read, wherever the folder came from.
 """
 
 import json
@@ -12,7 +14,7 @@ import os
 import shutil
 import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +34,9 @@ BLANK = "<blank>"
 _CHUNK_BYTES = 1 << 26
 _HEADER_BYTES = 128
 _LONGEST_DESCRIPTION = 1 << 20
-# Ten times what a million names take.
-_LONGEST_JSON = 1 << 30
+# Several times what a million names take; as lists and texts it would be some gigabytes.
+_LONGEST_JSON = 1 << 28
+_WHOLE_FOLDER = ("identifiers.json", "test_puzzles.json", "puzzle.json")
 # Whole numbers of any length can stand in a file, but not be printed or made a float.
 _BOUND = 1 << 63
 
@@ -125,7 +128,11 @@ def read(path: Path, split: str, *, check_values: bool = True) -> Split:
     if not split.isidentifier():
         raise DataError(f"{path}: {split!r} is no name for a split: letters, digits and _ only")
     folder = path / split
+    files = [*(path / name for name in _WHOLE_FOLDER), folder / "dataset.json"]
+    _check_inside(path, files)
     about = _read_description(folder / "dataset.json")
+    for name in about.sets:
+        _check_inside(path, _set_files(folder, name).values())
     sets = [_read_set(folder, name, about, check_values) for name in about.sets]
     ids = np.concatenate([part.puzzle_ids for part in sets])
     puzzles = _joined([part.puzzle_starts for part in sets])
@@ -148,6 +155,7 @@ def read(path: Path, split: str, *, check_values: bool = True) -> Split:
 def read_identifiers(path: Path) -> list[str]:
     """The name of each puzzle id, from identifiers.json of a dataset folder; DataError where it holds no names."""
     file = path / "identifiers.json"
+    _check_inside(path, [file])
     names = _read_json(file, _LONGEST_JSON)
     if not isinstance(names, list) or not names:
         raise DataError(f"{file}: expected a list of names, one for each puzzle id")
@@ -163,6 +171,7 @@ def read_test_puzzles(path: Path) -> dict[str, Any]:
     Only this frame is checked, the grids are not. Raises DataError naming the task.
     """
     file = path / "test_puzzles.json"
+    _check_inside(path, [file])
     tasks = _read_object(file)
     for name, task in tasks.items():
         for part in ("train", "test"):
@@ -175,6 +184,7 @@ def read_test_puzzles(path: Path) -> dict[str, Any]:
 def read_puzzle(path: Path) -> dict[str, Any] | None:
     """What kind of puzzle a dataset folder holds, from puzzle.json; None where the folder has none."""
     file = path / "puzzle.json"
+    _check_inside(path, [file])
     return _read_object(file) if os.path.lexists(file) else None
 
 
@@ -404,6 +414,17 @@ class _Set(NamedTuple):
     group_starts: NDArray[np.int64]
 
 
+def _check_inside(folder: Path, files: Iterable[Path]) -> None:
+    """DataError for a file that links take out of the dataset folder; those that are not there are no concern here."""
+    try:
+        home = os.path.realpath(folder)
+    except ValueError as error:  # a zero byte
+        raise DataError(f"{str(folder)!r}: not readable: {error}") from None
+    for file in files:
+        if os.path.commonpath([home, os.path.realpath(file)]) != home:
+            raise DataError(f"{file}: a link leads out of the folder: put the file itself there")
+
+
 def _read_json(path: Path, limit: int) -> Any:
     try:
         about = path.stat()
@@ -488,11 +509,14 @@ def _check_totals(path: Path, about: _About, groups: int, puzzles: int, examples
         raise DataError(f"{path}: mean_puzzle_examples is {mean:.6g}, but the arrays have {examples / puzzles:.6g}")
 
 
+def _set_files(folder: Path, name: str) -> dict[str, Path]:
+    """Of each field of a set, its file."""
+    fields = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
+    return {field: folder / f"{name}__{field}.npy" for field in fields}
+
+
 def _read_set(folder: Path, name: str, about: _About, check_values: bool) -> _Set:
-    files = {
-        field: folder / f"{name}__{field}.npy"
-        for field in ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
-    }
+    files = _set_files(folder, name)
     arrays = {field: _inspect(path) for field, path in files.items()}
     examples = arrays["inputs"].shape[0] if arrays["inputs"].shape else 0
     for field in ("inputs", "labels"):

@@ -5,12 +5,15 @@ The text is what `sha256sum` prints and reads, so that `cd FOLDER && sha256sum -
 
 import hashlib
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "manifest.sha256"
 
 # Bytes of a file that are in memory at a time.
 _CHUNK = 1 << 20
+_LINE = re.compile("([0-9a-f]{64})  (.+)")
 
 
 def write(folder: Path) -> None:
@@ -19,7 +22,7 @@ def write(folder: Path) -> None:
     Raises:
       OSError: a file cannot be read, or there is no space left.
     """
-    text = _manifest(folder, sync=True)
+    text = _text(_digests(folder, sync=True))
     with (folder / NAME).open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -40,19 +43,20 @@ def sync(path: Path) -> None:
 def fault(folder: Path) -> str:
     """What is wrong with the files of a folder that has a manifest, in a clause; "" if nothing is."""
     try:
-        there = _manifest(folder)
+        now = _digests(folder)
         if not (folder / NAME).is_file():  # a pipe called so would keep us waiting
             return f"{NAME} is no file"
+        expected = _text(now)
         with (folder / NAME).open("rb") as file:
-            written = file.read(len(there) + _CHUNK).decode()
+            written = file.read(len(expected) + _CHUNK).decode()
     except (OSError, ValueError) as error:
         return f"{NAME} or a file beside it cannot be read: {_shown(str(error))}"
-    if written == there:
+    if written == expected:
         return ""
-    before, now = _digests(written), _digests(there)
-    for name in sorted(before.keys() | now.keys()):
-        if not name:
-            break  # a line that is none
+    lines = [_LINE.fullmatch(line) for line in written.split("\n")[:-1]]
+    before = {line[2]: line[1] for line in lines if line is not None and line[2].isprintable()}
+    # A line that is none tells that the manifest itself is damaged, and what else differs comes of that.
+    for name in sorted(before.keys() | now.keys()) if len(before) == len(lines) else ():
         if name not in now:
             return f"{_shown(name)} is missing"
         if name not in before:
@@ -62,16 +66,19 @@ def fault(folder: Path) -> str:
     return f"{NAME} is not what was written"
 
 
-def _manifest(folder: Path, sync: bool = False) -> str:
-    """A line for each file but the manifest itself, in the order of their names."""
-    lines = []
+def _digests(folder: Path, sync: bool = False) -> dict[str, str]:
+    """Of each file but the manifest itself, in the order of their names."""
+    found = {}
     for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
         name = path.relative_to(folder).as_posix()
         if name != NAME:
             # Neither a pipe nor a link to nowhere was written here, nor can it be read.
-            digest = _digest(path, sync) if path.is_file() else "no plain file"
-            lines.append(f"{digest}  {name}\n")
-    return "".join(lines)
+            found[name] = _digest(path, sync) if path.is_file() else "no plain file"
+    return found
+
+
+def _text(digests: Mapping[str, str]) -> str:
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
 
 
 def _digest(path: Path, sync: bool) -> str:
@@ -87,7 +94,3 @@ def _digest(path: Path, sync: bool) -> str:
 def _shown(text: str) -> str:
     """For a message: what a damaged manifest, or the name of a foreign file, may hold is neither short nor one line."""
     return "".join(char if char.isprintable() else "?" for char in text[:400])
-
-
-def _digests(text: str) -> dict[str, str]:
-    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}

@@ -6,8 +6,8 @@ steps from recorded states (training recordings). Keys are described in docs/par
 """
 
 import json
+import math
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +64,8 @@ CHAINED_WEIGHTS, CHAINED_LOSS = 2e-6, 1e-5
 ROUNDING, MOST, NUDGES = 3, 10, 4
 # The update alone is a few float32 operations on each weight w: so many roundings of 1e-7 + 2.4e-7 |w| are allowed.
 UPDATE_ROUNDINGS = 1.2
+# Bytes of a recording's arrays; those of the original's models at full width have a tenth of it.
+_LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,7 @@ def check_recording(path: Path) -> list[Check]:
     """All checks of one recording, in the order of its steps. Raises DataError where it is damaged."""
     arrays = _load(path)
     try:
-        config = json.loads(str(arrays["config"]))
-        if not isinstance(config, dict):
-            raise DataError("key 'config' holds no JSON object")
+        config = _config(arrays)
         with jax.default_matmul_precision("highest"):
             ours = Reenactment(arrays, config)
             tolerances = MIXER if ours.experiment.model.mixer == "mlp" else Tolerances()
@@ -135,8 +135,26 @@ def check_recording(path: Path) -> list[Check]:
         raise DataError(f"{path}: the recording lacks the key {error}") from None
     except TrmError as error:
         raise DataError(f"{path}: {error}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: key 'config' is not JSON: {error}") from None
+    # How NumPy and JAX tell of shapes and numbers that do not go together.
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path}: its arrays do not go with its configuration: {reason:.200}") from error
+
+
+def _config(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The configuration of a recording, and in it what the recording itself is ordered by."""
+    try:
+        config = json.loads(str(arrays["config"]))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"key 'config' is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise DataError("key 'config' holds no JSON object")
+    if "steps" in config:
+        steps, snapshots, batches = (config[key] for key in ("steps", "snapshots", "num_batches"))
+        whole = isinstance(snapshots, list) and all(type(t) is int for t in (steps, batches, *snapshots))
+        if not whole or batches < 1 or not all(1 <= t <= steps for t in snapshots):
+            raise DataError("key 'config': steps, snapshots or num_batches are no whole numbers that go together")
+    return config
 
 
 # (ours, theirs) -> how far apart
@@ -344,9 +362,34 @@ def _relative(floor: float) -> Measure:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a recording; each header is held against the archive's sizes before anything is made of it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    # A lone array (.npy) in place of an archive is no context manager: TypeError.
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a readable recording (.npz): {error}") from None
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if (size := sum(member.file_size for member in members)) > _LARGEST:
+                raise ValueError(f"it unfolds to {size} bytes, more than any recording has")
+            arrays = {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+            if len(arrays) < len(members):
+                raise ValueError("two arrays have one name")
+            return arrays
+    except Exception as error:  # zipfile and NumPy let through what their parsers raise on a damaged header
+        # A parser repeats what it has found in a foreign file.
+        reason = "".join(char if char.isprintable() else "?" for char in str(error))[:200] or type(error).__name__
+        raise DataError(f"{path}: not a readable recording (.npz): {reason}") from None
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """One array, of numbers or of text. Raises whatever a damaged archive makes of it."""
+    with archive.open(member) as file:
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        version = np.lib.format.read_magic(file)
+        if version not in readers:
+            raise ValueError(f"{member.filename} has version {version} of the .npy format")
+        shape, _, dtype = readers[version](file)
+        if dtype.kind not in "biufU":
+            raise ValueError(f"{member.filename} holds {dtype}, not numbers")
+        if member.file_size != file.tell() + math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{member.filename} has {member.file_size} bytes, its header says otherwise")
+    with archive.open(member) as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        return array

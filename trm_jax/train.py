@@ -48,7 +48,7 @@ _TABLE_UNIT = 1_024
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: at which step, whether that was the last one, and whether this part of the run made any."""
+    """How a run ended: at which step, whether nothing is left to be done, and whether this part of the run made any."""
 
     step: int
     finished: bool
@@ -132,11 +132,11 @@ def train(
             writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
             _go_on(run, signals, writer, profile, began)
         run.checkpoints.wait()
-    steps = run.experiment.train.steps
-    if run.step < steps:
+    finished = run.step >= run.experiment.train.steps and not run.evaluation_due
+    if not finished:
         by = signals.name or "another process"
         say(f"stopped at step {run.step} by {by}; saved: the same command goes on from here")
-    return Outcome(run.step, run.step >= steps, run.step > first, time.monotonic() - began)
+    return Outcome(run.step, finished, run.step > first, time.monotonic() - began)
 
 
 @dataclass
@@ -197,6 +197,7 @@ def _begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool)
         if is_main():
             checkpoints.recover()
             checkpoints.check_space(empty)
+    with unanimous():
         meta = checkpoints.latest_meta()
         if meta is not None:
             check_same_run(meta, experiment, puzzles.fingerprint, workdir, force)
@@ -305,6 +306,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
         if run.step:
             run.save()
         if fault is not None:
+            run.checkpoints.wait()
             raise fault
 
 

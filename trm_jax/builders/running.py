@@ -13,34 +13,46 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from trm_jax.builders.pairs import Summary
 
-TERMINATED = 143
-"""What a shell tells of a command that SIGTERM ended."""
+# What a shell tells of a command that such a signal ended. SIGUSR1 is what batch systems send some time before the end,
+# where one asks for it.
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 138}
 
 _MOMENT = 2.0  # seconds
 
 
 def stoppable(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Runs a command such that SIGTERM unwinds it, as SIGINT does: what is half built goes."""
+    """Runs a command such that SIGTERM and SIGUSR1 unwind it, as SIGINT does: what is half built goes.
+
+    Returns:
+      The command's exit code; 143 after SIGTERM, 138 after SIGUSR1. (SIGINT is a KeyboardInterrupt, which ends `trm`
+      with 130.)
+    """
     if threading.current_thread() is not threading.main_thread():
         return run(args)
-    before = signal.signal(signal.SIGTERM, _end)
+    before = {number: signal.signal(number, _end) for number in EXIT_CODES}
     try:
         return run(args)
-    except _Terminated:
+    except _Terminated as terminated:
         print("trm: terminated", file=sys.stderr)
-        return TERMINATED
+        return EXIT_CODES[terminated.by]
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Terminated(BaseException):
-    """SIGTERM came. No Exception, which library code may catch."""
+    """A signal came. No Exception, which library code may catch."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__()
+        self.by = by
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     # A second one may not interrupt the tidying up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise _Terminated
+    for other in EXIT_CODES:
+        signal.signal(other, signal.SIG_IGN)
+    raise _Terminated(signal.Signals(number))
 
 
 class Progress:

@@ -25,6 +25,8 @@ import numpy as np
 from trm_jax.errors import DataError
 from trm_jax.puzzles.arc import Grid, check_grid, shown
 
+# The largest public file has 6 MB.
+_LONGEST = 1 << 28
 _NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,100}")
 _ATTEMPT = re.compile("attempt_[1-9][0-9]{0,2}")
 
@@ -125,10 +127,13 @@ def _answer(output: Any, where: str, malformed: list[str]) -> Answer:
 def read_json(path: Path) -> Any:
     """The content of a JSON file, strictly: no key twice in one object, no NaN, no Infinity; DataError otherwise."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: cannot be read ({problem}); check the path") from None
+    if len(data) > _LONGEST:
+        raise DataError(f"{path}: more than {_LONGEST} bytes, which no such file needs; is it the right one?")
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant)
     except DataError as error:

@@ -379,7 +379,7 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
         try:
             about = json.loads(puzzle)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"the description of a puzzle is not readable as JSON: {error}") from None
+            raise DataError(f"the description of a puzzle is not readable as JSON ({error}): give it as JSON") from None
     name = about.get("kind") if isinstance(about, Mapping) else None
     if name not in NAMES:
         raise DataError(f"{_shown(name)} is no kind of puzzle: give one of {', '.join(NAMES)}")

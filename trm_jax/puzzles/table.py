@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import math
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ Grid = NDArray[np.integer[Any]]
 
 # Far above any row of fields within csv's own limit; it keeps a file that never ends a row out of memory.
 _LONGEST_ROW = 1 << 20
+# Bytes that a gzipped file may unfold to, whatever its size; and how many times its size, which puzzles stay far below.
+_MOST_UNFOLDED, _MOST_TIMES = 1 << 26, 200
 _UNKNOWN = "?"
 
 
@@ -42,7 +46,7 @@ def read_pairs(
     puzzle is a string, or a list of strings, one for each row of the grid. With .gz after it the file is gzipped.
     It is UTF-8, with or without a byte-order mark, with LF or CRLF. Other columns and keys are ignored, empty lines
     skipped; what follows the last row that was asked for is left unread. Memory is bounded by the rows that are
-    kept and 1 MiB for each row of the file, whatever a gzipped file unfolds to.
+    kept and 1 MiB for a row of the file; and a gzipped file may not unfold to more than 200 times its size.
 
     Args:
       path: of the file.
@@ -67,7 +71,8 @@ def read_pairs(
         raise DataError(f"{path}: cannot be opened ({reason}); check the path") from None
     with file:
         jsonl = str(path).removesuffix(".gz").endswith(".jsonl")
-        rows = _JsonRows(file, columns) if jsonl else _CsvRows(file, columns)
+        most = max(_MOST_UNFOLDED, _MOST_TIMES * os.fstat(file.fileno()).st_size) if packed else math.inf
+        rows = _JsonRows(_Lines(file, most), columns) if jsonl else _CsvRows(_Lines(file, most), columns)
         try:
             return _read(rows, parse, check, limit, columns)
         except _Fault as fault:
@@ -77,10 +82,12 @@ def read_pairs(
 class _Lines:
     """Lines of text; bytes that are not UTF-8 become surrogates, so that row and column can be named."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, most: float) -> None:
+        """most: bytes of all lines together."""
         self.number = 0  # of the line read last
         self._file = file
         self._left = _LONGEST_ROW
+        self._left_of_all = most
 
     def end_row(self) -> None:
         """What follows belongs to another row."""
@@ -99,6 +106,9 @@ class _Lines:
         self._left -= len(line)
         if self._left < 0:
             raise _Fault(_UNKNOWN, f"the row does not end within {_LONGEST_ROW} bytes; is this a table of puzzles?")
+        self._left_of_all -= len(line)
+        if self._left_of_all < 0:
+            raise _Fault(_UNKNOWN, f"it unfolds to over {_MOST_TIMES} times its size; if it should, unpack it first")
         self.number += 1
         return line.removeprefix(b"\xef\xbb\xbf" if self.number == 1 else b"").decode("utf-8", "surrogateescape")
 
@@ -108,9 +118,9 @@ class _CsvRows:
 
     term = "column"
 
-    def __init__(self, file: BinaryIO, columns: tuple[str, str]) -> None:
+    def __init__(self, lines: _Lines, columns: tuple[str, str]) -> None:
         self.line = 1  # at which the row starts that is being read
-        self._lines = _Lines(file)
+        self._lines = lines
         self._reader = csv.reader(self._lines, strict=True)
         self._columns = columns
         self._header: list[str] | None = None
@@ -146,9 +156,9 @@ class _JsonRows:
 
     term = "key"
 
-    def __init__(self, file: BinaryIO, columns: tuple[str, str]) -> None:
+    def __init__(self, lines: _Lines, columns: tuple[str, str]) -> None:
         self.line = 1
-        self._lines = _Lines(file)
+        self._lines = lines
         self._columns = columns
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
