@@ -63,17 +63,6 @@ _STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 # What goes wrong while saving is told by us, in one line.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
-_tell_unraisable = sys.unraisablehook
-
-
-def _tell_all_but_late_writes(unraisable: "sys.UnraisableHookArgs") -> None:
-    # When one write fails, Orbax closes the event loop to which TensorStore wants to tell the outcome of the others.
-    if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
-        _tell_unraisable(unraisable)
-
-
-sys.unraisablehook = _tell_all_but_late_writes
-
 
 @dataclass(frozen=True)
 class Meta:
@@ -112,6 +101,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
         self._newest: int | None = None
+        self._verified: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +165,7 @@ class Checkpoints:
         faults: dict[int, str] = {}
         for step in reversed(self.steps):
             if not (wrong := self._fault(step)):
+                self._verified.add(step)
                 break
             faults[step] = wrong
         else:
@@ -278,7 +269,10 @@ class Checkpoints:
             raise CheckpointError(f"{self._directory}: no checkpoint of step {step} here")
         folder = self._checked(step)
         experiment = _meta_of(folder).experiment
-        like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
+        try:
+            like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
+        except Exception as error:  # whatever JAX says of sizes that no model has
+            raise CheckpointError(f"{folder} describes no model that can be made: {_first_line(error)}") from error
         tree = {"state": {"weights": like, "ema": like.params}}
         restored = _unflat(tree, self._restore(folder, _flat(tree)))["state"]
         return experiment, restored["weights"], restored["ema"]
@@ -288,6 +282,7 @@ class Checkpoints:
         faults: dict[int, str] = {}
         for step in reversed(self.steps):
             if not (wrong := self._fault(step)):
+                self._verified.add(step)
                 for damaged, what in faults.items():
                     say(f"{self._directory / str(damaged)} is damaged: {what}; step {step} is used in its place")
                 return step
@@ -301,8 +296,9 @@ class Checkpoints:
     def _checked(self, step: int) -> Path:
         """The folder of a step that is not damaged."""
         folder = self._directory / str(step)
-        if self._writes and (wrong := self._fault(step)):
+        if self._writes and step not in self._verified and (wrong := self._fault(step)):
             raise CheckpointError(f"{folder} is damaged: {wrong}")
+        self._verified.add(step)
         return folder
 
     def _fault(self, step: int) -> str:
@@ -431,6 +427,20 @@ def load(path: Path, averaged: bool = True) -> tuple[Experiment, Weights]:
     with Checkpoints(workdir) as checkpoints:
         experiment, weights, ema = checkpoints.restore_weights(step)
     return experiment, Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights
+
+
+def hush_late_writes() -> None:
+    """For programs whose errors are one line: nothing is said of other writes, once a write of a checkpoint has failed.
+
+    Orbax then closes the event loop to which TensorStore still wants to tell of them, and Python prints each attempt.
+    """
+    tell = sys.unraisablehook
+
+    def tell_all_else(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == "Event loop is closed"):
+            tell(unraisable)
+
+    sys.unraisablehook = tell_all_else
 
 
 def fingerprint(tree: Any) -> str:

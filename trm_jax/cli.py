@@ -204,13 +204,15 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
         if args.deterministic:
             repeat_on_gpus()
         alone = cluster.alone(args.coordinator or "", args.processes, args.process)
-        # Of several processes all are to hear of a fault, and so must have met; one that is alone need not wait for JAX.
+        # Of several processes all hear of a fault, once they have met; one that is alone need not wait for JAX.
         if alone:
             check_sources(experiment.data)
         with Lock(args.workdir) if alone else nullcontext():
             _join(args)
+            from trm_jax.checkpoint import hush_late_writes
             from trm_jax.train import train
 
+            hush_late_writes()
             outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans)
         return leave(DONE if outcome.finished else RESUME_ME)
 
@@ -355,10 +357,11 @@ def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:
-    from trm_jax.demo import run
+    with ending_at_once(RESUME_ME), Lock(args.workdir):
+        from trm_jax.demo import run
 
-    remember_programs()
-    return leave(DONE if run(args.workdir, args.variant) else RESUME_ME)
+        remember_programs()
+        return leave(DONE if run(args.workdir, args.variant) else RESUME_ME)
 
 
 def load_experiment(arguments: Sequence[str]) -> Experiment:
