@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev,viz
 
-.PHONY: setup demo test test-all fuzz lint parity clean
+.PHONY: setup demo test test-all fuzz soak lint parity clean
 
 setup: .setup-stamp
 
@@ -31,6 +31,10 @@ test-all: lint
 CASES ?= 10000
 fuzz: setup
 	TRM_FUZZ=$(CASES) $(BIN)/pytest $$(grep -l TRM_FUZZ tests/test_*.py)
+
+# Training that is killed, stopped, damaged and disturbed at random, and watched for leaks.
+soak: setup
+	$(BIN)/python -m benchmarks.soak --minutes 20
 
 parity: setup
 	$(BIN)/trm parity tests/testdata

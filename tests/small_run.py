@@ -21,7 +21,7 @@ VALUES: dict[str, dict[str, Any]] = {
               "puzzle_learning_rate": 1e-3},
     "data": {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 50,
              "test_puzzles": 30},
-    "train": {"steps": 30, "batch_size": 16, "log_every": 6, "eval_every": 10, "eval_batch_size": 16, "save_every": 1,
+    "train": {"steps": 30, "batch_size": 16, "log_every": 6, "eval_every": 10, "eval_batch_size": 16, "save_every": 8,
               "keep_checkpoints": 2},
     "devices": {"data": 1, "puzzles": "resident"},
 }  # fmt: skip

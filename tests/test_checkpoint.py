@@ -1,6 +1,7 @@
 """Checkpoints give back every bit, and say in one line what is wrong with a folder."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,28 @@ def test_weights_load_from_a_workdir_or_from_one_step_averaged_or_as_trained(tmp
             assert fingerprint(getattr(averaged, part)) == fingerprint(getattr(state.weights, part))
     with pytest.raises(CheckpointError, match="no checkpoint of step 6"):
         load(tmp_path / "checkpoints" / "6")
+
+
+def test_a_step_that_is_deleted_while_it_is_read_is_no_fault(tmp_path, monkeypatch):
+    """`trm eval` beside a run: by the time that it reads the newest step, this is the oldest, and goes."""
+    saved(tmp_path, steps=(5,))
+    read = Checkpoints._weights_of
+
+    def late(self, step):
+        if step == 5:
+            saved(tmp_path, steps=(7,))
+            shutil.rmtree(tmp_path / "checkpoints" / "5")
+        return read(self, step)
+
+    monkeypatch.setattr(Checkpoints, "_weights_of", late)
+    assert fingerprint(load(tmp_path)[1].params) == fingerprint(drawn_state(EXPERIMENT, seed=7, step=7).ema)
+
+
+def test_what_a_killed_process_could_not_delete_goes_at_the_next_start(tmp_path):
+    saved(tmp_path, steps=(5, 7))
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.recover()
+        assert checkpoints.steps == [7]
 
 
 def test_weights_alone(tmp_path):

@@ -459,3 +459,40 @@ def test_a_process_that_is_killed_is_missed_at_once(victim: int, tmp_path: Path,
     assert other.returncode == 75
     assert "trm: error: another process has gone (" in err
     assert "Traceback" not in err
+
+
+def start_evaluation(start: Start, folder: Path) -> list[subprocess.Popen[str]]:
+    """Starts a run whose first evaluation, after three steps, takes long; returns once it has begun."""
+    port, slow = free_port(), {"train__eval_every": 3, "data__test_puzzles": 20_000}
+    running = [start(*command(folder, process, port, **slow)) for process in range(2)]
+    err = running[0].stderr
+    assert err is not None
+    assert any(line.startswith("  evaluating ") for line in err)
+    return running
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_pair_leaves_an_evaluation_together_and_makes_it_again(signalled: int, tmp_path: Path, start: Start) -> None:
+    running = start_evaluation(start, tmp_path)
+    running[signalled].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=20) for process in running]
+    assert [process.returncode for process in running] == [75, 75], said
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        assert checkpoints.latest == 3
+        meta = checkpoints.latest_meta()
+        assert meta is not None
+        assert meta.evaluation_due
+    assert not any("eval/exact_accuracy" in row for row in read_metrics(tmp_path / "run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_while_all_evaluate_is_missed_too(victim: int, tmp_path: Path, start: Start) -> None:
+    running = start_evaluation(start, tmp_path)
+    running[victim].kill()
+    other = running[1 - victim]
+    began = time.monotonic()
+    other.communicate(timeout=60)
+    assert time.monotonic() - began < 40
+    assert other.returncode in (75, -signal.SIGABRT)

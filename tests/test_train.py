@@ -1,10 +1,5 @@
 """Training as a user runs it: it learns, stops, resumes bit for bit, and refuses what is not its own."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,56 +70,6 @@ def assert_same_run(config: Experiment, workdir: Path, uncut: Path) -> None:
         assert fingerprint(getattr(ours[0], part)) == fingerprint(getattr(theirs[0], part)), part
     assert fingerprint(ours[1]) == fingerprint(theirs[1])
     assert deterministic(read_metrics(workdir)) == deterministic(read_metrics(uncut))
-
-
-def test_a_killed_run_resumes_bit_for_bit(uncut, tmp_path):
-    """20 steps against 8 saved + 3 lost to kill -9 + 12: weights, average, moments, table, carry, metrics."""
-    program = f"""
-import json, os, signal
-from pathlib import Path
-from trm_jax.config import experiment_from
-from trm_jax.checkpoint import Checkpoints
-from trm_jax import train as training
-calls, advance, save = [0], training.advance, Checkpoints.save
-def counting(*args):
-    calls[0] += 1
-    if calls[0] == 12:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return advance(*args)
-def save_and_wait(self, *args):
-    save(self, *args)
-    self.wait()
-training.advance, Checkpoints.save = counting, save_and_wait
-training.train(experiment_from(json.loads({json.dumps(json.dumps(to_dict(experiment())))})), Path({str(tmp_path)!r}))
-"""
-    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, env=os.environ)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert [row["step"] for row in read_metrics(tmp_path)] == [5, 10, 10]
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest == 8
-    assert train(experiment(), tmp_path).finished
-    assert_same_run(experiment(), tmp_path, uncut)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_the_finished_step_and_the_same_command_goes_on(number, uncut, tmp_path, monkeypatch):
-    calls, advance = [0], training.advance
-
-    def signalled(*args):
-        calls[0] += 1
-        if calls[0] == 6:
-            signal.raise_signal(number)
-        return advance(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "advance", signalled)
-        outcome = train(experiment(), tmp_path)
-    assert (outcome.step, outcome.finished) == (6, False)
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest == 6
-    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
-    assert train(experiment(), tmp_path).finished
-    assert_same_run(experiment(), tmp_path, uncut)
 
 
 def test_a_finished_run_makes_no_further_step(uncut):

@@ -31,6 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from trm_jax import manifest
 from trm_jax.config import Experiment, experiment_from, to_dict
@@ -62,6 +63,8 @@ _STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 
 # What goes wrong while saving is told by us, in one line.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
+# Orbax asks TensorStore for statistics around each save, to log them, and TensorStore (0.1.86) loses 100 kB each time.
+tensorstore_utils.get_tensorstore_raw_bytes = lambda direction=None: 0
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,9 @@ class Checkpoints:
         else:
             if faults:
                 raise CheckpointError(f"{self._none_valid(faults)}: put a copy there, or give a new --workdir")
+        # A process that was killed may have published a step and not come to this.
+        if not faults:
+            self._delete_old()
         for damaged, wrong in faults.items():
             aside = self._aside(damaged)
             (self._directory / str(damaged)).rename(aside)
@@ -263,10 +269,20 @@ class Checkpoints:
         Raises:
           CheckpointError: there is none, or the one that was named is damaged.
         """
-        if step is None:
+        if step is not None:
+            if step not in self.steps:
+                raise CheckpointError(f"{self._directory}: no checkpoint of step {step} here")
+            return self._weights_of(step)
+        while True:
             step = self._newest_valid()
-        elif step not in self.steps:
-            raise CheckpointError(f"{self._directory}: no checkpoint of step {step} here")
+            try:
+                return self._weights_of(step)
+            except CheckpointError:
+                # A run that is on deletes old steps, also while we read them; there are newer ones then.
+                if (self._directory / str(step)).exists():
+                    raise
+
+    def _weights_of(self, step: int) -> tuple[Experiment, Weights, Params]:
         folder = self._checked(step)
         experiment = _meta_of(folder).experiment
         try:
@@ -352,14 +368,17 @@ class Checkpoints:
             manifest.write(saving)
             saving.rename(self._directory / str(step))
             manifest.sync(self._directory)
-            for old in self.steps[: -self._keep]:
-                if not (self._directory / f"{old}.keep").exists():
-                    deleted = self._directory / f"{old}.deleted"
-                    # Renamed first, so that a kill leaves no half step in the list.
-                    (self._directory / str(old)).rename(deleted)
-                    _remove(deleted)
+            self._delete_old()
         except Exception as error:  # whatever Orbax and storage raise, this step is not saved
             raise self._not_saved(step, error) from error
+
+    def _delete_old(self) -> None:
+        for old in self.steps[: -self._keep]:
+            if not (self._directory / f"{old}.keep").exists():
+                deleted = self._directory / f"{old}.deleted"
+                # Renamed first, so that a kill leaves no half step in the list.
+                (self._directory / str(old)).rename(deleted)
+                _remove(deleted)
 
     def _not_saved(self, step: int, error: Exception) -> StorageError:
         left = self._what_is_left()

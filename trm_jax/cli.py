@@ -214,7 +214,8 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
 
             hush_late_writes()
             outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans)
-        return leave(DONE if outcome.finished else RESUME_ME)
+            # Work that was left may still look at the folder: nobody else may, until the process has ended.
+            return leave(DONE if outcome.finished else RESUME_ME)
 
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:

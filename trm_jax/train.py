@@ -122,7 +122,7 @@ def train(
         try:
             run = signals.during(partial(_begin, experiment, workdir, force, debug_nans))
         except Stopped:
-            say(f"stopped by {signals.name} before the first step: the same command begins again")
+            say(f"stopped by {signals.name} before a step was made: run the same command again")
             return Outcome(0, False, False, time.monotonic() - began)
         stack.enter_context(run.feed)
         stack.enter_context(run.checkpoints)
