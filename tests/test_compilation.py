@@ -41,6 +41,7 @@ def test_the_folder_is_the_users_cache_unless_told_otherwise(settings, monkeypat
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
 
 
+@pytest.mark.slow
 def test_a_second_run_compiles_nothing_again(tmp_path):
     def run(number: int, home: Path) -> set[str]:
         sizes = ("width=16", "layers=1", "latent_steps=2", "cycles=2")

@@ -12,7 +12,7 @@ from benchmarks.losses import DEVICES, TOLERANCE, deviation, losses, machine, na
 from trm_jax.writers import read_metrics
 
 # The others, of which most take a minute together, are `slow`.
-QUICK = ("demo", "maze", "own_puzzle", "sudoku_mlp")
+QUICK = ("demo", "sudoku_mlp")
 DEMO = Path(experiments.__file__).parent / "demo.py"
 
 _found: dict[str, list[float]] = {}

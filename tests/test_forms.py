@@ -276,6 +276,7 @@ def test_who_predicts_every_label_reaches_all(folder: Path, other: Path) -> None
     assert wrong.result().strays == len(puzzles) * K // (K + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_training_and_evaluation_by_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = (

@@ -114,7 +114,10 @@ def assert_no_bit_changes(changes, policies) -> None:
         assert_same_bits(outcome(with_memory(experiment, **memory), arguments), expected)
 
 
-@pytest.mark.parametrize("name", ["attention", "mlp", "all cycles", "implicit", "bfloat16"])
+@pytest.mark.parametrize(
+    "name",
+    ["attention", "mlp", "all cycles", *(pytest.param(n, marks=pytest.mark.slow) for n in ("implicit", "bfloat16"))],
+)
 def test_a_policy_changes_no_bit_of_the_gradients(name):
     changes, policies = VARIANTS[name]
     assert_no_bit_changes(changes, policies if name == "attention" else policies[:1])
@@ -130,7 +133,7 @@ def test_no_policy_changes_a_bit_of_the_gradients(name):
     "changes",
     [
         pytest.param({"cycles": 3, "grad_cycles": 3}, id="cycles", marks=pytest.mark.slow),
-        pytest.param({"grad_cycles": 2, "backprop_steps": 2}, id="steps"),
+        pytest.param({"grad_cycles": 2, "backprop_steps": 2}, id="steps", marks=pytest.mark.slow),
     ],
 )
 def test_a_policy_of_cycles_and_supervision_steps_changes_the_gradients_by_their_order_of_summing_at_most(changes):
@@ -156,7 +159,13 @@ def test_a_policy_changes_rounding_only_when_compiled_for_speed():
         assert_close(other, plain, 2e-6)
 
 
-@pytest.mark.parametrize("changes", [{"mixer": "mlp", "latents": 2}, {"states": "z"}], ids=["latents", "z"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"mixer": "mlp", "latents": 2}, id="latents", marks=pytest.mark.slow),
+        pytest.param({"states": "z"}, id="z"),
+    ],
+)
 def test_slices_change_rounding_and_policies_over_slices_nothing(changes):
     experiment = with_model(RECURRENT, **changes)
     arguments = half_solved(experiment)
@@ -182,7 +191,7 @@ def test_micro_batches_take_the_same_step():
     assert_close(parts.carry, whole.carry, 1e-6)
 
 
-@pytest.mark.parametrize(("count", "continue_head"), [(1, False), (2, True)])
+@pytest.mark.parametrize(("count", "continue_head"), [pytest.param(1, False, marks=pytest.mark.slow), (2, True)])
 def test_gradients_flow_through_all_supervision_steps_of_an_optimiser_step(count, continue_head):
     """Against a plain loop over Model.think."""
     experiment = with_model(

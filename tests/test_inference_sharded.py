@@ -211,6 +211,7 @@ def test_what_serves_gradients_alone_is_left_out(alone: Attempts) -> None:
     np.testing.assert_array_equal(np.concatenate([part.answers for part in parts]), alone.answers)
 
 
+@pytest.mark.slow
 def test_two_processes_find_the_same(checkpoint: Path, report: dict[str, Any], alone: Attempts, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         address = f"localhost:{door.getsockname()[1]}"

@@ -67,6 +67,7 @@ def deeper(n: int, experiment: Experiment = TINY) -> Experiment:
     return replace(experiment, model=replace(experiment.model, latent_steps=n))
 
 
+@pytest.mark.slow
 def test_a_compiled_step_needs_what_its_arrays_take_and_nothing_is_allocated() -> None:
     before = len(jax.live_arrays())
     needs = memory_of(compile_step(TINY))
@@ -81,7 +82,9 @@ def test_a_compiled_step_needs_what_its_arrays_take_and_nothing_is_allocated() -
     assert needs.platform == jax.default_backend()
 
 
-@pytest.mark.parametrize("memory", [MemoryConfig("step"), MemoryConfig("binomial", repetitions=2)])
+@pytest.mark.parametrize(
+    "memory", [MemoryConfig("step"), pytest.param(MemoryConfig("binomial", repetitions=2), marks=pytest.mark.slow)]
+)
 def test_memory_grows_by_the_states_of_the_plan(memory: MemoryConfig) -> None:
     more = replace(TINY, memory=memory)
     states = [plan(memory.step_policy, n).states for n in (40, 440)]

@@ -139,6 +139,7 @@ def test_a_checkpoint_of_eight_devices_is_bit_equal_on_four_two_and_one(runs, we
         assert fingerprint((found, sums)) == fingerprint((state, totals))
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_devices(runs, tmp_path):
     """Ten steps on eight devices and ten on two are twenty on one."""
     half = experiment(8, train__steps=10, train__save_every=10, train__eval_every=0)

@@ -1,6 +1,7 @@
 """The soak: whether it would notice what it looks for; and a short one, which passes."""
 
 import json
+import mmap
 import os
 import random
 import subprocess
@@ -107,12 +108,12 @@ def test_a_sample_counts_what_the_process_has(tmp_path: Path) -> None:
     told.write_text(f"{12:20}\n")
     before = soak.sample(os.getpid(), 3, told)
     assert before is not None
-    ballast = np.ones(4_000_000, np.float64)
-    with open(os.devnull):
+    with open(os.devnull), mmap.mmap(-1, 32 * MB, mmap.MAP_PRIVATE) as ballast:  # no heap has this already
+        ballast.write(b"1" * 32 * MB)
         after = soak.sample(os.getpid(), 3, told)
     assert after is not None
     assert (after.step, after.used, after.descriptors - before.descriptors) == (3, 12, 1)
-    assert after.resident - before.resident > 0.9 * ballast.nbytes
+    assert after.resident - before.resident > 0.9 * 32 * MB
     assert soak.sample(2**22 + 1, 0, told) is None
 
 

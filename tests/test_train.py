@@ -133,7 +133,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
     [
         {"mixer": "attention", "positions": "rope", "heads": 2},
         pytest.param({"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"}, marks=pytest.mark.slow),
-        {"latents": 3, "latent_steps": 4, "dtype": "bfloat16"},
+        pytest.param({"latents": 3, "latent_steps": 4, "dtype": "bfloat16"}, marks=pytest.mark.slow),
         pytest.param(
             {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
             marks=pytest.mark.slow,
@@ -151,7 +151,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
             "memory__outer_policy": "step",
             "memory__micro_batches": 2,
         },
-        {"gradient": "implicit", "memory__slices": 2},
+        pytest.param({"gradient": "implicit", "memory__slices": 2}, marks=pytest.mark.slow),
         {"puzzle_dim": 0, "puzzle_tokens": 0},
         pytest.param({"puzzle_dim": 0, "puzzle_tokens": 16}, marks=pytest.mark.slow),
         pytest.param({"puzzle_dim": 40, "puzzle_tokens": 0}, marks=pytest.mark.slow),
@@ -186,6 +186,7 @@ def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
     assert rows[-1]["train/q_continue_loss"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, capsys):
     asked = []
@@ -285,6 +286,7 @@ def test_nothing_moves_between_host_and_device_unasked(tmp_path, monkeypatch):
     assert len(levels) == 2
 
 
+@pytest.mark.slow
 def test_a_window_of_steps_is_profiled(tmp_path, capsys):
     short = experiment(train__steps=6, train__eval_every=0, train__save_every=0)
     train(short, tmp_path, profile=range(2, 4))

@@ -40,6 +40,7 @@ def exact_accuracy(table: str) -> dict[int, float]:
     return {int(steps): float(share) for steps, share in re.findall(r"^ *(\d+)  +([\d.]+)% \(", table, re.MULTILINE)}
 
 
+@pytest.mark.slow
 def test_the_page_runs(tmp_path: Path) -> None:
     built, shown, *_, table, solved, certified = run(tmp_path, steps=80)[1:]
     assert "train  5495 puzzles" in built

@@ -460,6 +460,7 @@ def hush_late_writes() -> None:
             tell(unraisable)
 
     sys.unraisablehook = tell_all_else
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
 
 def fingerprint(tree: Any) -> str:
