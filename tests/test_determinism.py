@@ -71,8 +71,15 @@ def test_a_loss_that_is_off_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert verdict("demo", [2.0, 1.0], "here", known)[0]
     assert verdict("demo", [2.0, 1.0 + 2**-23], "here", known) == (False, "1e-07 from this machine's")
-    assert verdict("demo", [2.0, 1.0 + 2**-23], "elsewhere", known) == (True, "5e-04 from other machines'")
+    assert verdict("demo", [2.0, 1.0 + 2**-23], "elsewhere", known) == (
+        True,
+        "5e-04, later 5e-04, from other machines'",
+    )
     assert not verdict("demo", [2.0, 1.0 - 1.1 * TOLERANCE], "elsewhere", known)[0]
+    later = {"here": {"demo": [1.0] * 11}}
+    assert verdict("demo", [1.0] * 10 + [1.01], "elsewhere", later)[0]
+    assert not verdict("demo", [1.0] * 10 + [1.06], "elsewhere", later)[0]
+    assert not verdict("demo", [1.0] * 9 + [1.01] + [1.0], "elsewhere", later)[0]
     assert not verdict("demo", [2.0], "here", known)[0]
     assert verdict("maze", [2.0, 1.0], "here", known) == (False, "never recorded")
     assert deviation([1.0, float("nan")], [1.0, 1.0]) == float("inf")
