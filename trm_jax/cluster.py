@@ -180,7 +180,7 @@ def noticing_loss() -> Iterator[None]:
 
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # which of them depends on how the program was called
         line = " ".join(str(error).split())
         if not _joined or not any(sign in line for sign in _SIGNS_OF_LOSS):
             raise
