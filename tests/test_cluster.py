@@ -505,3 +505,27 @@ def test_the_slurm_template_requeues_exactly_what_can_go_on(tmp_path: Path) -> N
         asked_for = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
         (tmp_path / "asked").unlink(missing_ok=True)
         assert (ran.returncode, asked_for) == (0 if code == 75 else code, "requeue 17\n" if code == 75 else "")
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (jax.errors.JaxRuntimeError("INTERNAL: Gloo AllReduce failed: Connection reset by peer"), True),
+        (ValueError("UNKNOWN: Gloo AllGather failed:\n  Read error"), True),
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: recvmsg:Connection reset by peer\nAdditional GRPC error"), True),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
+        (ValueError("a fault of ours"), False),
+        (KeyError("Gloo"), False),
+    ],
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_what_tells_that_another_process_has_gone(error, lost, joined, monkeypatch):
+    monkeypatch.setattr(cluster, "_joined", joined)
+    expected = cluster.ProcessLost if lost and joined else type(error)
+    with pytest.raises(expected) as caught, cluster.noticing_loss():
+        raise error
+    if expected is cluster.ProcessLost:
+        assert "\n" not in str(caught.value)
+        assert caught.value.exit_code == 75
+    else:
+        assert caught.value is error

@@ -26,8 +26,8 @@ SHUTDOWN_TIMEOUT = 300
 # Seconds until what one process writes has to be seen by process 0: file systems of networks remember for a while.
 SEEN_WITHIN = 10
 
-# What XLA's errors say where another process has gone in the middle of a sum.
-_SIGNS_OF_LOSS = ("Gloo", "NCCL")
+# What XLA's errors say where another process has gone in the middle of a sum, or process 0 while it is asked something.
+_SIGNS_OF_LOSS = ("Gloo", "NCCL", "UNAVAILABLE: ")
 
 _joined = False
 _agreements = count()
