@@ -8,6 +8,7 @@ import shutil
 import signal
 import tracemalloc
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -546,7 +547,7 @@ def odd(said: bytes, data: st.DataObject, within: tuple[str, ...] = ()) -> bytes
         for key in way[:-1]:
             there = there.get(key) if isinstance(there, dict) else None
         if isinstance(there, dict):
-            value = data.draw(ODD)
+            value = deepcopy(data.draw(ODD))  # or else it could be put into itself
             if value == "gone":
                 there.pop(way[-1], None)
             else:
