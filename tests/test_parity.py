@@ -429,6 +429,7 @@ def test_any_config_is_one_of_an_experiment_or_told(edits, changes, by_value):
         patch.setattr(parity, "_load", lambda path: {"config": np.asarray(text)})
         patch.setattr(parity, "_single_steps", lambda *_: [])
         patch.setattr(parity, "_forward", lambda *_: [])
+        patch.setattr(parity, "_whole_run", lambda *_: [])
         patch.setattr(parity, "Reenactment", lambda _, config: SimpleNamespace(experiment=experiment_of(config)))
         told = None
         try:
