@@ -13,7 +13,7 @@ The design, floor by floor; imports only point downward:
     estimate, planner, collectives                what a step costs and sends, and which policy fits
     program                                       steps and their batches as one compiled program
     inference, selection                          many steps, many attempts; which of them to believe
-    manifest, checkpoint, writers                 what is kept, so that it can be trusted
+    disk, manifest, checkpoint, writers           what is kept, so that it can be trusted
     evaluate, arc_votes                           what is measured
     lock, signals, resume, watch, nans            what may go wrong with a run, and what then
     builders/                                     rows, contest files and generators -> datasets

@@ -36,7 +36,8 @@ from orbax.checkpoint._src.serialization import tensorstore_utils
 from trm_jax import manifest
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.console import say
-from trm_jax.errors import CheckpointError, ConfigError, StorageError
+from trm_jax.disk import sync
+from trm_jax.errors import CheckpointError, ConfigError, StorageError, printable
 from trm_jax.model import Model, Params, Weights
 from trm_jax.order import Position
 from trm_jax.sizes import format_bytes
@@ -367,7 +368,7 @@ class Checkpoints:
                 return
             manifest.write(saving)
             saving.rename(self._directory / str(step))
-            manifest.sync(self._directory)
+            sync(self._directory)
             self._delete_old()
         except Exception as error:  # whatever Orbax and storage raise, this step is not saved
             raise self._not_saved(step, error) from error
@@ -563,4 +564,4 @@ def _reason(error: Exception) -> str:
 def _first_line(error: BaseException) -> str:
     # A parser repeats what it has found in a damaged file.
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return "".join(char if char.isprintable() else "?" for char in line[:400])
+    return printable(line[:400])

@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 from trm_jax import original
 from trm_jax.checkpoint import FOLDER, Checkpoints, Meta, load
 from trm_jax.config import Experiment, validate
-from trm_jax.errors import CheckpointError, ConfigError, TrmError
+from trm_jax.errors import CheckpointError, ConfigError, TrmError, printable
 from trm_jax.lock import Lock
 from trm_jax.model import Model, Weights
 
@@ -279,5 +279,5 @@ def _must_exist(path: Path) -> None:
 
 def _first_line(error: BaseException) -> str:
     # A parser repeats what it has found in a foreign file.
-    line = "".join(char if char.isprintable() else "?" for char in str(error).partition("\n")[0])
+    line = printable(str(error).partition("\n")[0])
     return line[:400] or type(error).__name__

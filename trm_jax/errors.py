@@ -33,3 +33,8 @@ class NotFiniteError(TrmError):
 
 class LockedError(TrmError):
     """A working directory that another process uses; names process, host and since when."""
+
+
+def printable(text: str) -> str:
+    """A text that may come from a foreign file, without line ends and what else would move a terminal's cursor."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from trm_jax.disk import sync
 from trm_jax.errors import DataError
 
 Tokens = NDArray[np.integer[Any]]
@@ -275,10 +276,10 @@ class Writer:
             # Without dataset.json nothing of the folder can be loaded.
             for name, description in descriptions.items():
                 _write_json(self._folder / name / "dataset.json", description)
-                _flush_folder(self._folder / name)
-            _flush_folder(self._folder)
+                sync(self._folder / name)
+            sync(self._folder)
             self._folder.rename(self._out)
-            _flush_folder(self._folder.parent)
+            sync(self._folder.parent)
         self._closed()
 
     def _closed(self) -> None:
@@ -641,14 +642,6 @@ def _write_json(path: Path, value: Any) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_leftovers(own: Path) -> None:

@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from trm_jax.disk import sync
+from trm_jax.errors import printable
+
 NAME = "manifest.sha256"
 
 # Bytes of a file that are in memory at a time.
@@ -29,15 +32,6 @@ def write(folder: Path) -> None:
         os.fsync(file.fileno())
     for there, _, _ in os.walk(folder):
         sync(Path(there))
-
-
-def sync(path: Path) -> None:
-    """Returns once a file's content, or a folder's list of names, is on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def fault(folder: Path) -> str:
@@ -93,4 +87,4 @@ def _digest(path: Path, sync: bool) -> str:
 
 def _shown(text: str) -> str:
     """For a message: what a damaged manifest, or the name of a foreign file, may hold is neither short nor one line."""
-    return "".join(char if char.isprintable() else "?" for char in text[:400])
+    return printable(text[:400])

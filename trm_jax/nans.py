@@ -11,7 +11,7 @@ from trm_jax.errors import ConfigError, NotFiniteError
 from trm_jax.feed import Source, next_batch
 from trm_jax.order import Position
 from trm_jax.program import Signs
-from trm_jax.sharding import Layout
+from trm_jax.sharding import ALONE, Layout
 from trm_jax.step import TrainState, train_step
 
 _OURS = Path(__file__).parent
@@ -39,19 +39,17 @@ def check_step(experiment: Experiment, before: TrainState, position: Position, s
     """
     if not int(jax.device_get(signs.skipped_in_a_row)):
         return
-    metric = "loss" if jax.device_get(signs.loss_not_finite) else "gradient_norm"
     raise NotFiniteError(
-        f"step {int(before.step) + 1}: {metric} is not finite; {_origin(experiment, before, position, source)}"
+        f"step {int(before.step) + 1}: {signs.metric} is not finite; {_origin(experiment, before, position, source)}"
     )
 
 
 def _origin(experiment: Experiment, state: TrainState, position: Position, source: Source) -> str:
     """What happened first, in a clause."""
-    alone = Layout()
 
     def step(state: TrainState, position: Position, source: Source) -> Any:
-        batch, _ = next_batch(experiment, alone, source, position, state.key, state.step + 1, 0)
-        return train_step(experiment, state, batch, alone)
+        batch, _ = next_batch(experiment, ALONE, source, position, state.key, state.step + 1, 0)
+        return train_step(experiment, state, batch, ALONE)
 
     error, _ = jax.jit(checkify.checkify(step, errors=checkify.nan_checks))(state, position, source)
     found: Any = error.get_exception()

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax import original
-from trm_jax.errors import DataError, TrmError
+from trm_jax.errors import DataError, TrmError, printable
 from trm_jax.reenact import Below, Reenactment, RunStep, Scenes
 
 COUNTS = ("count", "exact_accuracy", "q_halt_accuracy", "steps")
@@ -374,7 +374,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             return arrays
     except Exception as error:  # zipfile and NumPy let through what their parsers raise on a damaged header
         # A parser repeats what it has found in a foreign file.
-        reason = "".join(char if char.isprintable() else "?" for char in str(error))[:200] or type(error).__name__
+        reason = printable(str(error))[:200] or type(error).__name__
         raise DataError(f"{path}: not a readable recording (.npz): {reason}") from None
 
 

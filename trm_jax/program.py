@@ -58,6 +58,11 @@ class Signs(NamedTuple):
     skipped_in_a_row: jax.Array
     loss_not_finite: jax.Array
 
+    @property
+    def metric(self) -> str:
+        """What was not finite, if the last step was skipped."""
+        return "loss" if jax.device_get(self.loss_not_finite) else "gradient_norm"
+
 
 # Compiled once for an experiment, however often a process trains it.
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=3)

@@ -59,9 +59,8 @@ def check_finite(signs: Signs, step: int, allowed: int) -> None:
     """Raises NotFiniteError if so many steps in a row, up to this one, were skipped."""
     skipped = int(jax.device_get(signs.skipped_in_a_row))
     if skipped >= allowed:
-        metric = "loss" if jax.device_get(signs.loss_not_finite) else "gradient_norm"
         raise NotFiniteError(
-            f"step {step}: {metric} is not finite, in the last of {skipped} such steps in a row, none of which was "
-            f"applied (config.train.bad_steps = {allowed}); step {step - skipped} is the last good one: lower "
+            f"step {step}: {signs.metric} is not finite, in the last of {skipped} such steps in a row, none of which "
+            f"was applied (config.train.bad_steps = {allowed}); step {step - skipped} is the last good one: lower "
             "config.optim.learning_rate, or look for the operation with --debug-nans"
         )

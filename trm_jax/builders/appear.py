@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trm_jax.disk import sync
 from trm_jax.errors import DataError
 
 
@@ -50,11 +51,7 @@ def check_free(out: Path) -> None:
 def _flush(path: Path) -> None:
     """What was written at a path, and in the files of a folder, is on the disk when this returns."""
     for each in (path, *path.glob("*")) if path.is_dir() else (path,):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(each)
 
 
 def _remove(path: Path) -> None:

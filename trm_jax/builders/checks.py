@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from trm_jax.errors import printable
+
 _FEW = 5  # places told of each check
 
 
@@ -58,8 +60,3 @@ class Faults:
 
     def check(self, where: str, what: str, checked: int, note: str = "") -> Check:
         return Check(where, what, checked, self.count, tuple(self.places), note)
-
-
-def printable(text: str) -> str:
-    """A text that may come from a foreign file, without what would move the cursor of a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in text)

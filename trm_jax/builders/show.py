@@ -10,10 +10,9 @@ from rich.console import Console
 
 from trm_jax import folder
 from trm_jax.boards import Window, board_lines, print_line, side_by_side, window
-from trm_jax.builders.checks import printable
 from trm_jax.builders.rows import COLUMNS
 from trm_jax.builders.sets import OpenSet, open_sets
-from trm_jax.errors import DataError
+from trm_jax.errors import DataError, printable
 from trm_jax.puzzles.kind import Arc, Maze, Rules
 from trm_jax.puzzles.symmetry import Tokens
 
