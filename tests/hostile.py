@@ -1,9 +1,10 @@
 """Input that means no good: bytes with a few places changed, and little memory to read them in."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -25,6 +26,14 @@ def damaged(content: bytes, edits: list[tuple[int, bytes, int]], cut: int | None
         at = place % (len(content) + 1)
         content = content[:at] + new + content[at + gone :]
     return content if cut is None else content[: cut % (len(content) + 1)]
+
+
+def read_or_told(read: Callable[[], Any], fault: type[Exception]) -> tuple[Any, Any]:
+    """What `read` returns, and None; or None, and the error that it raises."""
+    try:
+        return read(), None
+    except fault as error:
+        return None, error
 
 
 def assert_told(error: Exception, path: Path) -> None:

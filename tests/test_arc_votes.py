@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from hostile import EDITS, assert_told, damaged
+from hostile import EDITS, assert_told, damaged, read_or_told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -406,11 +406,7 @@ def test_names_that_are_none(tmp_path: Path, content: str, problem: str) -> None
 def test_any_names_are_read_as_they_are_or_told(tmp_path: Path, edits: Any, cut: int | None) -> None:
     path = tmp_path / "identifiers.json"
     path.write_bytes(damaged(json.dumps(NAMES).encode(), edits, cut))
-    told = None
-    try:
-        names = read_names(path)
-    except DataError as error:
-        told = error
+    names, told = read_or_told(lambda: read_names(path), DataError)
     if told:
         assert_told(told, path)
         assert edits or cut is not None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile import EDITS, assert_told, damaged
+from hostile import EDITS, assert_told, damaged, read_or_told
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -552,14 +552,11 @@ def test_any_table_is_chosen_from_or_told(
     path.write_bytes(damaged(RATED.encode(), edits, cut))
     choice = rows.Choice(min_rating=min_rating, sample=sample)
     for read_table in (lambda: rows.read(path, "sudoku", choice=choice)[1], lambda: open_sets(path)[0].pairs(slice(9))):
-        told = None
-        try:
-            inputs, labels = read_table()
-        except DataError as error:
-            told = error
+        table, told = read_or_told(read_table, DataError)
         if told:
             assert_told(told, path)
             assert edits or cut is not None
         else:
+            inputs, labels = table
             assert inputs.shape == labels.shape
             assert len(inputs) >= 1

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hostile import EDITS, assert_told, damaged, little_memory
+from hostile import EDITS, assert_told, damaged, little_memory, read_or_told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -343,11 +343,7 @@ def packed(directory: Path, compressed: bool) -> bytes:
 def test_any_archive_is_read_right_or_told(tmp_path, edits, cut, compressed):
     path = tmp_path / "fuzzed.npz"
     path.write_bytes(damaged(packed(tmp_path, compressed), edits, cut))
-    told = None
-    try:
-        arrays = parity._load(path)
-    except DataError as error:
-        told = error
+    arrays, told = read_or_told(lambda: parity._load(path), DataError)
     if told:
         assert_told(told, path)
         assert edits or cut is not None
@@ -377,11 +373,7 @@ def test_any_array_header_is_read_right_or_told(tmp_path, header, content, name)
     path = tmp_path / "fuzzed.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(name, header + content)
-    told = None
-    try:
-        arrays = parity._load(path)
-    except DataError as error:
-        told = error
+    arrays, told = read_or_told(lambda: parity._load(path), DataError)
     if told:
         assert_told(told, path)
     else:
