@@ -244,6 +244,7 @@ def test_a_planted_fault_is_caught(monkeypatch, fault, recording):
     assert failures(TESTDATA / f"{recording}.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("recording", ["train_attention", "train_mlp"])  # for forward_mlp see the test of nan
 def test_no_fault_outlives_its_test(recording):

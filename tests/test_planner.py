@@ -7,9 +7,11 @@ from functools import partial
 
 import jax
 import pytest
+from test_cli import TINY as SMALL
 
 from experiments import sudoku_mlp
 from trm_jax import planner
+from trm_jax.cli import main
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig, TrainConfig, experiment_from
 from trm_jax.errors import ConfigError
 from trm_jax.estimate import graded_flops
@@ -158,6 +160,13 @@ def test_where_nothing_fits_slices_are_tried_and_then_it_is_said() -> None:
     ) as caught:
         settle(replace(shallow, memory=MemoryConfig("auto", device_memory="100KB")))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("by_arithmetic")
+def test_the_command_line_fails_where_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    for size, code, said in (("100KB", 1, "no policy fits into 90 kB of 100 kB"), ("1TB", 0, "policy none fits into ")):
+        assert main(["estimate", *SMALL, f"--device-memory={size}"]) == code
+        assert capsys.readouterr().out.splitlines()[-1].startswith(f"verdict: {said}")
 
 
 @pytest.mark.usefixtures("by_arithmetic")

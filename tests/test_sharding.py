@@ -72,18 +72,31 @@ def sets():
         jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Working directories by number of devices; "sharded": eight, with weights in parts."""
-    found = {}
-    for data in (1, 2, 4, 8, "sharded"):
-        workdir = tmp_path_factory.mktemp(f"run{data}")
+class Runs(dict):
+    """Working directories by number of devices, each trained when it is first asked for."""
+
+    def __init__(self, folders):
+        super().__init__()
+        self._folders = folders
+
+    def __missing__(self, data):
+        self[data] = self._folders.mktemp(f"run{data}")
         changes = {"devices__weights": "sharded"} if data == "sharded" else {}
         if data in (2, 4):
             changes["train__eval_every"] = 0
-        assert train(experiment(8 if data == "sharded" else data, **changes), workdir).finished
-        found[data] = workdir
-    return found
+        assert train(experiment(8 if data == "sharded" else data, **changes), self[data]).finished
+        return self[data]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return Runs(tmp_path_factory)
+
+
+# "sharded": eight devices, with weights in parts.
+of_every_number = pytest.mark.parametrize(
+    "data", [2, *(pytest.param(data, marks=pytest.mark.slow) for data in (4, 8)), "sharded"]
+)
 
 
 def restored(workdir: Path, data: int, **changes):
@@ -96,7 +109,7 @@ def restored(workdir: Path, data: int, **changes):
     return state, totals
 
 
-@pytest.mark.parametrize("data", [2, 4, 8, "sharded"])
+@of_every_number
 def test_twenty_steps_are_the_same_on_any_number_of_devices(runs, data):
     ours, alone = read_metrics(runs[data]), read_metrics(runs[1])
     assert [row["step"] for row in alone] == [*range(1, 21), 20]
@@ -115,7 +128,7 @@ def test_twenty_steps_are_the_same_on_any_number_of_devices(runs, data):
     assert any(row.get("train/finished") not in (None, 0.0, 16.0) for row in alone), "rows halt one by one"
 
 
-@pytest.mark.parametrize("data", [2, 4, 8, "sharded"])
+@of_every_number
 def test_states_are_the_same_on_any_number_of_devices(runs, data):
     changes = {"devices__weights": "sharded"} if data == "sharded" else {}
     ours, _ = restored(runs[data], 8 if data == "sharded" else data, **changes)
