@@ -24,9 +24,10 @@ import numpy as np
 
 from benchmarks.machine import describe
 from trm_jax import manifest
-from trm_jax.checkpoint import FOLDER, Checkpoints, Meta
+from trm_jax.checkpoint import FOLDER, Checkpoints
 from trm_jax.config import Experiment, ModelConfig, TrainConfig
 from trm_jax.host_memory import keep_memory
+from trm_jax.meta import Meta
 from trm_jax.program import like, no_metrics
 from trm_jax.sharding import ALONE
 from trm_jax.step import TrainState, init_state, train_step

@@ -219,8 +219,9 @@ def test_a_checkpoint_of_another_model_is_refused_before_the_work(
 ) -> None:
     import jax
 
-    from trm_jax.checkpoint import Checkpoints, Meta
+    from trm_jax.checkpoint import Checkpoints
     from trm_jax.config import Experiment, ModelConfig
+    from trm_jax.meta import Meta
 
     config = ModelConfig(12, 900, 2, width=16, heads=1, layers=1, puzzle_dim=16, puzzle_tokens=1)
     with Checkpoints(tmp_path / "other") as checkpoints:

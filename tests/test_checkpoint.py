@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from trm_jax import checkpoint, manifest
-from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
+from trm_jax.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.config import Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import CheckpointError
+from trm_jax.meta import Meta
 from trm_jax.step import init_state
 
 EXPERIMENT = Experiment(

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from trm_jax import checkpoint, convert, original
 from trm_jax.config import Experiment, ModelConfig
 from trm_jax.errors import CheckpointError, ConfigError, TrmError
+from trm_jax.meta import Meta
 from trm_jax.model import Model
 from trm_jax.step import init_state
 
@@ -151,7 +152,7 @@ def test_averaged_or_trained_weights_go_out(tmp_path):
     state = init_state(experiment)
     state = dataclasses.replace(state, ema=jax.tree.map(lambda w: w + 1, state.weights.params))
     with checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
-        checkpoints.save(state, {}, checkpoint.Meta(experiment))
+        checkpoints.save(state, {}, Meta(experiment))
     name = "model.inner.lm_head.weight"
     kernel = np.asarray(state.weights.params["token_head"]["kernel"]).T
     for averaged, expected in ((True, kernel + 1), (False, kernel)):

@@ -23,10 +23,11 @@ from test_train import assert_same_run, experiment
 
 from trm_jax import manifest
 from trm_jax import train as training
-from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
+from trm_jax.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.cli import main
 from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError
+from trm_jax.meta import Meta
 from trm_jax.resume import check_same_run, position_of
 from trm_jax.train import train
 

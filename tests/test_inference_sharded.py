@@ -14,13 +14,14 @@ import jax
 import numpy as np
 import pytest
 
-from trm_jax.checkpoint import Checkpoints, Meta
+from trm_jax.checkpoint import Checkpoints
 from trm_jax.config import DataConfig, Experiment, MemoryConfig, ModelConfig
 from trm_jax.dataset import from_pairs
 from trm_jax.errors import ConfigError
 from trm_jax.evaluate import Evaluator
 from trm_jax.folder import Writer
 from trm_jax.inference import Attempts, Effort, attempt
+from trm_jax.meta import Meta
 from trm_jax.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.report import Request, evaluate

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from trm_jax import dataset
-from trm_jax.checkpoint import Checkpoints, Meta, load
+from trm_jax.checkpoint import Checkpoints, load
 from trm_jax.cli import main
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import DataError
@@ -22,6 +22,7 @@ from trm_jax.estimate import supervision_flops
 from trm_jax.evaluate import Evaluator
 from trm_jax.folder import Writer
 from trm_jax.inference import Effort, attempt
+from trm_jax.meta import Meta
 from trm_jax.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.report import _histogram

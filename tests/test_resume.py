@@ -24,10 +24,11 @@ from small_run import Row, experiment, figures
 
 from trm_jax import dataset, program
 from trm_jax import train as training
-from trm_jax.checkpoint import Checkpoints, Meta
+from trm_jax.checkpoint import Checkpoints
 from trm_jax.config import Experiment
 from trm_jax.dataset import PuzzleSet
 from trm_jax.evaluate import Evaluator
+from trm_jax.meta import Meta
 from trm_jax.program import like
 from trm_jax.sharding import layout_of
 from trm_jax.step import TrainState, init_state

@@ -7,8 +7,9 @@ import jax
 import pytest
 from test_train import experiment
 
-from trm_jax.checkpoint import Checkpoints, Meta
+from trm_jax.checkpoint import Checkpoints
 from trm_jax.errors import CheckpointError
+from trm_jax.meta import Meta
 from trm_jax.order import Position
 from trm_jax.resume import check_same_run, position_of
 from trm_jax.train import train

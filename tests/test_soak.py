@@ -19,7 +19,8 @@ from benchmarks import soak
 from benchmarks.soak import DAMAGE, JUNK, SAVE_EVERY, Deck, Disturbed, Fault, Pace, Runs, Sample
 from benchmarks.watched import bytes_in_use
 from trm_jax import manifest
-from trm_jax.checkpoint import FOLDER, Checkpoints, Meta
+from trm_jax.checkpoint import FOLDER, Checkpoints
+from trm_jax.meta import Meta
 from trm_jax.program import like, no_metrics
 from trm_jax.sharding import ALONE
 from trm_jax.writers import MetricsWriter

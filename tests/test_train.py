@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from trm_jax import train as training
-from trm_jax.checkpoint import Checkpoints, Meta, fingerprint, load
+from trm_jax.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.figures import Log
+from trm_jax.meta import Meta
 from trm_jax.model import Model
 from trm_jax.resume import HARMLESS
 from trm_jax.step import init_state

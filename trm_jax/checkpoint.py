@@ -6,22 +6,17 @@ One step is one folder, named by its number, which appears whole or not at all:
     meta              JSON: format, experiment, position in the data, versions
     manifest.sha256   of every file; a step is used only if all of them are what was written
 Arrays are kept by Orbax, under flat names such as `weights.params.latent_net.block_0.feed_forward.down.kernel`, so that
-a mismatch can be told by name. Beside the steps there may be, of step 7: 7.saving and 7.deleted, leftovers of a process
-that was killed, which the next run removes; 7.damaged, set aside; 7.keep, an empty file of the user's, for whose sake
-the step is never deleted.
+a mismatch can be told by name.
 """
 
 import errno
-import json
 import logging
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -33,31 +28,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint._src.serialization import tensorstore_utils
 
-from trm_jax import manifest
-from trm_jax.config import Experiment, experiment_from, to_dict
-from trm_jax.console import say
-from trm_jax.disk import sync
-from trm_jax.errors import CheckpointError, ConfigError, StorageError, printable
+from trm_jax.config import Experiment
+from trm_jax.errors import CheckpointError, StorageError, first_line
+from trm_jax.meta import Meta, meta_to_json, read_json, read_meta
 from trm_jax.model import Model, Params, Weights
-from trm_jax.order import Position
 from trm_jax.sizes import format_bytes
 from trm_jax.step import TrainState
-from trm_jax.version import VERSION
+from trm_jax.step_folders import StepFolders, step_of
 
-# 2: config.model.checkpoint became config.memory.policy, and gradient = "last_step" became "one_step".
-# 3: batches are drawn in another order, and their position counts groups.
-# 4: every step has a manifest; steps that were skipped are counted.
-FORMAT = 4
 FOLDER = "checkpoints"
 
 # Arrays that older formats lack, and that were zero all the time.
 _SINCE_FORMAT_4 = ("state.skipped_in_a_row", "totals.skipped", "totals.loss_not_finite")
-
-# What a step says of itself has a few kilobytes.
-_LONGEST_META = 1 << 20
-
-_STEP = re.compile("0|[1-9][0-9]{0,18}")
-_LEFTOVER = re.compile(rf"({_STEP.pattern})\.(saving|deleted|orbax-checkpoint-tmp).*")
 
 # What an operating system says of a disk, as text, since it comes wrapped in pages of Orbax's or TensorStore's.
 _STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT, errno.ESTALE)
@@ -68,23 +50,6 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 tensorstore_utils.get_tensorstore_raw_bytes = lambda direction=None: 0
 
 
-@dataclass(frozen=True)
-class Meta:
-    """What a checkpoint says of itself besides arrays.
-
-    experiment: resolved, with the sizes that came from the data.
-    position: where the next batch starts (order.Position as a mapping; of a run that an older version began, the next
-      epoch) and the fingerprint of the puzzles; empty for converted weights.
-    evaluation_due: the evaluation after this step was cut short; it comes before the next step.
-    versions: of trm_jax and jax, by which it was written.
-    """
-
-    experiment: Experiment
-    position: Mapping[str, Any] = field(default_factory=dict)
-    evaluation_due: bool = False
-    versions: Mapping[str, str] = field(default_factory=dict, compare=False)
-
-
 class Checkpoints:
     """The checkpoints of one working directory. A context manager: leaving it waits for saves under way.
 
@@ -93,6 +58,7 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 2, writes: bool = True) -> None:
         self._directory, self._keep, self._writes = (workdir / FOLDER).absolute(), keep, writes
+        self._folders = StepFolders(self._directory, keep, writes)
         # Named from the start, or else metadata could not tell names and shapes.
         items = ocp.CompositeCheckpointHandler(
             weights=ocp.StandardCheckpointHandler(),
@@ -105,7 +71,6 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
         self._newest: int | None = None
-        self._verified: set[int] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -144,11 +109,7 @@ class Checkpoints:
     @property
     def steps(self) -> list[int]:
         """The steps on disk, in order, whether or not they are folders whose files are what was written."""
-        try:
-            names = [path.name for path in self._directory.iterdir()]
-        except OSError:
-            return []
-        return sorted(int(name) for name in names if _STEP.fullmatch(name))
+        return self._folders.steps
 
     @property
     def latest(self) -> int | None:
@@ -156,35 +117,12 @@ class Checkpoints:
         return max(self.steps, default=None)
 
     def recover(self) -> None:
-        """Removes what killed processes left, and sets aside, and says so, what is newer than the newest valid step.
+        """Makes the newest step a valid one, and removes what killed processes left (`StepFolders.recover`).
 
         Raises:
           CheckpointError: there are steps, and none is valid; all are left as they are.
         """
-        if not self._directory.is_dir():
-            return
-        for path in self._directory.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
-                _remove(path)
-        faults: dict[int, str] = {}
-        for step in reversed(self.steps):
-            if not (wrong := self._fault(step)):
-                self._verified.add(step)
-                break
-            faults[step] = wrong
-        else:
-            if faults:
-                raise CheckpointError(f"{self._none_valid(faults)}: put a copy there, or give a new --workdir")
-        # A process that was killed may have published a step and not come to this.
-        if not faults:
-            self._delete_old()
-        for damaged, wrong in faults.items():
-            aside = self._aside(damaged)
-            (self._directory / str(damaged)).rename(aside)
-            say(
-                f"{self._directory / str(damaged)} is damaged: {wrong}; set aside as {aside.name}, step {step} is used "
-                "in its place"
-            )
+        self._folders.recover()
 
     def check_space(self, like: TrainState) -> None:
         """Raises StorageError if there is no space for as many checkpoints of such a state as will be there at once."""
@@ -232,8 +170,8 @@ class Checkpoints:
         """
         self.wait()
         step = max((step for step in self.steps if step <= until), default=None)
-        if step is not None and self._writes:
-            (self._directory / f"{step}.keep").touch()
+        if step is not None:
+            self._folders.hold(step)
         return step
 
     def latest_meta(self) -> Meta | None:
@@ -242,7 +180,7 @@ class Checkpoints:
         Raises:
           CheckpointError: it is damaged (`recover` sets such ones aside), or of a newer format.
         """
-        return None if self.latest is None else _meta_of(self._checked(self.latest))
+        return None if self.latest is None else read_meta(self._folders.checked(self.latest))
 
     def restore(self, like: TrainState, totals: Mapping[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
         """The arrays of the newest checkpoint, in the structure and shapes of `like` and `totals`.
@@ -257,7 +195,7 @@ class Checkpoints:
         step = self.latest
         if step is None:
             raise CheckpointError(f"{self._directory}: no checkpoint here")
-        folder = self._checked(step)
+        folder = self._folders.checked(step)
         if not (folder / "training").is_dir():
             raise CheckpointError(f"{folder} holds weights without a training state: evaluate it, or train elsewhere")
         tree = {"state": like, "totals": dict(totals)}
@@ -275,111 +213,47 @@ class Checkpoints:
                 raise CheckpointError(f"{self._directory}: no checkpoint of step {step} here")
             return self._weights_of(step)
         while True:
-            step = self._newest_valid()
+            step = self._folders.newest_valid()
             try:
                 return self._weights_of(step)
             except CheckpointError:
                 # A run that is on deletes old steps, also while we read them; there are newer ones then.
-                if (self._directory / str(step)).exists():
+                if self._folders.of(step).exists():
                     raise
 
     def _weights_of(self, step: int) -> tuple[Experiment, Weights, Params]:
-        folder = self._checked(step)
-        experiment = _meta_of(folder).experiment
+        folder = self._folders.checked(step)
+        experiment = read_meta(folder).experiment
         try:
             like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
         except Exception as error:  # whatever JAX says of sizes that no model has
-            raise CheckpointError(f"{folder} describes no model that can be made: {_first_line(error)}") from error
+            raise CheckpointError(f"{folder} describes no model that can be made: {first_line(error)}") from error
         tree = {"state": {"weights": like, "ema": like.params}}
         restored = _unflat(tree, self._restore(folder, _flat(tree)))["state"]
         return experiment, restored["weights"], restored["ema"]
 
-    def _newest_valid(self) -> int:
-        """The newest step that is not damaged; says which ones are, and leaves them where they are."""
-        faults: dict[int, str] = {}
-        for step in reversed(self.steps):
-            if not (wrong := self._fault(step)):
-                self._verified.add(step)
-                for damaged, what in faults.items():
-                    say(f"{self._directory / str(damaged)} is damaged: {what}; step {step} is used in its place")
-                return step
-            faults[step] = wrong
-        raise CheckpointError(self._none_valid(faults) if faults else f"{self._directory}: no checkpoint here")
-
-    def _none_valid(self, faults: Mapping[int, str]) -> str:
-        told = [f"{self._directory / str(step)} is damaged: {wrong}" for step, wrong in faults.items()]
-        return f"{'; '.join(told)}; no other checkpoint is there"
-
-    def _checked(self, step: int) -> Path:
-        """The folder of a step that is not damaged."""
-        folder = self._directory / str(step)
-        if self._writes and step not in self._verified and (wrong := self._fault(step)):
-            raise CheckpointError(f"{folder} is damaged: {wrong}")
-        self._verified.add(step)
-        return folder
-
-    def _fault(self, step: int) -> str:
-        """What is wrong with the files of a step, in a clause; "" if nothing is."""
-        folder = self._directory / str(step)
-        listed = (folder / manifest.NAME).exists()
-        if listed and (wrong := manifest.fault(folder)):
-            return wrong
-        try:
-            text = _read_meta(folder)
-        except CheckpointError as error:
-            return str(error).removeprefix(f"{folder}/")
-        # Older formats had none; what a newer one has instead is for its own version to judge.
-        if not listed and text["format"] == FORMAT:
-            return f"{manifest.NAME} is missing"
-        # A copy under another number would be gone on from at one step and saved at another.
-        return "" if text.get("step", step) == step else "meta/metadata is that of another step"
-
-    def _aside(self, step: int) -> Path:
-        names = (f"{step}.damaged{f'-{number}' if number else ''}" for number in range(1_000_000))
-        return next(path for path in map(self._directory.joinpath, names) if not os.path.lexists(path))
-
     def _save(self, step: int, arrays: dict[str, jax.Array], meta: Meta) -> None:
         weights = {name: array for name, array in arrays.items() if _is_weight(name)}
         training = {name: array for name, array in arrays.items() if name not in weights}
-        text = {
-            "format": FORMAT,
-            "step": step,
-            "experiment": to_dict(meta.experiment),
-            "position": dict(meta.position),
-            "evaluation_due": meta.evaluation_due,
-            "versions": {"trm_jax": VERSION, "jax": jax.__version__, "orbax": ocp.__version__, "numpy": np.__version__},
-        }
-        items: dict[str, Any] = {"weights": ocp.args.StandardSave(weights), "meta": ocp.args.JsonSave(text)}
+        text = ocp.args.JsonSave(meta_to_json(step, meta))
+        items: dict[str, Any] = {"weights": ocp.args.StandardSave(weights), "meta": text}
         if training:
             items["training"] = ocp.args.StandardSave(training)
         try:
-            self._orbax.save(self._directory / f"{step}.saving", args=ocp.args.Composite(**items))
+            self._orbax.save(self._folders.saving(step), args=ocp.args.Composite(**items))
         except Exception as error:
             raise self._not_saved(step, error) from error
         self._newest = step
         self._under_way = self._thread.submit(self._publish, step)
 
     def _publish(self, step: int) -> None:
-        """Waits for Orbax, writes the manifest, and only then gives the step its name; then deletes the oldest."""
-        saving = self._directory / f"{step}.saving"
+        """Waits for Orbax, and only then gives the step its name."""
         try:
             self._orbax.wait_until_finished()
-            if not self._writes:
-                return
-            manifest.write(saving)
-            saving.rename(self._directory / str(step))
-            sync(self._directory)
-            self._delete_old()
+            if self._writes:
+                self._folders.publish(step)
         except Exception as error:  # whatever Orbax and storage raise, this step is not saved
             raise self._not_saved(step, error) from error
-
-    def _delete_old(self) -> None:
-        for old in self.steps[: -self._keep]:
-            if not (self._directory / f"{old}.keep").exists():
-                deleted = self._directory / f"{old}.deleted"
-                # Renamed first, so that a kill leaves no half step in the list.
-                (self._directory / str(old)).rename(deleted)
-                _remove(deleted)
 
     def _not_saved(self, step: int, error: Exception) -> StorageError:
         left = self._what_is_left()
@@ -395,7 +269,7 @@ class Checkpoints:
         try:
             metadata = self._orbax.metadata(folder).item_metadata
         except Exception as error:  # whatever Orbax's JSON parser and storage raise, it is the files' fault
-            raise CheckpointError(f"{folder} is damaged: {_first_line(error)}") from error
+            raise CheckpointError(f"{folder} is damaged: {first_line(error)}") from error
         found: dict[str, Any] = {}
         for item in ("weights", "training"):
             if metadata.get(item) is not None:
@@ -403,7 +277,7 @@ class Checkpoints:
         alone = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding or alone) for n, a in like.items()}
         zeros = {}
-        if _read_meta(folder)["format"] < 4:
+        if read_json(folder)["format"] < 4:
             zeros = {n: _zeros(shapes.pop(n)) for n in _SINCE_FORMAT_4 if n in shapes and n not in found}
         items = {
             "weights": [n for n in shapes if _is_weight(n)],
@@ -423,7 +297,7 @@ class Checkpoints:
         try:
             restored = self._orbax.restore(folder, args=ocp.args.Composite(**requests))
         except Exception as error:
-            raise CheckpointError(f"{folder} is damaged: {_first_line(error)}") from error
+            raise CheckpointError(f"{folder} is damaged: {first_line(error)}") from error
         return zeros | {name: array for item in requests for name, array in restored[item].items()}
 
 
@@ -438,8 +312,8 @@ def load(path: Path, averaged: bool = True) -> tuple[Experiment, Weights]:
       CheckpointError: nothing there, damaged, or of an unknown format.
     """
     workdir, step = path, None
-    if path.parent.name == FOLDER and _STEP.fullmatch(path.name):
-        workdir, step = path.parent.parent, int(path.name)
+    if path.parent.name == FOLDER and (named := step_of(path.name)) is not None:
+        workdir, step = path.parent.parent, named
     if not (workdir / FOLDER).is_dir():
         raise CheckpointError(
             f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written"
@@ -487,81 +361,11 @@ def _is_weight(name: str) -> bool:
     return name.startswith(("state.weights.", "state.ema."))
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
-    """The JSON of a step: its format, a whole number, and whatever else."""
-    path = folder / "meta" / "metadata"
-    try:
-        if path.exists() and not path.is_file():  # a pipe called so would keep us waiting
-            raise ValueError("it is no file")
-        with path.open("rb") as file:
-            content = file.read(_LONGEST_META + 1)
-        if len(content) > _LONGEST_META:
-            raise ValueError(f"it has more than {_LONGEST_META} bytes")
-        text = json.loads(content.decode())
-        if not isinstance(text, dict) or type(text["format"]) is not int:
-            raise ValueError("there is no format in it")
-    except (OSError, ValueError, KeyError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or not ours: {_first_line(error)}") from error
-    return text
-
-
-def _meta_of(folder: Path) -> Meta:
-    """What a step says of itself, in the terms of this version."""
-    text = _read_meta(folder)
-    number = text["format"]
-    if number not in range(1, FORMAT + 1):
-        raise CheckpointError(
-            f"{folder} has format {number!s:.20}, this version reads 1 to {FORMAT}: use another version"
-        )
-    try:
-        experiment = _from_format_1(text["experiment"]) if number == 1 else text["experiment"]
-        position = text["position"]
-        if number < 3 and position:
-            position = {"epoch": position["epoch"] + 1, "place": 0, "offset": 0, "fingerprint": position["fingerprint"]}
-        due, versions = text.get("evaluation_due", False), text.get("versions", {})
-        if position != {} and not _is_position(position):
-            raise ValueError("'position' is none")
-        if type(due) is not bool or type(versions) is not dict or not all(type(v) is str for v in versions.values()):
-            raise ValueError("'evaluation_due' or 'versions' is none")
-        return Meta(experiment_from(experiment), position, due, versions)
-    except (ValueError, KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{folder} does not describe itself as ours do: {_first_line(error)}") from error
-
-
-def _is_position(position: Any) -> bool:
-    """Whether it is an order.Position, in numbers that int32 takes, with the fingerprint of the puzzles."""
-    if type(position) is not dict or position.keys() != {*Position._fields, "fingerprint"}:
-        return False
-    numbers = [position[name] for name in Position._fields]
-    return type(position["fingerprint"]) is str and all(type(n) is int and 0 <= n < 2**31 for n in numbers)
-
-
-def _from_format_1(experiment: dict[str, Any]) -> dict[str, Any]:
-    model = dict(experiment["model"])
-    policy = "step" if model.pop("checkpoint", False) else "none"
-    if model.get("gradient") == "last_step":
-        model["gradient"] = "one_step"
-    return experiment | {"model": model, "memory": {"policy": policy}}
-
-
 def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
     values = np.zeros(like.shape, like.dtype)
     return jax.make_array_from_callback(like.shape, like.sharding, lambda index: values[index])
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
 def _reason(error: Exception) -> str:
     said = str(error)
-    return next((text for text in map(os.strerror, _STORAGE_FAULTS) if text in said), _first_line(error))
-
-
-def _first_line(error: BaseException) -> str:
-    # A parser repeats what it has found in a damaged file.
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return printable(line[:400])
+    return next((text for text in map(os.strerror, _STORAGE_FAULTS) if text in said), first_line(error))

@@ -25,10 +25,11 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trm_jax import original
-from trm_jax.checkpoint import FOLDER, Checkpoints, Meta, load
+from trm_jax.checkpoint import FOLDER, Checkpoints, load
 from trm_jax.config import Experiment, validate
-from trm_jax.errors import CheckpointError, ConfigError, TrmError, printable
+from trm_jax.errors import CheckpointError, ConfigError, TrmError, first_line
 from trm_jax.lock import Lock
+from trm_jax.meta import Meta
 from trm_jax.model import Model, Weights
 
 StateDict = dict[str, NDArray[Any]]
@@ -143,7 +144,7 @@ def read_state_dict(path: Path) -> StateDict:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
-        raise CheckpointError(f"{path}: not a readable .safetensors file: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: not a readable .safetensors file: {first_line(error)}") from error
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays):
         raise CheckpointError(f"{path}: differs from what was written: its weights do not add up to its checksum")
     return {
@@ -172,7 +173,7 @@ def write_state_dict(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         partial.rename(path)
     except Exception as error:  # both writers tell a missing folder or a full disk by errors of their own
         partial.unlink(missing_ok=True)
-        raise CheckpointError(f"{path}: cannot be written: {_first_line(error)}") from error
+        raise CheckpointError(f"{path}: cannot be written: {first_line(error)}") from error
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -212,7 +213,7 @@ def _read_torch(path: Path) -> StateDict:
                 raise CheckpointError(f"{path}: {name!r:.100} and those before it are larger than the file")
             arrays[name] = (dense.float() if dense.dtype == torch.bfloat16 else dense).numpy()
         except (RuntimeError, TypeError, NotImplementedError) as error:
-            raise CheckpointError(f"{path}: {name!r:.100} is not a plain tensor: {_first_line(error)}") from error
+            raise CheckpointError(f"{path}: {name!r:.100} is not a plain tensor: {first_line(error)}") from error
     return arrays
 
 
@@ -275,9 +276,3 @@ def _with_sizes(experiment: Experiment, arrays: Mapping[str, NDArray[Any]]) -> E
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-
-
-def _first_line(error: BaseException) -> str:
-    # A parser repeats what it has found in a foreign file.
-    line = printable(str(error).partition("\n")[0])
-    return line[:400] or type(error).__name__

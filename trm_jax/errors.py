@@ -38,3 +38,9 @@ class LockedError(TrmError):
 def printable(text: str) -> str:
     """A text that may come from a foreign file, without line ends and what else would move a terminal's cursor."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line that is not too long: a parser repeats what it found in a file."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return printable(line[:400])

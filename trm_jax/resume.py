@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 
-from trm_jax.checkpoint import Meta
 from trm_jax.config import DevicesConfig, Experiment, MemoryConfig, differences
 from trm_jax.console import say
 from trm_jax.errors import CheckpointError
+from trm_jax.meta import Meta
 from trm_jax.order import Position
 
 # Keys that may change between the parts of one run without making it another run.

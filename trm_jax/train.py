@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax import dataset, nans
-from trm_jax.checkpoint import Checkpoints, Meta
+from trm_jax.checkpoint import Checkpoints
 from trm_jax.cluster import any_of_us, check_shared, is_main, joined, noticing_loss, unanimous
 from trm_jax.config import Experiment, ModelConfig, to_dict, validate
 from trm_jax.console import Bar, say
@@ -28,6 +28,7 @@ from trm_jax.figures import Log
 from trm_jax.inference import Effort
 from trm_jax.lock import Lock
 from trm_jax.losses import Metrics
+from trm_jax.meta import Meta
 from trm_jax.model import count_weights
 from trm_jax.order import Position
 from trm_jax.profiling import Profile
