@@ -23,7 +23,7 @@ from trm_jax.console import Bar, say
 from trm_jax.dataset import PuzzleSet
 from trm_jax.errors import ConfigError, DataError, NotFiniteError
 from trm_jax.evaluate import Evaluator, Report, is_arc_test, votes_for
-from trm_jax.feed import Feed, forms_of
+from trm_jax.feed import Feed, Source, forms_of
 from trm_jax.figures import Log
 from trm_jax.inference import Effort
 from trm_jax.lock import Lock
@@ -227,10 +227,10 @@ def _begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool)
 
 def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: range, began: float) -> None:
     """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
-    config, layout, first = run.here.train, run.layout, run.step
-    nothing = no_metrics(run.here, layout)
-    calls = _calls(first, config.steps, 1 if run.debug_nans else run.here.devices.steps_per_call)
-    sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in calls))
+    config, first = run.here.train, run.step
+    nothing = no_metrics(run.here, run.layout)
+    ends = _calls(first, config.steps, 1 if run.debug_nans else run.here.devices.steps_per_call)
+    sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in ends))
     earlier = read_metrics(run.workdir) if is_main() else []
     watch = LossWatch(earlier)
     # Its row is there already if the process was killed before it could save again.
@@ -248,38 +248,17 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
         Profile(run.workdir / "profile", profile) as profiler,
     ):
         log = Log(config, writer, bar, look)
-        signs: Signs | None = None
-        compiled: set[int] = set()
+        calls = _Calls(run, signals, log, profiler)
         fault: NotFiniteError | None = None
         try:
             if run.evaluation_due:
                 _evaluate(run, signals, writer)
-            for (t, count), source in zip(calls, sources, strict=True):
-                asked = asked_to_stop(layout, signals.stop)
-                call = run.here, layout, count, run.state, run.totals, run.position, source, asked
-                if count not in compiled:
-                    signals.during(partial(compile_ahead, *call))
-                    compiled.add(count)
-                previous, signs_before = run.totals, signs
-                state_before = jax.tree.map(jnp.copy, run.state) if run.debug_nans else None
-                position_before = run.position
-                profiler.before(t - count)
-                with jax.transfer_guard("disallow"):
-                    run.state, run.totals, run.position, signs = advance(*call)
-                    run.step = t
-                    # While the devices work, the figures before are fetched and written.
-                    log.write_late()
-                    # Waiting for the call before keeps the queue short, so that a signal is answered at once.
-                    jax.block_until_ready(previous)
-                profiler.after(t, run.totals)
+            for (t, count), source in zip(ends, sources, strict=True):
+                stop = calls.make(t, count, source)
                 if t - count == first:
                     jax.block_until_ready(run.totals)
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
                     log.restart_clock(t)
-                if state_before is not None:
-                    nans.check_step(run.here, state_before, position_before, source, signs)
-                if signs_before is not None:
-                    check_finite(signs_before, t - count, config.bad_steps)
                 if t % config.log_every == 0 or t == config.steps:
                     log.due(t, run.totals)
                     run.totals = nothing
@@ -287,8 +266,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
                     bar.update(t)
                 run.evaluation_due = bool(config.eval_every) and (t % config.eval_every == 0 or t == config.steps)
                 saves = config.save_every and t % config.save_every == 0 and t < config.steps
-                # Several processes agree on the step to stop at: all know who had been asked one call before.
-                if signals.stop if asked is None else signs_before is not None and bool(signs_before.asked):
+                if stop:
                     raise Stopped
                 if run.evaluation_due or saves:
                     log.write_late()
@@ -297,8 +275,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
                     log.restart_clock(t)
                 if saves:
                     run.save()
-            if signs is not None:
-                check_finite(signs, run.step, config.bad_steps)
+            calls.check_last()
         except Stopped:
             pass
         except NotFiniteError as error:  # what was reached before is good
@@ -309,6 +286,51 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
         if fault is not None:
             run.checkpoints.wait()
             raise fault
+
+
+class _Calls:
+    """Calls of the compiled program; what they tell is looked at one call late, while the devices work."""
+
+    def __init__(self, run: _Run, signals: StopSignals, log: Log, profiler: Profile) -> None:
+        self._run, self._signals, self._log, self._profiler = run, signals, log, profiler
+        self._compiled: set[int] = set()
+        self._signs: Signs | None = None
+
+    def make(self, t: int, count: int, source: Source) -> bool:
+        """Makes `count` steps, up to step t; returns whether a signal asks to stop after them.
+
+        Raises:
+          Stopped: a signal came before them, while they were compiled.
+          NotFiniteError: too many steps before these were skipped; or, to debug, one of these.
+        """
+        run, signs_before = self._run, self._signs
+        asked = asked_to_stop(run.layout, self._signals.stop)
+        call = run.here, run.layout, count, run.state, run.totals, run.position, source, asked
+        if count not in self._compiled:
+            self._signals.during(partial(compile_ahead, *call))
+            self._compiled.add(count)
+        totals_before, position_before = run.totals, run.position
+        state_before = jax.tree.map(jnp.copy, run.state) if run.debug_nans else None
+        self._profiler.before(t - count)
+        with jax.transfer_guard("disallow"):
+            run.state, run.totals, run.position, self._signs = advance(*call)
+            run.step = t
+            # While the devices work, the figures before are fetched and written.
+            self._log.write_late()
+            # Waiting for the call before keeps the queue short, so that a signal is answered at once.
+            jax.block_until_ready(totals_before)
+        self._profiler.after(t, run.totals)
+        if state_before is not None:
+            nans.check_step(run.here, state_before, position_before, source, self._signs)
+        if signs_before is not None:
+            check_finite(signs_before, t - count, run.here.train.bad_steps)
+        # Several processes agree on the step to stop at: all know who had been asked one call before.
+        return self._signals.stop if asked is None else signs_before is not None and bool(signs_before.asked)
+
+    def check_last(self) -> None:
+        """Raises NotFiniteError if too many steps up to the last one were skipped."""
+        if self._signs is not None:
+            check_finite(self._signs, self._run.step, self._run.here.train.bad_steps)
 
 
 def _evaluate(run: _Run, signals: StopSignals, writer: MetricsWriter) -> None:
