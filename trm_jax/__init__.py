@@ -5,7 +5,7 @@ The design, floor by floor; imports only point downward:
     policies, chain, fixed_point                  gradients of long chains: what is kept, what is repeated
     layers, attention, recursion, losses, optim   mathematics; nothing here knows of files or time
     puzzles/, order                               kinds of puzzle and their symmetries; the order of training
-    folder, dataset, forms, model                 files -> puzzles; a configuration -> pure functions
+    disk, folder, dataset, forms, model           files -> puzzles; a configuration -> pure functions
     sharding                                      which device has what, and all that crosses between devices
     supervision                                   the carry: which rows halt, which take a fresh puzzle
     step                                          one optimiser step on a state of arrays
@@ -13,7 +13,7 @@ The design, floor by floor; imports only point downward:
     estimate, planner, collectives                what a step costs and sends, and which policy fits
     program                                       steps and their batches as one compiled program
     inference, selection                          many steps, many attempts; which of them to believe
-    disk, manifest, meta, step_folders            files and folders that can be trusted
+    manifest, meta, step_folders                  files and folders that can be trusted
     checkpoint, writers                           what a run keeps in them: its state, its figures
     evaluate, arc_votes                           what is measured
     lock, signals, resume, watch, nans            what may go wrong with a run, and what then

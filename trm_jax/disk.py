@@ -1,6 +1,8 @@
-"""What is on the disk itself, and not only in the memory of the system."""
+"""Files and folders: when they are on the disk itself, and how they go away, those of other processes' too."""
 
 import os
+import shutil
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 
@@ -11,3 +13,35 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path, ignore_errors: bool = False) -> None:
+    """Removes a file, a link or a folder with all that is in it. Raises OSError unless errors are ignored."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors)
+    else:
+        with suppress(OSError) if ignore_errors else nullcontext():
+            path.unlink()
+
+
+def remove_leftovers(own: Path) -> None:
+    """Removes what is at a name that ends in this process's number, and at the like names of processes that have gone.
+
+    Raises:
+      OSError: the folder cannot be listed.
+    """
+    prefix = own.name.removesuffix(str(os.getpid()))
+    for path in own.parent.iterdir():
+        number = path.name.removeprefix(prefix)
+        if path.name.startswith(prefix) and number.isdecimal() and (path == own or not _runs(int(number))):
+            remove(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -11,7 +11,6 @@ All of these lie in the folder itself: what a link in it leads to elsewhere is n
 import json
 import math
 import os
-import shutil
 import stat
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from trm_jax.disk import sync
+from trm_jax.disk import remove, remove_leftovers, sync
 from trm_jax.errors import DataError
 
 Tokens = NDArray[np.integer[Any]]
@@ -226,7 +225,7 @@ class Writer:
             raise DataError(f"{self._out}: is being built already: wait for it or give another name")
         with _writing(self._out):
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(self._folder)
+            remove_leftovers(self._folder)
             self._folder.mkdir()
         Writer._building.add(self._folder)
         self._open = True
@@ -242,7 +241,7 @@ class Writer:
             for split in self._splits.values():
                 split.abandon()
             if self._open:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                remove(self._folder, ignore_errors=True)
                 self._closed()
 
     def split(self, name: str) -> "SplitWriter":
@@ -642,22 +641,3 @@ def _write_json(path: Path, value: Any) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _remove_leftovers(own: Path) -> None:
-    """Removes what killed builds of the same name have left; `own` ends in the number of this process."""
-    prefix = own.name.removesuffix(str(os.getpid()))
-    for folder in own.parent.iterdir():
-        number = folder.name.removeprefix(prefix)
-        if folder.name.startswith(prefix) and number.isdecimal() and (folder == own or not _runs(int(number))):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True

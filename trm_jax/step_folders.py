@@ -6,13 +6,12 @@ run removes; 7.damaged, set aside; 7.keep, an empty file of the user's, for whos
 
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from trm_jax import manifest
 from trm_jax.console import say
-from trm_jax.disk import sync
+from trm_jax.disk import remove, sync
 from trm_jax.errors import CheckpointError
 from trm_jax.meta import FORMAT, read_json
 
@@ -98,7 +97,7 @@ class StepFolders:
             return
         for path in self._directory.iterdir():
             if _LEFTOVER.fullmatch(path.name):
-                _remove(path)
+                remove(path)
         step, faults = self._judged()
         if step is None and faults:
             raise CheckpointError(f"{_none_valid(faults)}: put a copy there, or give a new --workdir")
@@ -146,16 +145,9 @@ class StepFolders:
                 deleted = self._directory / f"{old}.deleted"
                 # Renamed first, so that a kill leaves no half step in the list.
                 self.of(old).rename(deleted)
-                _remove(deleted)
+                remove(deleted)
 
 
 def _none_valid(faults: Mapping[Path, str]) -> str:
     told = [f"{folder} is damaged: {wrong}" for folder, wrong in faults.items()]
     return f"{'; '.join(told)}; no other checkpoint is there"
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

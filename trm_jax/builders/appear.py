@@ -1,12 +1,11 @@
 """Files and folders that appear complete or not at all, for what is no dataset folder (that is `folder.Writer`'s)."""
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from trm_jax.disk import sync
+from trm_jax.disk import remove, remove_leftovers, sync
 from trm_jax.errors import DataError
 
 
@@ -20,15 +19,10 @@ def appearing(out: Path) -> Iterator[Path]:
       DataError: `out` exists, or comes up meanwhile, or the disk is full or not writable.
     """
     check_free(out)
-    start = f".{out.name}.making-"
-    hidden = out.absolute().parent / f"{start}{os.getpid()}"
+    hidden = out.absolute().parent / f".{out.name}.making-{os.getpid()}"
     try:
         hidden.parent.mkdir(parents=True, exist_ok=True)
-        for path in hidden.parent.iterdir():
-            number = path.name.removeprefix(start)
-            if path.name.startswith(start) and number.isdecimal() and not _runs(int(number)):
-                _remove(path)
-        _remove(hidden)
+        remove_leftovers(hidden)
         yield hidden
         _flush(hidden)
         check_free(out)
@@ -39,7 +33,7 @@ def appearing(out: Path) -> Iterator[Path]:
             f"{out}: cannot be written ({error.strerror or error}): make room or give another place"
         ) from None
     finally:
-        _remove(hidden)
+        remove(hidden, ignore_errors=True)
 
 
 def check_free(out: Path) -> None:
@@ -52,21 +46,3 @@ def _flush(path: Path) -> None:
     """What was written at a path, and in the files of a folder, is on the disk when this returns."""
     for each in (path, *path.glob("*")) if path.is_dir() else (path,):
         sync(each)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
