@@ -65,9 +65,9 @@ SETTINGS = {
 
 # Seconds: until the end after a signal; until a second run is refused; after which a process is given up.
 EXIT_SECONDS, REFUSAL_SECONDS, PATIENCE = 10.0, 2.0, 120.0
-# Bytes that memory may grow in 1,000 steps, less than an array of 100 kB for each save; and, in all, what may wait for
-# Python's collector of cycles, which comes the more rarely the more objects there are.
-GROWTH, GARBAGE = 700_000, 10_000_000
+# Bytes that memory may grow in 1,000 steps, 15 kB for each save; and, in all, what may wait for Python's collector of
+# cycles, which comes the more rarely the more objects there are.
+GROWTH, GARBAGE = 150_000, 10_000_000
 # Descriptors or threads that may come and go.
 SLACK = 5
 # Steps of the runs that tell the pace, and of the others at least; parts that are ended by a signal, if steps allow.

@@ -26,10 +26,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, StorageError, first_line
+from trm_jax.leaks import stop_leaks
 from trm_jax.meta import Meta, meta_to_json, read_json, read_meta
 from trm_jax.model import Model, Params, Weights
 from trm_jax.sizes import format_bytes
@@ -46,8 +46,7 @@ _STORAGE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 
 # What goes wrong while saving is told by us, in one line.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
-# Orbax asks TensorStore for statistics around each save, to log them, and TensorStore (0.1.86) loses 100 kB each time.
-tensorstore_utils.get_tensorstore_raw_bytes = lambda direction=None: 0
+stop_leaks()
 
 
 class Checkpoints:

@@ -133,7 +133,7 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
     try:
         kind = config["kind"]
         if kind not in _KINDS:
-            raise ConfigError(f"recording of kind {kind!r}: known are {', '.join(_KINDS)}")
+            raise ConfigError(f"recording of kind {kind!r:.100}: known are {', '.join(_KINDS)}")
         two = kind in ("hrm", "transformer")
         continue_head = kind == "hrm" or (kind != "transformer" and not config.get("no_ACT_continue", True))
         model: dict[str, Any] = {
