@@ -13,7 +13,7 @@ The design, floor by floor; imports only point downward:
     estimate, planner, collectives                what a step costs and sends, and which policy fits
     program                                       steps and their batches as one compiled program
     inference, selection                          many steps, many attempts; which of them to believe
-    manifest, meta, step_folders                  files and folders that can be trusted
+    manifest, meta, step_folders, leaks           files, folders and libraries, made to be trusted
     checkpoint, writers                           what a run keeps in them: its state, its figures
     evaluate, arc_votes                           what is measured
     lock, signals, resume, watch, nans            what may go wrong with a run, and what then
