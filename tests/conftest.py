@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
@@ -37,9 +38,22 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """Half the time, for tests in which compilation takes most of it and speed counts nothing."""
+@contextmanager
+def quickly_compiled() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def quick_compilation() -> Iterator[None]:
+    """Half the time, for tests in which compilation takes most of it and speed counts nothing."""
+    with quickly_compiled():
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_compilation_throughout() -> Iterator[None]:
+    """As `quick_compilation`, for what a module makes once for all its tests too."""
+    with quickly_compiled():
+        yield

@@ -182,6 +182,7 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
     assert matplotlib.image.imread(path).ndim == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", *TINY]) == 0

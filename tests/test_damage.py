@@ -13,7 +13,6 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 from hostile import EDITS, damaged
 from hypothesis import HealthCheck, given, settings
@@ -31,13 +30,7 @@ from trm_jax.meta import Meta
 from trm_jax.resume import check_same_run, position_of
 from trm_jax.train import train
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quickly_compiled() -> Iterator[None]:
-    """As conftest.quick_compilation, for what a module prepares as well."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
 
 
 STEPS = (5, 7, 9)

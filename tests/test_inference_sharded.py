@@ -5,7 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from trm_jax.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.report import Request, evaluate
 from trm_jax.sharding import ALONE, EVERYWHERE, Layout, mesh_layout
+
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
 
 CONFIG = ModelConfig(
     vocab_size=5, seq_len=6, num_puzzles=16, width=16, heads=2, expansion=1.0, layers=1, mixer="mlp", positions="none",
@@ -101,14 +103,6 @@ def assert_same(found: Attempts | Any, expected: Attempts) -> None:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     for name in ("q_halt", "change"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, err_msg=name)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation_throughout() -> Iterator[None]:
-    """As `quick_compilation`, for what is made once for all tests too."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 from small_run import environment, experiment, figures, words
 
 from trm_jax import manifest
 from trm_jax.checkpoint import FOLDER, Checkpoints, fingerprint, load
 from trm_jax.train import train
+
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
 
 SAVE_EVERY = 2
 # One row of figures for each step, two checkpoints, and two evaluations.
@@ -79,13 +80,6 @@ def before_each_change(workdir: Path, act: Callable[[str], None]) -> Iterator[No
         for name in CHANGING:
             patch.setattr(os, name, watching(name))
         yield
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation_throughout() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ from trm_jax.sharding import layout_of
 from trm_jax.train import resolve, train
 from trm_jax.writers import read_metrics
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
+
 TESTS = Path(__file__).resolve().parent
 BATCH, STEPS, HALF = 16, 12, 6
 # What the first and the second process are given, for both to refuse.
@@ -193,14 +195,6 @@ def start() -> Iterator[Start]:
     for process in running:
         process.kill()
         process.communicate()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation_throughout() -> Iterator[None]:
-    """As `quick_compilation`, for what is made once for all tests too."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,8 @@ from trm_jax.step import TrainState, init_state
 from trm_jax.train import Outcome, resolve, train
 from trm_jax.writers import MetricsWriter
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
+
 STEPS, CUTS = 30, 10
 
 # Variant -> what is other than in `small_run`.
@@ -76,9 +78,7 @@ def lively_runs() -> Iterator[None]:
         patch.setattr(dataset, "load", lambda config, split, seed: with_ids(load(config, split, seed)))
         patch.setattr(program, "init_state", with_opinions)
         program._initialiser.cache_clear()
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
         program._initialiser.cache_clear()
 
 

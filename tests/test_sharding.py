@@ -24,6 +24,8 @@ from trm_jax.step import TrainState, init_state
 from trm_jax.train import resolve, train
 from trm_jax.writers import read_metrics
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
+
 DATA = {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 90,
         "test_puzzles": 30}  # fmt: skip
 
@@ -67,9 +69,7 @@ def sets():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "load", lambda config, split, seed: with_ids(load(config, split, seed)))
         patch.setattr(program, "init_state", lambda experiment: with_opinions(init_state(experiment)))
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Runs(dict):

@@ -19,6 +19,8 @@ from trm_jax.step import init_state
 from trm_jax.train import train
 from trm_jax.writers import read_metrics
 
+pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
+
 
 def experiment(**changes) -> Experiment:
     values = {
@@ -128,7 +130,6 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         train(experiment(), tmp_path / "file" / "below")
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     "model",
     [
@@ -175,7 +176,6 @@ def test_every_kind_of_model_trains_on_what_it_remembers(model, tmp_path):
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
     values = to_dict(experiment())
     values["train"] |= {"steps": 6, "log_every": 3, "eval_every": 0, "save_every": 0}
@@ -188,7 +188,6 @@ def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, capsys):
     asked = []
 
