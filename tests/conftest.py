@@ -13,10 +13,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="trm_jax_compiled_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 
+import hypothesis
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# `make test` draws the same cases each time, so that it fails for a change and not by chance; `make fuzz` draws others.
+hypothesis.settings.register_profile("repeated", derandomize="TRM_FUZZ" not in os.environ)
+hypothesis.settings.load_profile("repeated")
 
 ROOT = Path(__file__).resolve().parent.parent
 

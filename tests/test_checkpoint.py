@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -102,6 +103,16 @@ def test_unusual_numbers_come_back(tmp_path):
         checkpoints.save(state, TOTALS, Meta(EXPERIMENT))
     found, _ = restored(tmp_path, zeros_like(state))
     assert np.asarray(found.weights.puzzle_table).tobytes() == np.asarray(table).tobytes()
+
+
+def test_of_many_arrays_that_do_not_fit_the_first_are_named(tmp_path):
+    saved(tmp_path)
+    deeper = replace(EXPERIMENT, model=replace(EXPERIMENT.model, layers=8))
+    with pytest.raises(CheckpointError) as caught:
+        restored(tmp_path, zeros_like(drawn_state(deeper)))
+    assert str(caught.value).count(" is missing") == 12
+    assert re.search(r"\.kernel is missing; and \d\d more$", str(caught.value))
+    assert len(str(caught.value)) < 2_000
 
 
 def test_saves_leave_no_memory_behind(tmp_path):

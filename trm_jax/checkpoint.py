@@ -28,7 +28,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment
-from trm_jax.errors import CheckpointError, StorageError, first_line
+from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.leaks import stop_leaks
 from trm_jax.meta import Meta, meta_to_json, read_json, read_meta
 from trm_jax.model import Model, Params, Weights
@@ -189,7 +189,7 @@ class Checkpoints:
 
         Raises:
           CheckpointError: there is none; it is damaged; it holds weights only, or arrays of other names, shapes or
-            dtypes (each is named).
+            dtypes (by name; of many, the first).
         """
         step = self.latest
         if step is None:
@@ -289,7 +289,7 @@ class Checkpoints:
                 wrong.append(f"{name} is {there}, expected {array.dtype}{list(array.shape)}")
         wrong += [f"{name} is unknown" for name in found if name not in shapes and items["training"]]
         if wrong:
-            raise CheckpointError(f"{folder} does not fit the model: {'; '.join(wrong)}")
+            raise CheckpointError(f"{folder} does not fit the model: {together(wrong)}")
         requests = {
             item: ocp.args.StandardRestore({n: shapes[n] for n in names}) for item, names in items.items() if names
         }

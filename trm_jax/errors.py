@@ -1,5 +1,10 @@
 """The errors that a user can cause: one clear line each, saying what, where and how to mend it."""
 
+from collections.abc import Sequence
+
+# Of many faults of one kind that many are told.
+_MOST_TOLD = 12
+
 
 class TrmError(Exception):
     """A fault in what the user gave. The command line prints its one line and exits with `exit_code`."""
@@ -44,3 +49,9 @@ def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line that is not too long: a parser repeats what it found in a file."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
     return printable(line[:400])
+
+
+def together(faults: Sequence[str]) -> str:
+    """Several faults in one line; of many, the first ones and how many more there are."""
+    more = [f"and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
+    return "; ".join([*faults[:_MOST_TOLD], *more])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.config import Experiment, experiment_from
-from trm_jax.errors import CheckpointError, ConfigError
+from trm_jax.errors import CheckpointError, ConfigError, together
 from trm_jax.model import Weights
 from trm_jax.recursion import State
 
@@ -22,7 +22,6 @@ Arrays = Mapping[str, NDArray[Any]]
 PREFIX = "model.inner."
 TABLE = PREFIX + "puzzle_emb.weights"
 COMPILED = "_orig_mod."
-_MOST_TOLD = 20
 
 _BLOCK = {
     ("attention", "qkv"): "self_attn.qkv_proj",
@@ -202,12 +201,10 @@ def _fitting(
         elif not jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's own issubdtype does not know bfloat16
             wrong.append(f"{name} holds {array.dtype}, not floats")
     if closed:
-        others = [name for name in arrays if name not in expected]
-        # Names from a foreign file: of any length, any number, and with line ends perhaps.
-        wrong += [f"{repr(name)[1:-1]:.100} is not part of the model" for name in others[:_MOST_TOLD]]
-        wrong += [f"nor are {len(others) - _MOST_TOLD} others"] if len(others) > _MOST_TOLD else []
+        # Names from a foreign file: of any length, and with line ends perhaps.
+        wrong += [f"{repr(name)[1:-1]:.100} is not part of the model" for name in arrays if name not in expected]
     if wrong:
-        raise CheckpointError(f"{what} do not fit the model: {'; '.join(wrong)}")
+        raise CheckpointError(f"{what} do not fit the model: {together(wrong)}")
     return {name: np.asarray(arrays[name], np.float32) for name in expected}
 
 
