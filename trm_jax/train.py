@@ -254,7 +254,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
             if run.evaluation_due:
                 _evaluate(run, signals, writer)
             for (t, count), source in zip(ends, sources, strict=True):
-                stop = calls.make(t, count, source)
+                calls.make(t, count, source)
                 if t - count == first:
                     jax.block_until_ready(run.totals)
                     say(f"first step done after {time.monotonic() - began:.1f} s, compilation included")
@@ -266,7 +266,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
                     bar.update(t)
                 run.evaluation_due = bool(config.eval_every) and (t % config.eval_every == 0 or t == config.steps)
                 saves = config.save_every and t % config.save_every == 0 and t < config.steps
-                if stop:
+                if calls.stop:
                     raise Stopped
                 if run.evaluation_due or saves:
                     log.write_late()
@@ -295,15 +295,16 @@ class _Calls:
         self._run, self._signals, self._log, self._profiler = run, signals, log, profiler
         self._compiled: set[int] = set()
         self._signs: Signs | None = None
+        self._signs_before: Signs | None = None
 
-    def make(self, t: int, count: int, source: Source) -> bool:
-        """Makes `count` steps, up to step t; returns whether a signal asks to stop after them.
+    def make(self, t: int, count: int, source: Source) -> None:
+        """Makes `count` steps, up to step t.
 
         Raises:
           Stopped: a signal came before them, while they were compiled.
           NotFiniteError: too many steps before these were skipped; or, to debug, one of these.
         """
-        run, signs_before = self._run, self._signs
+        run, self._signs_before = self._run, self._signs
         asked = asked_to_stop(run.layout, self._signals.stop)
         call = run.here, run.layout, count, run.state, run.totals, run.position, source, asked
         if count not in self._compiled:
@@ -322,10 +323,16 @@ class _Calls:
         self._profiler.after(t, run.totals)
         if state_before is not None:
             nans.check_step(run.here, state_before, position_before, source, self._signs)
-        if signs_before is not None:
-            check_finite(signs_before, t - count, run.here.train.bad_steps)
+        if self._signs_before is not None:
+            check_finite(self._signs_before, t - count, run.here.train.bad_steps)
+
+    @property
+    def stop(self) -> bool:
+        """Whether a signal asks to stop after the last call."""
+        if jax.process_count() == 1:
+            return self._signals.stop
         # Several processes agree on the step to stop at: all know who had been asked one call before.
-        return self._signals.stop if asked is None else signs_before is not None and bool(signs_before.asked)
+        return self._signs_before is not None and bool(self._signs_before.asked)
 
     def check_last(self) -> None:
         """Raises NotFiniteError if too many steps up to the last one were skipped."""
