@@ -23,15 +23,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe
-from trm_jax import manifest
-from trm_jax.checkpoint import FOLDER, Checkpoints
 from trm_jax.config import Experiment, ModelConfig, TrainConfig
-from trm_jax.host_memory import keep_memory
-from trm_jax.meta import Meta
-from trm_jax.program import like, no_metrics
-from trm_jax.sharding import ALONE
-from trm_jax.step import TrainState, init_state, train_step
-from trm_jax.supervision import Batch
+from trm_jax.devices.host_memory import keep_memory
+from trm_jax.devices.sharding import ALONE
+from trm_jax.runs import manifest
+from trm_jax.runs.checkpoint import FOLDER, Checkpoints
+from trm_jax.runs.meta import Meta
+from trm_jax.training.program import like, no_metrics
+from trm_jax.training.step import TrainState, init_state, train_step
+from trm_jax.training.supervision import Batch
 
 RESULTS = Path(__file__).parent / "results" / "checkpoint.jsonl"
 _ROW = 512

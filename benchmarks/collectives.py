@@ -27,14 +27,14 @@ def main() -> None:
     import jax
     import numpy as np
 
-    from trm_jax.cli import load_experiment
-    from trm_jax.collectives import collectives_of, table
-    from trm_jax.estimate import estimate
-    from trm_jax.feed import Resident
-    from trm_jax.order import Position
-    from trm_jax.program import advance, like
-    from trm_jax.sharding import EVERYWHERE, layout_of
+    from trm_jax.commands.cli import load_experiment
+    from trm_jax.data.order import Position
+    from trm_jax.devices.collectives import collectives_of, table
+    from trm_jax.devices.sharding import EVERYWHERE, layout_of
+    from trm_jax.model.estimate import estimate
     from trm_jax.sizes import si
+    from trm_jax.training.feed import Resident
+    from trm_jax.training.program import advance, like
 
     def whole(shape: tuple[int, ...], dtype: Any) -> Any:
         return jax.ShapeDtypeStruct(shape, dtype, sharding=layout.shardings(EVERYWHERE))

@@ -31,7 +31,7 @@ ARC = "arc OUT --prefix {prefix} --subsets training,evaluation,concept --test ev
 def measure(words: str) -> tuple[float, float, float]:
     """Seconds, peak resident megabytes of the largest process, and megabytes written, of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "trm_jax.cli", "data", *words.replace("OUT", f"{folder}/out").split()]
+        command = [sys.executable, "-m", "trm_jax", "data", *words.replace("OUT", f"{folder}/out").split()]
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks.machine import describe, temporary_bytes
-from trm_jax import dataset
-from trm_jax.checkpoint import load
 from trm_jax.config import ModelConfig
-from trm_jax.estimate import applications
-from trm_jax.model import Model
-from trm_jax.step import supervise
-from trm_jax.supervision import Batch, Carry
+from trm_jax.data import dataset
+from trm_jax.model.estimate import applications
+from trm_jax.model.model import Model
+from trm_jax.runs.checkpoint import load
+from trm_jax.training.step import supervise
+from trm_jax.training.supervision import Batch, Carry
 
 RESULTS = Path(__file__).parent / "results" / "gradient_estimators.jsonl"
 

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 
 from benchmarks.machine import describe
 from benchmarks.turns import fields, print_rows, take_turns
-from trm_jax.cli import load_experiment
+from trm_jax.commands.cli import load_experiment
 from trm_jax.config import Experiment
-from trm_jax.planner import compile_step
-from trm_jax.step import init_state
-from trm_jax.supervision import Batch
+from trm_jax.training.planner import compile_step
+from trm_jax.training.step import init_state
+from trm_jax.training.supervision import Batch
 
 RESULTS = Path(__file__).parent / "results" / "guard.jsonl"
 
@@ -66,7 +66,7 @@ def main() -> None:
     experiment = replace(experiment, train=replace(experiment.train, batch_size=args.batch))
     guarded = Step(experiment)
     jax.clear_caches()  # or else the step that was traced for the first would be compiled again
-    with mock.patch("trm_jax.step.is_sound", _always):
+    with mock.patch("trm_jax.training.step.is_sound", _always):
         bare = Step(experiment)
     variants = {"bare": bare, "guarded": guarded}
     times = take_turns(variants, args.repeats)

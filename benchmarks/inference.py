@@ -14,7 +14,7 @@ and pydantic; each variant of the original has a process of its own (benchmarks/
 puzzles in the same batches with as many supervision steps, by its own loop, and keeps its random weights: it never
 halts early when it evaluates, so that its cost does not depend on them. That loop also works out losses and metrics at
 every step, and ours how much y and z change. On a CPU, ours keeps its memory from pass to pass as `trm` does
-(trm_jax/host_memory.py), and the original has its own allocator as it comes.
+(trm_jax/devices/host_memory.py), and the original has its own allocator as it comes.
 
 All variants take turns: a round is a pass of each over all puzzles. Before, each makes a first pass, which compiles and
 is told apart, and one that does not count. The variants of ours share a process, so that its peaks of memory are those
@@ -38,18 +38,18 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
-from trm_jax import dataset
-from trm_jax.checkpoint import load
-from trm_jax.cli import load_experiment
+from trm_jax.commands.cli import load_experiment
 from trm_jax.config import Experiment
-from trm_jax.dataset import PuzzleSet
+from trm_jax.data import dataset
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError
-from trm_jax.estimate import estimate
-from trm_jax.host_memory import keep_memory
-from trm_jax.inference import Effort, attempt
-from trm_jax.model import Model, Weights
+from trm_jax.inference.inference import Effort, attempt
+from trm_jax.model.estimate import estimate
+from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.step import model_of
+from trm_jax.runs.checkpoint import load
+from trm_jax.training.step import model_of
 
 RESULTS = Path(__file__).parent / "results" / "inference.jsonl"
 OURS = ("fixed", "halting")
@@ -94,7 +94,7 @@ class Work:
 
 
 class Ours:
-    """A pass of `trm_jax.inference.attempt`, one attempt at each puzzle."""
+    """A pass of `trm_jax.inference.inference.attempt`, one attempt at each puzzle."""
 
     def __init__(self, work: Work, halting: bool) -> None:
         self._work, self._model = work, model_of(work.experiment)

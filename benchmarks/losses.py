@@ -5,7 +5,8 @@
 Each is trained as `trm train --config=experiments/NAME.py:smoke` does it, but compiled with few of XLA's optimisations
 (JAX_DISABLE_MOST_OPTIMIZATIONS=1), which takes half the time. Its losses are compared with the recorded ones: bit for
 bit where they were recorded with this version of JAX on such a machine, within a tolerance elsewhere.
---record writes them down for this version and machine, beside those of others. tests/test_determinism.py compares too.
+--record writes them down for this version and machine, beside those of others. tests/runs/test_determinism.py compares
+too.
 
 A machine is a kind of processor and a number of threads: XLA shares a sum among its threads, so their number shows in
 the last bits. It has one for each core, but no fewer than devices; the tests have eight fake devices, and so has this.
@@ -25,12 +26,12 @@ from typing import Any
 import jax
 
 import experiments
-from trm_jax.builders import arc, grid, maze
-from trm_jax.compilation import processor
 from trm_jax.config import experiment_from
 from trm_jax.console import hush
-from trm_jax.train import train
-from trm_jax.writers import read_metrics
+from trm_jax.data.builders import arc, grid, maze
+from trm_jax.devices.compilation import processor
+from trm_jax.runs.train import train
+from trm_jax.runs.writers import read_metrics
 
 FILE = Path(__file__).parent.parent / "tests" / "testdata" / "losses.json"
 DEVICES = 8

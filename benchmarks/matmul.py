@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax.config import Experiment, ModelConfig
-from trm_jax.layers import swiglu_width
+from trm_jax.model.layers import swiglu_width
 
 # A product is repeated until it has taken so long.
 SECONDS = 0.05

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.turns import forget_peak, growth, resident
 from trm_jax.config import Experiment, differences
 from trm_jax.errors import ConfigError
-from trm_jax.original import experiment_of
+from trm_jax.original.original import experiment_of
 
 if TYPE_CHECKING:
     from benchmarks.reference import Order

@@ -4,8 +4,8 @@
 
 First step: `trm train` in a process of its own, from its start to the line that tells of the first step, with nothing
 compiled before (cold) and with what that run has kept (warm).
-Between steps: `trm_jax.train.train`, which logs and saves as the experiment says but does not evaluate, against the
-same number of calls of the same compiled program one after the other; both take turns in one process.
+Between steps: `trm_jax.runs.train.train`, which logs and saves as the experiment says but does not evaluate, against
+the same number of calls of the same compiled program one after the other; both take turns in one process.
 """
 
 import argparse
@@ -25,16 +25,16 @@ import jax
 import numpy as np
 
 from benchmarks.machine import describe
-from trm_jax import dataset
-from trm_jax.cli import load_experiment
+from trm_jax.commands.cli import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.console import hush
-from trm_jax.feed import Feed
-from trm_jax.order import Position
-from trm_jax.program import advance, fresh_state, no_metrics, settled
-from trm_jax.sharding import layout_of
-from trm_jax.train import resolve, train
-from trm_jax.writers import read_metrics
+from trm_jax.data import dataset
+from trm_jax.data.order import Position
+from trm_jax.devices.sharding import layout_of
+from trm_jax.runs.train import resolve, train
+from trm_jax.runs.writers import read_metrics
+from trm_jax.training.feed import Feed
+from trm_jax.training.program import advance, fresh_state, no_metrics, settled
 
 RESULTS = Path(__file__).parent / "results" / "overhead.jsonl"
 
@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results" / "overhead.jsonl"
 def first_step(words: list[str], cache: Path) -> float:
     """Seconds from the start of a `trm train` to its first finished step; it is ended then."""
     short = ["--config.train.steps=1", "--config.train.eval_every=0"]
-    command = [sys.executable, "-m", "trm_jax.cli", "train", *words, *short]
+    command = [sys.executable, "-m", "trm_jax", "train", *words, *short]
     with tempfile.TemporaryDirectory() as workdir:
         start = time.perf_counter()
         with subprocess.Popen(

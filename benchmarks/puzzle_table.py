@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.machine import describe, temporary_bytes
-from trm_jax.optim import sign_sgd_rows
+from trm_jax.training.optim import sign_sgd_rows
 
 RESULTS = Path(__file__).parent / "results" / "puzzle_table.jsonl"
 

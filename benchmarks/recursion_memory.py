@@ -73,7 +73,7 @@ def measure(points: Group, repeats: int) -> list[Row]:
 def _compile(point: Point) -> _Trial:
     import jax
 
-    from trm_jax.planner import compile_step, memory_of
+    from trm_jax.training.planner import compile_step, memory_of
 
     trial = _Trial(point.row)
     start = time.perf_counter()
@@ -110,8 +110,8 @@ def _take_turns(points: Group, trials: Sequence[_Trial], repeats: int) -> None:
     import jax
     import jax.numpy as jnp
 
-    from trm_jax.step import init_state
-    from trm_jax.supervision import Batch
+    from trm_jax.training.step import init_state
+    from trm_jax.training.supervision import Batch
 
     experiment = points[0].experiment
     model = experiment.model

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from trm_jax.canvas import INK, new_figure, save_figure
+from trm_jax.display.canvas import INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

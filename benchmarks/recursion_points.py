@@ -12,7 +12,7 @@ from typing import Any, Literal
 from benchmarks.recursion_plots import CELLS
 from experiments import sudoku_attention, sudoku_mlp
 from trm_jax.config import Experiment, MemoryConfig, experiment_from, validate
-from trm_jax.policies import Policy, Program, plan
+from trm_jax.recursion.policies import Policy, Program, plan
 
 KINDS = ("compiled", "run", "time")
 

@@ -42,14 +42,14 @@ from typing import Any
 import jax
 
 from benchmarks.machine import describe
-from trm_jax import manifest
-from trm_jax.checkpoint import FOLDER, Checkpoints, fingerprint
-from trm_jax.cli import BAD_INPUT, DONE, RESUME_ME
-from trm_jax.program import like, no_metrics
-from trm_jax.sharding import ALONE
-from trm_jax.signals import ASKING
-from trm_jax.writers import FILE as FIGURES
-from trm_jax.writers import read_metrics
+from trm_jax.commands.cli import BAD_INPUT, DONE, RESUME_ME
+from trm_jax.devices.sharding import ALONE
+from trm_jax.runs import manifest
+from trm_jax.runs.checkpoint import FOLDER, Checkpoints, fingerprint
+from trm_jax.runs.signals import ASKING
+from trm_jax.runs.writers import FILE as FIGURES
+from trm_jax.runs.writers import read_metrics
+from trm_jax.training.program import like, no_metrics
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "soak.jsonl"
@@ -124,7 +124,7 @@ class Process:
         self.began = time.monotonic()
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *(["trm_jax.cli"] if told is None else ["benchmarks.watched", told]), *words],
+                [sys.executable, "-m", *(["trm_jax"] if told is None else ["benchmarks.watched", told]), *words],
                 cwd=ROOT,
                 env=environment if told is None else {**environment, "PYTHONMALLOC": "malloc"},
                 stdin=subprocess.DEVNULL,

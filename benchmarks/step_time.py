@@ -10,8 +10,8 @@ and then matrix products of the model's sizes, whose rate is what utilisation is
 their memory at the same time; where that is too much, name fewer variants.
 
 Puzzles are random tokens: what a step costs does not depend on them. Rates count matrix products (trm estimate).
-On a CPU, ours keeps its memory from step to step as `trm` does (trm_jax/host_memory.py), and the original has its own
-allocator as it comes.
+On a CPU, ours keeps its memory from step to step as `trm` does (trm_jax/devices/host_memory.py), and the original has
+its own allocator as it comes.
 """
 
 import argparse
@@ -32,15 +32,15 @@ from benchmarks.machine import describe
 from benchmarks.matmul import Products
 from benchmarks.original import Original, check_checkout, check_loss, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
-from trm_jax.cli import load_experiment
+from trm_jax.commands.cli import load_experiment
 from trm_jax.config import Experiment, MemoryConfig
+from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError
-from trm_jax.estimate import estimate
-from trm_jax.host_memory import keep_memory
-from trm_jax.planner import compile_step, memory_of
-from trm_jax.planner import describe as describe_memory
-from trm_jax.step import init_state
-from trm_jax.supervision import Batch
+from trm_jax.model.estimate import estimate
+from trm_jax.training.planner import compile_step, memory_of
+from trm_jax.training.planner import describe as describe_memory
+from trm_jax.training.step import init_state
+from trm_jax.training.supervision import Batch
 
 RESULTS = Path(__file__).parent / "results" / "step_time.jsonl"
 # Steps before any is counted, the first, which compiles, included.

@@ -4,7 +4,7 @@
 #
 #   [REFERENCE=PATH] benchmarks/visit.sh OUT [TRAIN.csv MONITOR.csv [SECONDS]]
 #
-# OUT receives logs and the run. It needs an environment in which `python3 -m trm_jax.cli` works, and pytest. REFERENCE is
+# OUT receives logs and the run. It needs an environment in which `python3 -m trm_jax` works, and pytest. REFERENCE is
 # a checkout of the original, to be timed beside ours; that needs torch.
 set -uo pipefail
 out=${1:?usage: [REFERENCE=PATH] benchmarks/visit.sh OUT [TRAIN.csv MONITOR.csv [SECONDS]]}
@@ -22,7 +22,7 @@ stage() { # name, command ...
 }
 
 stage devices python3 -c 'import jax; print(jax.__version__, jax.devices())'
-stage parity python3 -m trm_jax.cli parity tests/testdata
+stage parity python3 -m trm_jax parity tests/testdata
 for experiment in sudoku_mlp sudoku_attention; do
   for policy in none dots step nested binomial offload; do
     stage "step_${experiment}_$policy" python3 -m benchmarks.step_time \
@@ -49,15 +49,15 @@ for at_once in 1 10; do
     --config.data.train_puzzles=1000 --config.devices.steps_per_call=$at_once --config.train.save_every=1000 --steps 100 \
     --repeats 3
 done
-stage estimate python3 -m trm_jax.cli estimate --config=experiments/sudoku_mlp.py --config.model.latent_steps=384
+stage estimate python3 -m trm_jax estimate --config=experiments/sudoku_mlp.py --config.model.latent_steps=384
 stage recursion_memory python3 -m benchmarks.recursion_memory --sweep quick --out "$out/recursion_memory"
 stage puzzle_table python3 -m benchmarks.puzzle_table
 JAX_PLATFORMS=cpu stage tests python3 -m pytest -m "not slow" -p no:cacheprovider
 if [ -n "$train" ]; then
-  stage training timeout --preserve-status -s TERM "$seconds" python3 -m trm_jax.cli train --config=experiments/sudoku_mlp.py \
+  stage training timeout --preserve-status -s TERM "$seconds" python3 -m trm_jax train --config=experiments/sudoku_mlp.py \
     --workdir="$out/run" --config.data.train="$train" --config.data.test="$monitor" --config.train.save_every=500 \
     --config.train.eval_every=2000 --config.train.log_every=50 --profile=200:203
-  stage evaluation python3 -m trm_jax.cli eval "$out/run" "$monitor" --steps=1,4,16
+  stage evaluation python3 -m trm_jax eval "$out/run" "$monitor" --steps=1,4,16
 fi
 
 tail -n 30 "$out"/step_*.log "$out"/reference_*.log "$out"/attention_*.log "$out"/overhead_*.log "$out"/puzzle_table.log "$out"/estimate.log "$out"/recursion_memory.log

@@ -2,9 +2,9 @@
 
     python -m benchmarks.watched FILE train --config=...
 
-What a process has from the kernel says little of that: `trm` keeps what it once had (trm_jax/host_memory.py), most of
-it while it compiles, and a leak fills that up for a long time before the process grows. The C library knows better;
-started with PYTHONMALLOC=malloc, it knows of Python's objects too. Needs glibc 2.33.
+What a process has from the kernel says little of that: `trm` keeps what it once had (trm_jax/devices/host_memory.py),
+most of it while it compiles, and a leak fills that up for a long time before the process grows. The C library knows
+better; started with PYTHONMALLOC=malloc, it knows of Python's objects too. Needs glibc 2.33.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from trm_jax.cli import main
+from trm_jax.commands.cli import main
 
 # Seconds between two looks.
 _EVERY = 0.1

@@ -54,7 +54,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "dtype": "float32",  # of the computation; weights are float32
             },
             "memory": {  # what is kept for gradients: memory against time, and no result changes but by rounding
-                "policy": "none",  # of latent steps: keep all; see trm_jax/policies.py; "auto": what fits
+                "policy": "none",  # of latent steps: keep all; see trm_jax/recursion/policies.py; "auto": what fits
                 "levels": 2,  # of "nested": on how many levels states are kept
                 "repetitions": 2,  # of "binomial": how often a step is made at most, the first included
                 "states": 0,  # of "binomial": how many are kept; 0: as few as the repetitions allow

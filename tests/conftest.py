@@ -16,14 +16,13 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import hypothesis
 import jax
 import pytest
+from places import SHARED
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # `make test` draws the same cases each time, so that it fails for a change and not by chance; `make fuzz` draws others.
 hypothesis.settings.register_profile("repeated", derandomize="TRM_FUZZ" not in os.environ)
 hypothesis.settings.load_profile("repeated")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -37,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the public benchmark data, beside the repository; tests that need it skip where it is absent."""
-    folder = ROOT.parent / "shared" / "data"
+    folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"no public benchmark data at {folder}")
     return folder

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment
-from trm_jax.feed import Feed, next_batch
-from trm_jax.order import Position
-from trm_jax.sharding import BY_ROWS, EVERYWHERE, layout_of
+from trm_jax.data.order import Position
+from trm_jax.devices.sharding import BY_ROWS, EVERYWHERE, layout_of
+from trm_jax.training.feed import Feed, next_batch
 
 START = Position()
 

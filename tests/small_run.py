@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from trm_jax.config import Experiment, experiment_from
-from trm_jax.writers import read_metrics
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
+from trm_jax.config import Experiment, experiment_from
+from trm_jax.runs.writers import read_metrics
+
 Row = dict[str, float | None]
 
 # Rows that halt and explore; an epoch of 3.125 batches.
@@ -33,7 +34,7 @@ def experiment(**changes: Any) -> Experiment:
 
 
 def words(folder: Path, **changes: Any) -> list[str]:
-    """Arguments for `python -m trm_jax.cli` to train the same in a folder; the working directory is `run` in it."""
+    """Arguments for `python -m trm_jax` to train the same in a folder; the working directory is `run` in it."""
     text = json.dumps({"name": "unnamed", **_values(changes)})
     file = folder / "config.py"
     file.write_text(

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment, ModelConfig, OptimConfig, TrainConfig
-from trm_jax.model import Model
-from trm_jax.step import init_state, train_step
-from trm_jax.supervision import Batch
+from trm_jax.model.model import Model
+from trm_jax.training.step import init_state, train_step
+from trm_jax.training.supervision import Batch
 
 EXPERIMENT = Experiment(
     name="tiny",

@@ -12,7 +12,7 @@ import pytest
 from trm_jax import config
 from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, to_dict, validate, wanted
 from trm_jax.errors import ConfigError
-from trm_jax.policies import POLICIES
+from trm_jax.recursion.policies import POLICIES
 
 # A configuration that keeps to every rule, on which one value at a time is made wrong.
 GOOD: dict[str, Any] = {
@@ -444,7 +444,7 @@ def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:
 # Builds every configuration that it is given and exits with the number of those that were not refused.
 WITHOUT_JAX = """
 import json, sys
-import trm_jax.cli
+import trm_jax.commands.cli
 from trm_jax.config import ConfigError, experiment_from
 
 taken = 0

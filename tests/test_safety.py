@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from places import ROOT
 
 # Modules that make objects, or run programs, of what they read.
 MODULES = {
@@ -40,8 +39,8 @@ NEEDED = {
 }  # fmt: skip
 # Programs of the user's, run since the user names them as such: (file, function, what).
 EXCEPTIONS = {
-    ("trm_jax/cli.py", "_read_experiment", "exec_module"),  # --config=FILE
-    ("trm_jax/user_rules.py", "load_rules", "exec_module"),  # --rules FILE
+    ("trm_jax/commands/cli.py", "_read_experiment", "exec_module"),  # --config=FILE
+    ("trm_jax/data/user_rules.py", "load_rules", "exec_module"),  # --rules FILE
 }
 
 
@@ -146,8 +145,8 @@ def test_our_files_hold_nothing_unsafe_but_the_users_own_programs() -> None:
 def test_all_our_files_are_looked_at() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in our_files()}
     assert {
-        "trm_jax/checkpoint.py", "trm_jax/builders/arc.py", "experiments/ablations/hrm.py", "benchmarks/reference.py",
-        "tests/conftest.py",
+        "trm_jax/runs/checkpoint.py", "trm_jax/data/builders/arc.py", "experiments/ablations/hrm.py",
+        "benchmarks/reference.py", "tests/conftest.py",
     } <= names  # fmt: skip
     if (ROOT / ".git").exists():
         listed = subprocess.run(["git", "ls-files", "-z", "*.py"], cwd=ROOT, capture_output=True, check=True).stdout
@@ -250,7 +249,7 @@ def test_a_process_that_trains_alone_listens_nowhere(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)):
         assert listening(os.getpid())  # the test itself can see
     (tmp_path / "config.py").write_text(CONFIG)
-    words = ["-m", "trm_jax.cli", "train", f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
+    words = ["-m", "trm_jax", "train", f"--config={tmp_path}/config.py", f"--workdir={tmp_path}/run"]
     own = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "PYTHONPATH": str(ROOT)}
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "OMPI_", "PMIX_"))}
     with subprocess.Popen([sys.executable, *words], env=clean | own, stderr=subprocess.PIPE, text=True) as process:

@@ -1,29 +1,24 @@
 """The Tiny Recursive Model (arXiv 2510.04871) in JAX.
 
-The design, floor by floor; imports only point downward:
+The house, floor by floor; imports only point downward (tests/test_floors.py):
 
-    policies, chain, fixed_point                  gradients of long chains: what is kept, what is repeated
-    layers, attention, recursion, losses, optim   mathematics; nothing here knows of files or time
-    puzzles/, order                               kinds of puzzle and their symmetries; the order of training
-    disk, folder, dataset, forms, model           files -> puzzles; a configuration -> pure functions
-    sharding                                      which device has what, and all that crosses between devices
-    supervision                                   the carry: which rows halt, which take a fresh puzzle
-    step                                          one optimiser step on a state of arrays
-    feed                                          batches, made inside the compiled step
-    estimate, planner, collectives                what a step costs and sends, and which policy fits
-    program                                       steps and their batches as one compiled program
-    inference, selection                          many steps, many attempts; which of them to believe
-    manifest, meta, step_folders, leaks           files, folders and libraries, made to be trusted
-    checkpoint, writers                           what a run keeps in them: its state, its figures
-    evaluate, arc_votes                           what is measured
-    lock, signals, resume, watch, nans            what may go wrong with a run, and what then
-    builders/                                     rows, contest files and generators -> datasets
-    train, report, solve, convert, parity, demo   programs
-    launchers, rendezvous, cluster                several processes find each other and become one machine
-    cli                                           the command `trm`
+    commands/    the command `trm`: words in, one call downwards, words out
+    original/    the public PyTorch code: its weights in and out, and proof that this is the same model
+    display/     answers and figures for the eye
+    runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
+    inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
+    training/    what an optimiser step is: supervision, losses, updates, batches; pure
+    devices/     which device has what, what crosses between them, how processes find each other
+    data/        tables, contest files and generators -> datasets -> tokens
+    model/       a configuration -> pure functions on weights and states
+    config.py    every value of an experiment, its range and its rules
+    puzzles/     kinds of puzzle: rules, symmetries, generators, search
+    recursion/   a network applied again and again, and gradients through it in bounded memory
+    errors.py, console.py, sizes.py, version.py
 
-Two things flow. A *batch* goes from indices through file rows and symmetries into the carry's data and the labels of
-the loss. A *carry* goes from step to step, across devices, into the checkpoint and back.
+Two things flow. A *batch* goes from indices through file rows and symmetries (data/, training/feed.py) into the carry's
+data and the labels of the loss (training/step.py). A *carry* goes from step to step (training/supervision.py), across
+devices (devices/sharding.py), into the checkpoint and back (runs/checkpoint.py).
 
 Dimension key, used as suffixes of tensor names and in docstrings:
     B  batch                     L  positions, P + S

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.policies import POLICIES, Policy
 from trm_jax.puzzles.kind import describe
 from trm_jax.puzzles.sudoku import layout_for
+from trm_jax.recursion.policies import POLICIES, Policy
 from trm_jax.sizes import parse_bytes
 
 Dtype = Literal["float32", "bfloat16"]

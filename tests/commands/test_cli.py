@@ -1,0 +1,637 @@
+"""The command line: every command does its work, and what is wrong is told in one line and leaves no trace."""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import matplotlib.image
+import numpy as np
+import pytest
+from places import TESTDATA
+
+import experiments
+from trm_jax.commands.cli import main
+from trm_jax.runs.writers import read_metrics
+from trm_jax.version import VERSION
+
+DEMO = f"--config={Path(experiments.__file__).parent / 'demo.py'}"
+TINY = [
+    DEMO,
+    *(
+        f"--config.{setting}"
+        for setting in (
+            "model.width=16",
+            "model.layers=1",
+            "model.latent_steps=1",
+            "model.cycles=1",
+            "data.train_puzzles=40",
+            "data.test_puzzles=20",
+            "optim.min_ratio=1.0",
+            "train.steps=3",
+            "train.batch_size=4",
+            "devices.data=1",
+            "train.eval_batch_size=10",
+            "train.log_every=1",
+            "train.eval_every=0",
+        )
+    ),
+]
+PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"
+EASY_9X9 = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
+EASY_9X9_ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model after three steps."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", *TINY, "--config.train.eval_every=3", f"--workdir={folder}"]) == 0
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def refused(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Runs a command that has to fail cleanly, in `tmp_path` with "run" for the workdir; returns what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> str:
+        before, here = contents(workdir), contents(tmp_path)
+        capsys.readouterr()
+        code = main([str(workdir) if argument == "run" else argument for argument in arguments])
+        out, err = capsys.readouterr()
+        assert code == 2, err
+        assert out == ""
+        assert err.startswith("trm: error: ")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1, err
+        assert "Traceback" not in err
+        assert contents(workdir) == before
+        assert contents(tmp_path) == here
+        return err.removeprefix("trm: error: ").strip()
+
+    return call
+
+
+# ---- what works ----
+
+
+def test_training_leaves_figures_and_a_checkpoint(workdir: Path) -> None:
+    rows = read_metrics(workdir)
+
+    assert [row["step"] for row in rows] == [1, 2, 3, 3]
+    assert "eval/exact_accuracy" in rows[-1]
+    assert (workdir / "checkpoints" / "3").is_dir()
+
+
+def test_training_with_more_steps_goes_on(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(workdir, run)
+
+    assert main(["train", *TINY, "--config.train.steps=4", f"--workdir={run}"]) == 0
+
+    assert "going on at step 3" in capsys.readouterr().err
+    assert [row["step"] for row in read_metrics(run)] == [1, 2, 3, 3, 4]
+    assert (run / "checkpoints" / "4").is_dir()
+
+
+def test_eval_prints_a_row_for_each_depth_and_writes_them(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out.json"
+
+    assert main(["eval", "--devices=1", str(workdir), "--steps", "8,1,2", "--json", str(path)]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("20 puzzles, ")
+    assert lines[0].endswith("averaged weights")
+    columns = ["steps", "exact (95 % interval)", "cells", "rules kept", "q right", "halted", "FLOP a puzzle"]
+    assert [column.strip() for column in lines[1].split("  ") if column] == columns
+    assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "8"]
+    figures = json.loads(path.read_text())
+    assert (figures["checkpoints"], figures["data"], figures["puzzles"]) == ([str(workdir)], "generated", 20)
+    assert [row["supervision_steps"] for row in figures["rows"]] == [1, 2, 8]
+    for line, row in zip(lines[2:5], figures["rows"], strict=True):
+        exact, cells, kept = (row[key]["value"] for key in ("exact", "cells", "satisfied"))
+        words = line.split()
+        assert (words[1], words[5], words[6]) == (f"{exact:.2%}", f"{cells:.2%}", f"{kept:.2%}")
+        assert words[7:9] == [f"{row[key]:.2%}" for key in ("q_right", "halted")]
+    # A run that never heard of the figures in between says the same of the last ones.
+    evaluated = read_metrics(workdir)[-1]
+    assert main(["eval", "--devices=1", str(workdir), "--json", str(path)]) == 0
+    row = json.loads(path.read_text())["rows"][0]
+    assert row["cells"]["value"] == evaluated["eval/cell_accuracy"]
+
+
+def test_eval_takes_a_checkpoint_a_csv_file_and_a_limit(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    csv = tmp_path / "puzzles.csv"
+    csv.write_text(f"question,answer\n{PUZZLE},{SOLVED}\n{SOLVED},{SOLVED}\n")
+
+    assert main(["eval", "--devices=1", str(workdir / "checkpoints" / "3"), str(csv), "--trained-weights"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("2 puzzles, ")
+    assert main(["eval", "--devices=1", str(workdir), str(csv), "--limit", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].startswith("1 puzzles, ")
+
+
+def test_solve_reads_a_string_a_file_and_standard_input_alike(
+    workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "puzzle.txt"
+    file.write_text("1 2 | . .\n3 4 | 1 .\n----+----\n2 1 | 4 3\n4 3 | 2 1\n")
+    said = []
+    for source in (PUZZLE, str(file), "-"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(PUZZLE + "\n"))
+        code = main(["solve", str(workdir), source, "--steps", "2"])
+        said.append((code, capsys.readouterr().out))
+    assert said[0] == said[1] == said[2]
+    code, out = said[0]
+    assert code == (0 if "\nsolved at supervision step" in out else 1)
+    assert out.startswith(
+        "question\n 1 2 | . .\n 3 4 | 1 .\n-----+-----\n 2 1 | 4 3\n 4 3 | 2 1\n\nsupervision step 1: "
+    )
+    assert out.count("supervision step ") - out.count("solved at supervision step ") == 2
+
+
+def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answer.png"
+
+    code = main(["solve", str(workdir), PUZZLE, "--quiet", "--picture", str(path)])
+
+    out = capsys.readouterr().out
+    assert len(out) == 17
+    assert set(out[:16]) <= set(".1234")
+    assert code == (0 if out == SOLVED + "\n" else 1)
+    assert matplotlib.image.imread(path).ndim == 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
+def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["estimate", *TINY]) == 0
+    table = capsys.readouterr().out
+    assert main(["estimate", *TINY, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+
+    assert table.splitlines()[-1].startswith("verdict: policy none fits into ")
+    assert figures["memory"]["chosen"] == "none"
+    assert [option["name"] for option in figures["memory"]["options"]] == ["none", "dots", "step"]
+    assert f"(compiled for {jax.default_backend()})" in table.splitlines()[-1]
+    assert figures["weights"]["network"] == 24_576
+    assert f"{'network':28}{24_576:>16,} weights" in table.splitlines()
+    assert figures["flops_per_step"] == 4 * figures["flops_per_puzzle_step"]
+
+
+def test_parity_with_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = TESTDATA / "forward_mlp.npz"
+    shutil.copy(recording, tmp_path)
+
+    assert main(["parity", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" 0 failed")
+
+
+def test_convert_there_and_back(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, back = tmp_path / "weights.safetensors", tmp_path / "back"
+
+    assert main(["convert", str(workdir), str(file)]) == 0
+    assert main(["convert", str(file), str(back), *TINY]) == 0
+    capsys.readouterr()
+    answers = []
+    for folder in (workdir, back):
+        main(["solve", str(folder), PUZZLE, "--quiet"])
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"trm_jax {VERSION}\n"
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")}
+    assert {"demo", "train", "eval", "solve", "parity", "convert", "estimate"} <= listed
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "eval", "solve", "parity", "convert", "estimate"])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: trm {command} ")
+
+
+# ---- what does not ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "which experiment? give one --config=experiments/NAME.py"),
+        (["--config.model.width=3"], "which experiment? give one --config="),
+        ([DEMO, DEMO], "which experiment? give one --config="),
+        ([DEMO, "--config.modle.width=3"], "config.modle is unknown: did you mean 'model'?"),
+        ([DEMO, "--config.model.witdh=3"], "config.model.witdh is unknown: did you mean 'width'?"),
+        ([DEMO, "--config.model.width=abc"], "config.model.width = 'abc': give a whole number"),
+        ([DEMO, "--config.model.width=1.5"], "config.model.width = '1.5': give a whole number"),
+        ([DEMO, "--config.model.width="], "config.model.width = '': give a whole number"),
+        ([DEMO, "--config.optim.beta1=x"], "config.optim.beta1 = 'x': give a number"),
+        ([DEMO, "--config.loss.continue_head=maybe"], "config.loss.continue_head = 'maybe': give True or False"),
+        ([DEMO, "--config.model.checkpoint=True"], "config.model.checkpoint is unknown: known: answer_layers, "),
+        ([DEMO, "--config.model.gradient=last_step"], "config.model.gradient = 'last_step' is unknown: give one of "),
+        ([DEMO, "--config.memory.policy=binominal"], "config.memory.policy = 'binominal' is unknown: did you mean 'bi"),
+        ([DEMO, "--config.memory.slices=x"], "config.memory.slices = 'x': give a whole number"),
+        ([DEMO, "--config.memory.device_memory=lots"], "config.memory.device_memory = 'lots' is no size: give a size"),
+        ([*TINY, "--config.memory.micro_batches=3"], "config.memory.micro_batches = 3 does not divide config.train."),
+        ([DEMO, "--config.model.mixer=mlpp"], "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
+        ([DEMO, "--config.model=3"], "config.model is a group of values: give config.model.KEY=VALUE"),
+        ([DEMO, "--config.optim.learning_rate=nan"], "config.optim.learning_rate = nan: give a number"),
+        ([DEMO, "--config.train.batch_size=-1"], "config.train.batch_size = -1 is out of range: give a value from 1"),
+        ([*TINY, "--config.model.grad_cycles=9"], "config.model.grad_cycles = 9 is more than config.model.cycles = 1"),
+        ([DEMO, "--config.model.width"], "config.model.width has no value: give a whole number"),
+        ([DEMO, "model.width=3"], "unknown argument 'model.width=3': overrides are written --config.GROUP.KEY=VALUE"),
+        ([DEMO, "--stepz=3"], "unknown argument '--stepz=3': overrides are written --config.GROUP.KEY=VALUE"),
+        (
+            [DEMO + ":7x7"],
+            f"{DEMO}:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, smoke, or",
+        ),
+        (
+            [DEMO.replace("demo", "dmeo")],
+            f"{DEMO.replace('demo', 'dmeo')}: no such Python file, did you mean 'demo.py'?",
+        ),
+        (["--config=nowhere/x.py"], "--config=nowhere/x.py: no such Python file"),
+        (["--config=."], "--config=.: no such Python file"),
+    ],
+)
+def test_bad_configurations(refused: Callable[..., str], arguments: list[str], expected: str) -> None:
+    assert refused("train", "--workdir=new", *arguments).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("def get_config(:\n", "invalid syntax (bad.py, line 1)"),
+        ("import no_such_module_at_all\n", "No module named 'no_such_module_at_all'"),
+        ("x = 1\n", "module 'experiment' has no attribute 'get_config'"),
+        ("def get_config():\n    raise RuntimeError('two\\nlines')\n", "two lines"),
+        ("def get_config():\n    raise KeyError\n", "KeyError"),
+        ("def get_config():\n    return 3\n", "get_config returns 3: let it return an ml_collections ConfigDict"),
+        ("import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'modle': {}})\n", None),
+    ],
+)
+def test_bad_experiment_files(
+    refused: Callable[..., str], tmp_path: Path, program: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "bad.py").write_text(program)
+
+    said = refused("train", "--workdir=new", "--config=bad.py")
+
+    if expected is None:
+        assert said == "config.modle is unknown: did you mean 'model'?"
+    else:
+        assert said == f"--config=bad.py: {expected}"
+
+
+def test_a_key_that_the_file_leaves_out_cannot_be_overridden(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = "import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'model': {'layers': 2}})\n"
+    (tmp_path / "short.py").write_text(text)
+
+    said = refused("estimate", "--config=short.py", "--config.model.width=3")
+
+    assert said.startswith("short.py does not set")
+    assert "width" in said
+
+
+# What a hostile user writes after `trm train --config=demo.py --workdir=new`, and what the error has to name: key and
+# value, as they read there.
+WRONG: list[tuple[str, str]] = [
+    *(
+        (f"--config.{key}={value}", f"config.{key} = {shown}")
+        for key, value, shown in (
+            ("train.batch_size", "-1", "-1"),
+            ("train.batch_size", "0", "0"),
+            ("train.batch_size", "True", "'True'"),
+            ("train.batch_size", "99999999999999999999", "99999999999999999999"),
+            ("train.steps", "1e5", "'1e5'"),
+            ("train.steps", "0", "0"),
+            ("train.seed", "-1", "-1"),
+            ("train.log_every", "0", "0"),
+            ("train.save_every", "-1", "-1"),
+            ("train.eval_batch_size", "0", "0"),
+            ("train.bad_steps", "0", "0"),
+            ("optim.learning_rate", "nan", "nan"),
+            ("optim.learning_rate", "inf", "inf"),
+            ("optim.learning_rate", "1e400", "inf"),
+            ("optim.learning_rate", "-1e-4", "-0.0001"),
+            ("optim.learning_rate", "None", "'None'"),
+            ("optim.learning_rate", "a: b", "'a: b'"),
+            ("optim.beta1", "(0.9,)", "'(0.9,)'"),
+            ("optim.beta1", "(0.9, 0.95)", "'(0.9, 0.95)'"),
+            ("optim.beta1", "", "''"),
+            ("optim.beta2", "1", "1.0"),
+            ("optim.ema_decay", "1", "1.0"),
+            ("optim.warmup_steps", "-1", "-1"),
+            ("model.width", "1.5", "'1.5'"),
+            ("model.width", "1\n2", "'1\\n2'"),
+            ("model.grad_cycles", "9", "9"),
+            ("model.exploration", "50%", "'50%'"),
+            ("model.dtype", "fp32", "'fp32'"),
+            ("model.mixer", "MLP", "'MLP'"),
+            ("model.seq_len", "81", "81"),
+            ("model.vocab_size", "11", "11"),
+            ("loss.continue_head", "maybe", "'maybe'"),
+            ("loss.tokens", "mse", "'mse'"),
+            ("memory.policy", "everything", "'everything'"),
+            ("memory.micro_batches", "5", "5"),
+            ("memory.slices", "5", "5"),
+            ("memory.device_memory", "lots", "'lots'"),
+            ("devices.data", "-1", "-1"),
+            ("devices.data", "7", "7"),
+            ("devices.steps_per_call", "7", "7"),
+            ("devices.attention", "flash", "'flash'"),
+            ("data.train", "", "''"),
+            ("data.train", "nowhere.csv", "'nowhere.csv'"),
+            ("data.train", "generatd", "'generatd'"),
+            ("data.train", "generated,x.csv", "'generated,x.csv'"),
+            ("data.train", "a,", "'a,'"),
+            ("data.train", "x" * 300, "'" + "x" * 300 + "'"),
+            ("data.train", ".", "'.'"),
+            ("data.test", "\u2603.jsonl", "'\u2603.jsonl'"),
+            ("data.puzzle", "chess", "'chess'"),
+            ("data.puzzle", "{", "'{'"),
+            ("data.puzzle", "maze", "'maze'"),
+            ("data.side", "5", "5"),
+            ("data.augment", "True", "True"),
+            ("data.forms", "5", "5"),
+            ("data.train_puzzles", "0", "0"),
+        )
+    ),
+    ("--config.data.augment", "config.data.augment = True"),
+    ("--config.train.batch_size -1", "config.train.batch_size = -1"),
+    ("--config.train.batch_size", "config.train.batch_size has no value"),
+    ("--config.lr 1", "config.lr is unknown"),
+    ("--config.optim.lr=1", "config.optim.lr is unknown"),
+    ("--config.model.witdh=1", "config.model.witdh is unknown: did you mean 'width'?"),
+    ("--config.mo\ndel.width=1", "config.mo del is unknown"),
+    ("--config.model=3", "config.model is a group of values"),
+    ("config.lr=1", "'config.lr=1'"),
+    ("config.optim.learning_rate=1", "'config.optim.learning_rate=1'"),
+    ("-config.optim.learning_rate=1", "'-config.optim.learning_rate=1'"),
+    ("--noconfig.data.augment", "'--noconfig.data.augment'"),
+    ("--undefok=stepz --stepz=3", "'--undefok=stepz'"),
+    ("--flagfile=nowhere", "'--flagfile=nowhere'"),
+]
+MENDS = ("give ", "choose ", "set ", "change ", "lower ", "overrides are written ", "known: ", "did you mean ")
+
+
+def test_whatever_is_wrong_is_one_line_with_key_value_and_mend_before_jax_starts() -> None:
+    """All in one process, which has imported JAX for none of them."""
+    program = """
+import contextlib, io, json, sys
+from trm_jax.commands.cli import main
+told = []
+for words in json.load(sys.stdin):
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        code = main(words)
+    told.append([code, error.getvalue()])
+assert not {"jax", "jaxlib", "flax"} & set(sys.modules)
+print(json.dumps(told))
+"""
+    # A single space parts two words.
+    commands = [["train", "--workdir=new", DEMO, *re.split(r"(?<=\w) (?=-)| (?=1$)", words)] for words, _ in WRONG]
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(commands), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+    for (words, named), (code, said) in zip(WRONG, json.loads(done.stdout), strict=True):
+        assert code == 2, (words, said)
+        assert said.startswith("trm: error: "), (words, said)
+        assert said.count("\n") == 1, (words, said)
+        assert named in said, (words, said)
+        mend = said.removeprefix("trm: error: ").partition(": ")[2]
+        assert any(word in mend for word in MENDS), (words, said)
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["train", DEMO, "--config.optim.beta1=2", "--workdir=never_made"],
+            "config.optim.beta1 = 2.0 is out of range: give a value from 0 to 0.999999",
+        ),
+        (
+            ["estimate", DEMO, "--config.memory.policy=binominal"],
+            "config.memory.policy = 'binominal' is unknown: did you mean 'binomial'?",
+        ),
+    ],
+)
+def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str], expected: str) -> None:
+    program = (
+        f"import sys; from trm_jax.commands.cli import main; code = main({arguments!r}); "
+        "assert 'jax' not in sys.modules; sys.exit(code)"
+    )
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+    assert time.monotonic() - began < 2
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"trm: error: {expected}\n"
+    assert not Path("never_made").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "the following arguments are required: COMMAND (see `trm --help`)"),
+        (["evall", "run"], "argument COMMAND: invalid choice: 'evall' (choose from "),
+        (["eval"], "the following arguments are required: checkpoint (see `trm eval --help`)"),
+        (["eval", "run", "--foo"], "unknown argument '--foo': `trm --help` lists the commands"),
+        (["eval", "run", "--steps=0"], "--steps=0: give numbers of supervision steps, each at least 1"),
+        (["eval", "run", "--steps=x"], "--steps=x: give numbers of supervision steps, each at least 1"),
+        (["eval", "run", "--steps=1,,2"], "--steps=1,,2: give numbers of supervision steps"),
+        (["eval", "run", "--limit", "0"], "argument --limit: '0' is no whole number of at least 1 (see `trm eval"),
+        (["eval", "run", "--limit", "x"], "argument --limit: 'x' is no whole number of at least 1 (see `trm eval"),
+        (["eval", "run", "--batch-size=-3"], "argument --batch-size: '-3' is no whole number of at least 1"),
+        (["eval", "run", "--json", "no/x.json"], "argument --json: no/x.json cannot be written: there is no folder no"),
+        (["eval", "run", "--json", "."], "argument --json: . is a folder: give the name of a file"),
+        (["eval", "nope"], "nope: no checkpoint here: give a folder that `trm train` or `trm convert` has written"),
+        (["eval", "run", "nope.csv"], "nope.csv: cannot be opened (No such file or directory); check the path"),
+        (["eval", "run", "."], "test/dataset.json: not readable: no such file; name a folder"),
+        (["solve", "nope", PUZZLE], "nope: no checkpoint here: give a folder that"),
+        (["solve", "run", PUZZLE, "--steps=0"], "argument --steps: '0' is no whole number of at least 1"),
+        (["solve", "run", PUZZLE, "--picture", "no/x.png"], "argument --picture: no/x.png cannot be written: there is"),
+        (["solve", "run", PUZZLE[:15]], "puzzle: 15 cells found, but this Sudoku has 16: add or remove some"),
+        (["solve", "run", EASY_9X9[:80]], "puzzle: 80 cells found, but this Sudoku has 16: add or remove some"),
+        (["solve", "run", "5" + PUZZLE[1:]], "puzzle: '5' in row 1, column 1 of the text is neither a digit 1-4"),
+        (["solve", "run", "." * 81], "puzzle: 81 cells found, but this Sudoku has 16: add or remove some"),
+        (["solve", "run", "." * 300], "puzzle: 300 cells found, but this Sudoku has 16: add or remove some"),
+        (["solve", "run", "x" + PUZZLE[1:]], "puzzle: 'x' in row 1, column 1 of the text is neither a digit 1-4 nor a"),
+        (["solve", "run", "11" + "." * 14], "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of"),
+        (["solve", "run", "no/such.txt"], "puzzle: 'n' in row 1, column 1 of the text is neither a digit 1-4 nor a"),
+        (["solve", "run", "."], ".: cannot be read: Is a directory"),
+        (["parity", "nope"], "nope: no recordings (*.npz) here: give the folder that holds them"),
+        (["convert", "nope", "new"], "nope: no such file"),
+        (["demo", "--variant=7x7", "--workdir=new"], "unknown variant '7x7' of the experiment: there are 6x6, 9x9"),
+    ],
+)
+def test_bad_arguments(refused: Callable[..., str], arguments: list[str], expected: str) -> None:
+    assert refused(*arguments).startswith(expected)
+
+
+def test_a_puzzle_that_looks_like_a_missing_file_is_told_so(refused: Callable[..., str]) -> None:
+    for source in ("no/such", "such.txt"):
+        assert refused("solve", "run", source).endswith("(no file of that name either)")
+    assert "no file" not in refused("solve", "run", "x" + PUZZLE[1:])
+
+
+def test_missing_and_damaged_checkpoints(refused: Callable[..., str], workdir: Path, tmp_path: Path) -> None:
+    assert refused("eval", str(workdir / "checkpoints" / "7")).endswith("no checkpoint of step 7 here")
+    assert "no checkpoint here" in refused("eval", str(workdir / "metrics.jsonl"))
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    assert "no checkpoint here" in refused("eval", "empty")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a,b\n1,2\n", "row 1, column question: is missing; the header has 'a', 'b', needed once each"),
+        (b"", "row 1, column question: the file is empty"),
+        (b"question,answer\n" + f"{PUZZLE},{PUZZLE}\n".encode(), "row 2, column answer: r1c3 is blank"),
+        (b"question,answer\n" + f"{SOLVED[4:]}1234,{SOLVED}\n".encode(), "row 2, column answer: r1c1 is 1"),
+        (
+            b"question,answer\n" + f"{EASY_9X9},{EASY_9X9_ANSWER}\n".encode(),
+            "puzzles with 81 cells, the model takes 16: give puzzles of its kind",
+        ),
+        (bytes(range(256)), "row 1, column 1: a NUL byte; save the file as plain UTF-8 text"),
+    ],
+)
+def test_bad_csv_files(refused: Callable[..., str], tmp_path: Path, text: bytes, expected: str) -> None:
+    (tmp_path / "bad.csv").write_bytes(text)
+
+    assert refused("eval", "run", "bad.csv").startswith(f"bad.csv: {expected}")
+    if b"5" not in text:
+        assert refused("train", *TINY, "--workdir=new", "--config.data.train=bad.csv").startswith(
+            f"bad.csv: {expected}"
+        )
+
+
+def test_a_file_of_bytes_is_no_puzzle(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bytes").write_bytes(bytes(range(128, 256)))
+    assert refused("solve", "run", "bytes").startswith("bytes: not readable as text: ")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    assert refused("solve", "run", "-").startswith("standard input: not readable as text: ")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert refused("solve", "run").startswith("standard input: 0 cells found")
+
+
+def test_the_file_for_the_figures_is_checked_before_evaluating(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm_jax.runs.checkpoint.load", lambda *_, **__: pytest.fail("loaded a checkpoint"))
+
+    assert "there is no folder missing" in refused("eval", "run", "--json=missing/x.json")
+    assert "there is no folder missing" in refused("solve", "run", PUZZLE, "--picture=missing/x.png")
+
+
+def test_a_workdir_that_cannot_be_one(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    expected = "argument --workdir: file cannot be a folder: file is a file (see `trm train --help`)"
+    assert refused("train", *TINY, "--workdir=file") == expected
+    assert refused("train", *TINY, "--workdir=file/x").startswith("argument --workdir: file/x cannot be a folder")
+    assert refused("demo", "--workdir=file").startswith("argument --workdir: file cannot be a folder: file is a file")
+
+
+def test_the_workdir_of_another_experiment_stays_as_it_is(
+    refused: Callable[..., str], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused("train", *TINY, "--config.model.width=32", f"--workdir={workdir}")
+    assert (
+        said == f"{workdir} holds another experiment; these differ: model.width: 16 -> 32: use them, or a new workdir, "
+        "or --force to go on all the same"
+    )
+
+    said = refused("train", *TINY, "--config.optim.beta1=0.5", f"--workdir={workdir}")
+    assert said == (
+        f"{workdir} holds another experiment; these differ: optim.beta1: 0.9 -> 0.5: use them, or a new workdir, "
+        "or --force to go on all the same"
+    )
+
+
+def test_other_puzzles_are_refused_by_a_workdir(refused: Callable[..., str], workdir: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text(f"question,answer\n{PUZZLE},{SOLVED}\n")
+
+    said = refused("train", *TINY, "--config.data.train=other.csv", f"--workdir={workdir}")
+
+    assert said.startswith(f"{workdir} ")
+
+
+def test_faults_of_the_file_system_are_one_line_too(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr("trm_jax.runs.train.train", full)
+
+    assert main(["train", *TINY, f"--workdir={workdir}"]) == 1
+    assert capsys.readouterr().err == "trm: error: metrics.jsonl: No space left on device\n"
+
+
+def test_an_interrupt_is_no_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trm_jax.original.parity.run", interrupted)
+
+    assert main(["parity", "."]) == 130
+    assert capsys.readouterr().err == "trm: interrupted\n"
+
+
+def test_exit_codes_tell_the_outcome(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for right, code in ((True, 0), (False, 1)):
+        monkeypatch.setattr("trm_jax.original.parity.run", lambda _, right=right: right)
+        assert main(["parity", "."]) == code
+    for finished, code in ((True, 0), (False, 75)):
+        monkeypatch.setattr("trm_jax.commands.demo.run", lambda *_, finished=finished: finished)
+        assert main(["demo", f"--workdir={tmp_path}"]) == code
+
+
+def test_a_reader_that_leaves_is_no_fault(workdir: Path) -> None:
+    program = "from trm_jax.commands.cli import main; import sys; sys.exit(main(['train', '--help']))"
+    command = f'set -o pipefail; {sys.executable} -c "{program}" | true'
+
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+
+    assert "Traceback" not in done.stderr
+    assert np.isin(done.returncode, (0, 120))  # 120: Python found the pipe closed when it flushed at exit

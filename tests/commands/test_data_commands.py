@@ -1,0 +1,353 @@
+"""`trm data ...`: exit codes, one-line errors, what is printed, and that JAX stays away."""
+
+import builtins
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from trm_jax.commands.cli import main
+from trm_jax.data import dataset
+from trm_jax.data.builders import hub
+from trm_jax.data.folder import Writer
+from trm_jax.display.datasets import show
+from trm_jax.errors import DataError
+from trm_jax.puzzles import sudoku as sudokus
+from trm_jax.puzzles import sudoku_search
+
+GRID = ["grid", "new", "--train", "six.csv", "--shape"]
+LAYOUT = sudokus.layout_for(9)
+
+
+def trm(*words: object) -> int:
+    return main(["data", *map(str, words)])
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Six Sudokus, rated 0 to 50."""
+    questions, answers = sudoku_search.generate(6, LAYOUT, 4)
+    with (tmp_path / "six.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("question", "answer", "rating"))
+        for i, pair in enumerate(zip(questions, answers, strict=True)):
+            writer.writerow((*map(sudokus.to_text, pair), 10 * i))
+    return tmp_path / "six.csv"
+
+
+class TestBuilding:
+    def test_from_a_table(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "out"
+        assert trm("sudoku", out, "--train", table, "--min-rating", 20, "--limit", 3, "--augmentations", 4) == 0
+        told = capsys.readouterr()
+        assert "train  3 puzzles, 15 puzzles with their images" in told.out
+        assert f"{out}: " in told.out
+        assert "peak memory" in told.out
+        assert told.err == ""
+        assert len(dataset.read_folder(out, "train")) == 15
+        assert trm("verify", out) == 0
+
+    def test_generated(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert trm("sudoku", tmp_path / "s", "--generate", "8,3", "--box", "2x3", "--seed", 5) == 0
+        assert trm("maze", tmp_path / "m", "--generate", "5,2", "--size", "9x9", "--min-length", 9, "--augment") == 0
+        assert "train  5 puzzles, 40 puzzles with their images" in capsys.readouterr().out
+        assert trm("verify", tmp_path / "s", tmp_path / "m") == 0
+
+    def test_tables(self, tmp_path: Path) -> None:
+        assert trm("sudoku", tmp_path / "s.csv.gz", "--generate", 4, "--min-rating", 1) == 0
+        assert trm("maze", tmp_path / "m.csv", "--generate", 4, "--size", "6x6", "--min-length", 6) == 0
+        assert trm("verify", tmp_path / "s.csv.gz", tmp_path / "m.csv") == 0
+        assert trm("sudoku", tmp_path / "folder", "--train", tmp_path / "s.csv.gz", "--limit", 2) == 0
+
+    def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
+        (tmp_path / "rows.csv").write_text("\n".join(["q,a", *lines]))
+        (tmp_path / "rules.py").write_text("def check(question, answer):\n    return answer == question[::-1]\n")
+        words = ["--train", tmp_path / "rows.csv", "--shape", "1x3", "--alphabet", ".xo", "--columns", "q,a"]
+        words += ["--symmetries", "relabel(xo)", "--rules", tmp_path / "rules.py"]
+        assert trm("grid", tmp_path / "out", *words, "--holdout", 2, "--augmentations", 1) == 0
+        told = capsys.readouterr().out
+        assert "test  2 puzzles" in told
+        assert "training puzzles were left out, being test puzzles up to symmetry" in told
+        assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
+
+    def test_arc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def tasks(name: str, first: int) -> dict[str, Any]:
+            def pair(colour: int) -> dict[str, Any]:
+                return {"input": [[colour, 0], [0, 1]], "output": [[colour], [first]]}
+
+            hidden = {"input": [[first, 2, 3]]}
+            return {f"{name}{i}": {"train": [pair(i + 1), pair(i + 3)], "test": [hidden]} for i in range(2)}
+
+        (tmp_path / "x_train_challenges.json").write_text(json.dumps(tasks("a", 4)))
+        (tmp_path / "x_train_solutions.json").write_text(json.dumps({"a0": [[[1]]], "a1": [[[2, 2]]]}))
+        (tmp_path / "contest_challenges.json").write_text(json.dumps(tasks("b", 5)))
+        words = ["--prefix", tmp_path / "x", "--subsets", "train", "--files", tmp_path / "contest_challenges.json"]
+        out = tmp_path / "out"
+        assert trm("arc", out, *words, "--test", "contest", "--augmentations", 6, "--overlap", "keep") == 0
+        told = capsys.readouterr().out
+        assert "train  4 tasks, 28 puzzles" in told
+        assert "test  2 tasks, 14 puzzles, 14 examples" in told
+        assert "29 identifiers" in told
+        assert "2 test outputs are hidden" in told
+        assert trm("verify", out) in (0, 1)
+        assert "augmentations" in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            ([], "the following arguments are required: COMMAND"),
+            (["sudoku"], "the following arguments are required: out"),
+            (["sudoku", "new"], "one of the arguments --train --generate is required"),
+            (["sudoku", "new", "--train", "six.csv", "--generate", "3"], "not allowed with argument"),
+            (["sudoku", "", "--generate", "3"], "'' is no name for a file or a folder"),
+            (["sudoku", "/", "--generate", "3"], "'/' is no name"),
+            (["sudoku", "a\nb", "--generate", "3"], r"'a\\nb' is no name"),
+            (["sudoku", "..", "--generate", "3"], "exists already"),
+            (["sudoku", "six.csv", "--generate", "3"], "six.csv exists already"),
+            (["sudoku", "six.csv/new", "--generate", "3"], "six.csv is a file"),
+            (["sudoku", "new", "--generate", "0"], "'0' is no whole number of at least 1"),
+            (["sudoku", "new", "--generate", "3,x"], "'x' is no whole number"),
+            (["sudoku", "new", "--generate", "3", "--box", "3"], "'3' is no size"),
+            (["sudoku", "new", "--generate", "3", "--box", "9x9"], "make no Sudoku"),
+            (["sudoku", "new", "--generate", "3", "--clues", "30"], "'30' is no range"),
+            (["sudoku", "new", "--generate", "3", "--clues", "40,30"], "must be a (low, high) pair"),
+            (["sudoku", "new", "--generate", "3", "--limit", "3"], "--limit counts only with --train"),
+            (["sudoku", "new", "--generate", "3", "--seed", "-1"], "'-1' is no whole number|expected one argument"),
+            (["sudoku", "new", "--generate", "3", "--seed", str(1 << 63)], "is no whole number|seed"),
+            (["sudoku", "new", "--train", "six.csv", "--minimal"], "--minimal counts only with --generate"),
+            (["sudoku", "new", "--train", "six.csv", "--workers", "2"], "--workers counts only with --generate"),
+            (["sudoku", "new", "--train", "none.csv"], "none.csv: cannot be opened"),
+            (["sudoku", "new", "--train", "six.csv", "--test", "six.csv"], "drop them from training by --overlap drop"),
+            (["sudoku", "new", "--train", "six.csv", "--augmentations", "10001"], "give 0 to 10000"),
+            (["sudoku", "new.csv", "--train", "six.csv"], "tables are written of generated puzzles only"),
+            (["sudoku", "new.csv", "--generate", "3,1"], "a table holds one set: give --generate 3"),
+            (["sudoku", "new.csv", "--generate", "3", "--augmentations", "1"], "counts only in a folder"),
+            (["maze", "new", "--generate", "3"], "give --size and --min-length"),
+            (["maze", "new", "--generate", "3", "--size", "4x4", "--min-length", "99"], "lower it"),
+            (["maze", "new", "--train", "six.csv"], "row 2, column question"),
+            (["arc", "new"], "which tasks?"),
+            (["arc", "new", "--subsets", "a"], "--subsets goes with --prefix"),
+            (["arc", "new", "--prefix", "x", "--subsets", "a"], "no such file"),
+            ([*GRID, "9x9", "--alphabet", ""], "alphabet"),
+            ([*GRID, "9x", "--alphabet", ".1"], "'9x' is no size"),
+            ([*GRID, "9x9", "--alphabet", ".1", "--rules", "no.py"], "no such file"),
+            ([*GRID, "9x9", "--alphabet", ".1", "--columns", "a"], "two columns"),
+            (["verify"], "the following arguments are required: paths"),
+            (["verify", "none"], "none: cannot be opened"),
+            (["verify", "."], "no dataset folder"),
+            (["verify", "six.csv", "--json", "no/where.json"], "there is no folder no"),
+            (["verify", "six.csv", "--puzzle", "chess"], "'chess' is no kind of puzzle"),
+            (["show", "six.csv", "--rows", "6"], "no row 6: there are 6, counted from 0"),
+            (["show", "six.csv", "--rows", "1,,2"], "is no whole number"),
+            (["show", "six.csv", "--puzzle", "{"], "not readable as JSON"),
+            (["download", "chess"], "is no benchmark that can be fetched"),
+            (["download", "maze-hard", "--to", "six.csv"], "exists already"),
+            (["verify", "six.csv", "--fast"], "unknown argument '--fast'"),
+        ],
+    )  # fmt: skip
+    def test_what_is_wrong_is_told_in_one_line(
+        self, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        words: Sequence[str], message: str,
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(table.parent)
+        assert trm(*words) == 2
+        told = capsys.readouterr()
+        (line,) = told.err.splitlines()
+        assert line.startswith("trm: error: ")
+        assert any(part.replace("\\\\", "\\") in line for part in message.split("|"))
+        assert {path.name for path in table.parent.iterdir()} == {"six.csv"}
+
+    def test_jax_stays_away(self, table: Path) -> None:
+        program = """
+import sys
+from trm_jax.commands.cli import main
+for words in (["sudoku", "out", "--train", "six.csv", "--augmentations", "2"], ["verify", "out", "six.csv"]):
+    main(["data", *words])
+sys.exit("jax" in sys.modules)
+"""
+        done = subprocess.run([sys.executable, "-c", program], cwd=table.parent, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+class TestVerify:
+    def test_faults_are_told_and_counted(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = table.read_text()
+        lines = text.splitlines()
+        fields = lines[3].split(",")
+        fields[1] = fields[1][1::-1] + fields[1][2:]
+        table.write_text("\n".join([*lines[:3], ",".join(fields), *lines[4:], lines[1]]))
+        assert trm("verify", table, "--json", tmp_path / "report.json") == 1
+        told = capsys.readouterr().out.splitlines()
+        assert told[0] == str(table)
+        assert "  rules                      7  1 at fault" in told
+        assert any(line.startswith("    row 2: answer: digit ") for line in told)
+        assert "    row 6: the same question as in row 0" in told
+        assert told[-1].startswith("3 faults, ")
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert report["faults"] == 3
+        assert [check["faults"] for check in report["checks"]] == [0, 0, 1, 1, 1]
+
+    def test_more_faults_than_places(self, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        lines = table.read_text().splitlines()
+        table.write_text("\n".join([*lines, *([lines[1]] * 8)]))
+        assert trm("verify", table, "--quick") == 1
+        told = capsys.readouterr().out
+        assert "    and 3 more" in told
+        assert "one solution" not in told
+
+
+class TestShow:
+    def test_question_beside_answer(self, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert trm("show", table, "--rows", "4") == 0
+        told = capsys.readouterr().out.splitlines()
+        assert told[0] == f"{table} row 4"
+        (question,), (answer,) = (side[4:5] for side in read_pairs(table))
+        cells = [line.split("   ") for line in told[1:12] if "-" not in line]
+        for side, wanted in enumerate((question, answer)):
+            shown = "".join(char for line in cells for char in line[side] if char in ".123456789")
+            assert shown == sudokus.to_text(sudokus.decode(wanted))
+
+    def test_the_first_ones_of_a_folder(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        trm("sudoku", tmp_path / "out", "--train", table, "--test", table, "--overlap", "keep", "--augmentations", 1)
+        capsys.readouterr()
+        assert trm("show", tmp_path / "out") == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if "row" in line]
+        assert told == [f"{tmp_path / 'out'} train row {row}, group {row // 2}" for row in range(3)]
+        assert trm("show", tmp_path / "out", "--split", "test", "--count", "99") == 0
+        assert capsys.readouterr().out.count("test row") == 6
+        assert trm("show", tmp_path / "out", "--split", "nothing") == 2
+        assert "no split 'nothing': there are test, train" in capsys.readouterr().err
+        assert trm("show", table, "--split", "train") == 2
+        assert "a table has no splits" in capsys.readouterr().err
+
+    def test_names_from_a_foreign_file_cannot_move_the_cursor(self, tmp_path: Path) -> None:
+        with Writer(tmp_path / "out", 4, 9, puzzle=None) as writer:
+            writer.split("train").add(np.ones((1, 4), int), np.ones((1, 4), int), [1], [1])
+            writer.finish(["<blank>", "evil\x1b[2Jname\n$"])
+        out = Console(record=True, highlight=False, width=100, file=io.StringIO())
+        show(tmp_path / "out", out=out, picture=tmp_path / "p.png")
+        text = out.export_text()
+        assert "id 1: evil?[2Jname?$" in text
+        assert "\x1b" not in text
+
+    def test_a_picture(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("matplotlib")
+        trm("maze", tmp_path / "m", "--generate", "3", "--size", "8x8", "--min-length", 8)
+        for source in (table, tmp_path / "m"):
+            picture = tmp_path / f"{source.name}.png"
+            assert trm("show", source, "--count", 2, "--picture", picture) == 0
+            assert picture.read_bytes().startswith(b"\x89PNG")
+        capsys.readouterr()
+        assert trm("show", table, "--rows", ",".join("0" * 51), "--picture", tmp_path / "p.png") == 2
+        assert "a picture has 1 to 50 examples, not 51" in capsys.readouterr().err
+
+
+def read_pairs(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    puzzles = dataset.read_table(path, "sudoku")
+    return np.asarray(puzzles.inputs), np.asarray(puzzles.labels)
+
+
+class TestDownload:
+    def fake(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: Exception | None = None) -> list[Any]:
+        huggingface_hub = pytest.importorskip("huggingface_hub")
+        asked: list[Any] = []
+
+        def hf_hub_download(repository: str, file: str, **words: Any) -> str:
+            asked.append((repository, file, words))
+            if fault is not None and file == "test.csv":
+                raise fault
+            (tmp_path / "cache").mkdir(exist_ok=True)
+            (tmp_path / "cache" / file).write_text(f"the {file}")
+            return str(tmp_path / "cache" / file)
+
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", hf_hub_download)
+        return asked
+
+    def test_both_files_at_the_revision_on_record(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = self.fake(monkeypatch, tmp_path)
+        assert trm("download", "maze-hard", "--to", tmp_path / "new" / "maze") == 0
+        words = {"repo_type": "dataset", "revision": "549754de3d67eebe57b6b22c7d226b9412d55b07"}
+        assert asked == [("sapientinc/maze-30x30-hard-1k", f"{split}.csv", words) for split in ("train", "test")]
+        assert (tmp_path / "new" / "maze" / "test.csv").read_text() == "the test.csv"
+        told = capsys.readouterr().out
+        assert "train.csv  13 bytes" in told
+        assert "next: trm data maze OUT --train " in told
+
+    def test_another_revision(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        asked = self.fake(monkeypatch, tmp_path)
+        hub.download("sudoku-extreme-1k", tmp_path / "a", "abc")
+        assert [words["revision"] for _, _, words in asked] == ["abc", "abc"]
+        with pytest.raises(DataError, match="give --revision, a commit of it"):
+            hub.download("sudoku-extreme-1k", tmp_path / "b")
+
+    def test_every_revision_is_a_whole_commit(self) -> None:
+        for source in hub.SOURCES.values():
+            assert source.revision is None or (len(source.revision) == 40 and int(source.revision, 16))
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("LocalEntryNotFoundError", "no\nnetwork", "could not reach the hub"),
+            ("OfflineModeIsEnabled", "offline", "could not reach the hub"),
+            ("ConnectionError", "refused", "could not reach the hub"),
+            ("RepositoryNotFoundError", "401", "no such file for you"),
+            ("RevisionNotFoundError", "404", "no such file for you"),
+            ("EntryNotFoundError", "404", "no such file for you"),
+            ("HfHubHTTPError", "503\nbusy", "not fetched (503 busy"),
+            ("OSError", "No space left on device", "not fetched (No space left on device)"),
+            ("RuntimeError", "", "not fetched (RuntimeError)"),
+        ],
+    )
+    def test_one_line_and_nothing_half(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        name: str, text: str, message: str,
+    ) -> None:  # fmt: skip
+        library = pytest.importorskip("huggingface_hub.errors")
+        kind = getattr(library, name, None) or getattr(builtins, name)
+        answered = issubclass(kind, library.HfHubHTTPError)
+        fault = kind(text, response=SimpleNamespace(headers={}, request=None)) if answered else kind(text)
+        self.fake(monkeypatch, tmp_path, fault)
+        assert trm("download", "sudoku-extreme", "--to", tmp_path / "out") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert "sapientinc/sudoku-extreme test.csv" in line
+        assert "every builder works from local files" in line
+        assert {path.name for path in tmp_path.iterdir()} == {"cache"}
+
+    def test_without_the_library(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        assert trm("download", "maze-hard", "--to", tmp_path / "out") == 2
+        assert 'pip install "trm_jax[hub]"' in capsys.readouterr().err
+
+    def test_what_exists_is_kept(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        asked = self.fake(monkeypatch, tmp_path)
+        (tmp_path / "out").mkdir()
+        with pytest.raises(DataError, match="exists already"):
+            hub.download("maze-hard", tmp_path / "out")
+        assert asked == []
+
+
+def test_a_dataset_says_how_it_was_built(tmp_path: Path) -> None:
+    assert main(["data", "sudoku", str(tmp_path / "one"), "--generate", "5,2", "--box", "2x2", "--seed", "3"]) == 0
+    built = json.loads((tmp_path / "one" / "built.json").read_text())
+    assert built["command"] == "trm data sudoku"
+    words = built["arguments"]
+    assert (words["generate"], words["box"], words["seed"]) == ([5, 2], "2x2", 3)
+    again = ["--generate", ",".join(map(str, words["generate"])), "--box", words["box"], "--seed", str(words["seed"])]
+    assert main(["data", "sudoku", str(tmp_path / "two"), *again]) == 0
+    for name in ("train/all__inputs.npy", "test/all__labels.npy", "puzzle.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

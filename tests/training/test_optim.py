@@ -1,0 +1,120 @@
+"""The update, against formulas in float64; and what the puzzle table's update costs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from trm_jax.training.optim import adam_atan2, arctan2, sign_sgd_rows, warmup_cosine
+
+
+def reference(form, w, grads, lr, b1, b2, wd):
+    w, m, v = np.float64(w), np.zeros_like(w, np.float64), np.zeros_like(w, np.float64)
+    for t, g in enumerate(np.float64(grads), start=1):
+        w = w * (1 - lr * wd)
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        root = np.sqrt(v / (1 - b2**t))
+        if form == "original":
+            w = w - lr / (1 - b1**t) * np.arctan2(m, root)
+        else:
+            w = w - lr * 1.27 * np.arctan2(m / (1 - b1**t), root)
+    return w
+
+
+@pytest.mark.parametrize("form", ["original", "debiased"])
+def test_adam_atan2_is_its_formula_over_many_steps(form):
+    rng = np.random.default_rng(0)
+    w, grads = rng.normal(size=(40,)), rng.normal(size=(30, 40)) * 10.0 ** rng.uniform(-6, 3, size=40)
+    optimiser = adam_atan2(lambda t: jnp.float32(0.01), 0.9, 0.95, 0.3, form)
+    params = {"w": jnp.asarray(w, jnp.float32)}
+    state = optimiser.init(params)
+    for g in grads:
+        updates, state = optimiser.update({"w": jnp.asarray(g, jnp.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["w"], reference(form, w, grads, 0.01, 0.9, 0.95, 0.3), atol=3e-6)
+
+
+def test_settled_steps_of_the_debiased_form_are_27_percent_larger():
+    sizes = {}
+    for form in ("original", "debiased"):
+        optimiser = adam_atan2(lambda t: jnp.float32(1.0), form=form)
+        params = {"w": jnp.zeros(1)}
+
+        def step(state, _, optimiser=optimiser, params=params):
+            updates, state = optimiser.update({"w": jnp.ones(1)}, state, params)
+            return state, updates["w"][0]
+
+        sizes[form] = float(jax.lax.scan(step, optimiser.init(params), length=400)[1][-1])
+    assert sizes["original"] == pytest.approx(-np.pi / 4, rel=1e-4)
+    assert sizes["debiased"] / sizes["original"] == pytest.approx(1.27, rel=1e-4)
+
+
+def test_a_zero_gradient_still_decays_the_weight():
+    optimiser = adam_atan2(lambda t: jnp.float32(0.1), weight_decay=0.5)
+    params = {"bias": jnp.ones(2)}
+    updates, _ = optimiser.update({"bias": jnp.zeros(2)}, optimiser.init(params), params)
+    np.testing.assert_allclose(updates["bias"], -0.05, rtol=1e-6)
+
+
+def test_warmup_is_linear_from_the_first_step_and_the_cosine_ends_at_its_ratio():
+    rate = warmup_cosine(2.0, 10, 110, 0.1)
+    np.testing.assert_allclose([rate(jnp.int32(t)) for t in (1, 5, 9, 10)], [0.2, 1.0, 1.8, 2.0], rtol=1e-6)
+    np.testing.assert_allclose([rate(jnp.int32(t)) for t in (60, 110)], [2 * (0.1 + 0.9 * 0.5), 0.2], rtol=1e-5)
+    constant = warmup_cosine(2.0, 0, 100, 1.0)
+    np.testing.assert_allclose([constant(jnp.int32(t)) for t in (1, 50, 1000)], 2.0, rtol=1e-6)
+
+
+def test_sign_sgd_sums_duplicates_and_leaves_other_rows_alone():
+    table = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
+    ids = jnp.asarray([4, 1, 4, 4])
+    grads = jnp.asarray([[1.0, -1.0, 2.0], [3.0, 0.0, -3.0], [-3.0, 0.5, 1.0], [1.0, 0.5, -9.0]])
+    found = sign_sgd_rows(table, ids, grads, jnp.float32(0.1), 0.5)
+    expected = np.array(table)
+    expected[1] = expected[1] * 0.95 - 0.1 * np.array([1, 0, -1])
+    expected[4] = expected[4] * 0.95 - 0.1 * np.array([-1, 0, -1])
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    untouched = [0, 2, 3, 5]
+    np.testing.assert_array_equal(found[jnp.asarray(untouched)], table[jnp.asarray(untouched)])
+
+
+def test_a_step_on_the_puzzle_table_costs_the_same_whatever_its_size():
+    """At ARC's size (900,000 x 512) nothing of the table's size is made, moved or computed."""
+
+    def compiled(rows):
+        table = jax.ShapeDtypeStruct((rows, 512), jnp.float32)
+        ids, grads = jax.ShapeDtypeStruct((768,), jnp.int32), jax.ShapeDtypeStruct((768, 512), jnp.float32)
+        step = jax.jit(lambda t, i, g: sign_sgd_rows(t, i, g, jnp.float32(0.01), 0.1), donate_argnums=0)
+        return step.lower(table, ids, grads).compile()
+
+    small, large = compiled(1_000), compiled(900_000)
+    memory = large.memory_analysis()
+    assert memory.temp_size_in_bytes == small.memory_analysis().temp_size_in_bytes
+    assert memory.alias_size_in_bytes == 900_000 * 512 * 4  # the table is updated where it lies
+    assert memory.temp_size_in_bytes < 16e6
+    assert large.cost_analysis()["flops"] == small.cost_analysis()["flops"]
+    # No operation but the gather and the scatter, which touch single rows, takes or makes an array of the table's size.
+    whole = [line for line in large.as_text().splitlines() if " = f32[900000,512]" in line]
+    makers = {line.split(" = ")[1].split("(")[0].split()[-1] for line in whole}
+    assert makers <= {
+        "parameter",
+        "scatter",
+        "fusion",
+        "bitcast",
+        "call",
+        "while",
+        "get-tuple-element",
+        "dynamic-update-slice",
+    }, makers
+    assert not any("broadcast" in line or "copy(" in line for line in whole)
+
+
+def test_the_angle_is_that_of_the_c_library():
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.normal(size=5_000) * 10.0 ** rng.uniform(-20, 4, 5_000), [0, 0, 1, -1, 3, -3, 1e-30]])
+    x = np.concatenate([np.abs(rng.normal(size=5_000)) * 10.0 ** rng.uniform(-20, 4, 5_000), [0, 2, 0, 0, 3, 3, 1e-30]])
+    y, x = y.astype(np.float32), x.astype(np.float32)
+    found, exact = np.asarray(arctan2(jnp.asarray(y), jnp.asarray(x))), np.arctan2(y.astype(np.float64), x)
+    np.testing.assert_allclose(found, exact, atol=2e-7)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert np.isnan(np.asarray(arctan2(jnp.array([jnp.nan, 1.0]), jnp.array([1.0, jnp.nan])))).all()

@@ -1,0 +1,178 @@
+"""How the arguments of the commands read: each function refuses a text by an ArgumentTypeError."""
+
+import argparse
+import os
+from pathlib import Path
+
+from trm_jax.devices.launchers import parse_address
+from trm_jax.errors import ConfigError
+from trm_jax.sizes import parse_bytes
+
+# In one part of a path, on every common file system.
+_LONGEST_NAME = 255
+
+
+def _path(text: str) -> Path:
+    """A path that can be: printable, and nothing in the way of looking whether it is there."""
+    path = Path(text)
+    if not text.strip() or not text.isprintable() or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no name for a file or a folder")
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} cannot be looked at: {error.strerror}") from None
+    return path
+
+
+def new_path(text: str) -> Path:
+    """A name at which something can be made. Told before minutes of work end in nothing, not after."""
+    path = _path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no name for a file or a folder")
+    if os.path.lexists(path):
+        raise argparse.ArgumentTypeError(f"{text} exists already: remove it or give another name")
+    for there in path.parents:
+        if there.exists() and not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} cannot be made: {there} is a file")
+    return path
+
+
+def output_file(text: str) -> Path:
+    """A file that can be written. Told before hours of work end in nothing, not after."""
+    path = _path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: there is no folder {path.parent}")
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """A folder that exists or can be made."""
+    path = _path(text)
+    for there in (path, *path.parents):
+        if there.exists() and not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} cannot be a folder: {there} is a file")
+    return path
+
+
+def _number(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 19) or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no whole number of at least {least}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """At least 1."""
+    return _number(text, 1)
+
+
+def count(text: str) -> int:
+    """At least 0."""
+    return _number(text, 0)
+
+
+def whole(text: str) -> int:
+    """A seed: from 0, as far as 31 bits go."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 11) or int(text) >= 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no whole number from 0 to {(1 << 31) - 1}")
+    return int(text)
+
+
+def noise(text: str) -> float:
+    """A standard deviation."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no standard deviation: give a number from 0")
+    return value
+
+
+def logit(text: str) -> float:
+    """Any number that a q_halt may be compared with."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no logit: give a number such as 0 or 2.5")
+    return value
+
+
+def amounts(text: str) -> tuple[int, int]:
+    """TRAIN or TRAIN,TEST."""
+    train, _, test = text.partition(",")
+    return positive(train), count(test or "0")
+
+
+def low_high(text: str) -> tuple[int, int]:
+    """LOW,HIGH."""
+    low, _, high = text.partition(",")
+    if not high:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no range: give LOW,HIGH, such as 22,34")
+    return count(low), count(high)
+
+
+def size(text: str) -> tuple[int, int]:
+    """ROWSxCOLUMNS."""
+    rows, _, columns = text.partition("x")
+    if not columns:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no size: give ROWSxCOLUMNS, such as 30x30")
+    return positive(rows), positive(columns)
+
+
+def box(text: str) -> str:
+    """As `size`, but text again: what `sudoku.layout_from` reads."""
+    rows, columns = size(text)
+    return f"{rows}x{columns}"
+
+
+def rows(text: str) -> list[int]:
+    """Numbers from 0, separated by commas."""
+    return [count(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    """Separated by commas."""
+    return [name for name in text.split(",") if name]
+
+
+def columns(text: str) -> tuple[str, str]:
+    """QUESTION,ANSWER."""
+    question, _, answer = text.partition(",")
+    if not question or not answer:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} are no two columns: give QUESTION,ANSWER")
+    return question, answer
+
+
+def memory(text: str) -> int:
+    """A size in bytes: 80GiB, 1.5GB."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no size: {error}") from None
+
+
+def window(text: str) -> range:
+    """Steps FIRST:LAST, both included."""
+    first, _, last = text.partition(":")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (first, last)):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no FIRST:LAST, such as 100:110")
+    if not 1 <= int(first) <= int(last):
+        raise argparse.ArgumentTypeError(f"{text!r:.60}: the first step is at least 1, and the last no earlier")
+    return range(int(first) - 1, int(last))
+
+
+def address(text: str) -> str:
+    """HOST:PORT."""
+    if len(text) > 2 * _LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is too long for an address HOST:PORT")
+    try:
+        parse_address(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text

@@ -1,0 +1,117 @@
+"""`trm demo`: the whole way from nothing to a solved puzzle, with figures and pictures, in minutes on a laptop."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments import demo as demo_experiment
+from trm_jax.commands.solve import show, think
+from trm_jax.config import experiment_from
+from trm_jax.console import duration, say
+from trm_jax.data import dataset
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.display.pictures import draw_thoughts, draw_training
+from trm_jax.errors import ConfigError
+from trm_jax.inference.evaluate import Evaluator
+from trm_jax.inference.inference import Effort, attempt
+from trm_jax.model.model import Model, Weights, count_weights
+from trm_jax.puzzles.kind import kind_of
+from trm_jax.runs import checkpoint
+from trm_jax.runs.train import train
+from trm_jax.runs.writers import read_metrics
+
+
+def run(workdir: Path, variant: str = "") -> bool:
+    """Trains, evaluates, solves and draws; writes report.json, answer.png and training.png into `workdir`.
+
+    Interrupted, the same command goes on; finished, it evaluates again what is there. Returns whether it finished.
+    """
+    began = time.monotonic()
+    try:
+        experiment = experiment_from(demo_experiment.get_config(variant).to_dict())
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    data, side = experiment.data, experiment.data.side
+    say(f"making {data.train_puzzles:,} Sudokus of {side}x{side} to learn from, {data.test_puzzles:,} to be tested on")
+    test = dataset.load(data, "test", experiment.train.seed)
+    shared = _shared_solutions(dataset.load(data, "train", experiment.train.seed), test)
+    say(f"solutions that occur in both: {shared}")
+    outcome = train(experiment, workdir)
+    if not outcome.finished:
+        return False
+
+    experiment, weights = checkpoint.load(workdir)
+    model, kind = Model(experiment.model), kind_of(data.puzzle, experiment.model.seq_len)
+    depth = experiment.model.supervision_steps
+    effort = Effort(tuple(range(1, depth + 1)))
+    report = Evaluator(model, test, experiment.train.eval_batch_size, effort, kind)(weights)
+    print(f"\nexact accuracy on {report.puzzles:,} puzzles whose solutions never occurred in training")
+    for row in report.rows:
+        print(f"  after {row.supervision_steps:2} supervision steps   {row.exact.value:7.2%}")
+
+    question = np.asarray(test.inputs[_instructive(model, weights, test, depth)])
+    thoughts = think(model, weights, kind, question, depth)
+    print("\none of them, step by step (cells that changed are green, or marked ')")
+    show(kind, question, thoughts)
+    pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
+    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts)
+    draw_training(pictures["how training went"], read_metrics(workdir))
+
+    path = workdir / "report.json"
+    counts = count_weights(weights)
+    figures = {
+        "exact_accuracy": report.rows[-1].exact.value,
+        "puzzles": report.puzzles,
+        "shared_solutions": shared,
+        "train_seconds": _train_seconds(outcome.seconds, outcome.trained, path),
+        "total_seconds": time.monotonic() - began,
+        "parameters": counts["network"] + counts["heads"] + counts["embeddings"],
+        "rows": report.to_dict()["rows"],
+    }
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    print()
+    for what, picture in pictures.items():
+        print(f"{what:22} {picture}")
+    print(f"{'figures':22} {path}")
+    print(f"{'took':22} {duration(figures['total_seconds'])}, {duration(figures['train_seconds'])} of it training")
+    clues = kind.text(test.inputs[0])
+    print(
+        f"""
+what next
+  solve a puzzle of your own     trm solve {workdir} '{clues}' --picture solved.png
+  think longer, or shorter       trm eval {workdir} --steps 1,2,4,8,16
+  a larger board                 trm demo --variant 6x6 --workdir runs/demo6x6
+  watch the curves               tensorboard --logdir {workdir}
+  the paper's Sudoku model       trm train --config=experiments/sudoku_mlp.py --workdir=runs/sudoku_mlp \\
+                                     --config.data.train=train.csv
+  is it the same model?          trm parity tests/testdata
+(trm is in .venv/bin: run `source .venv/bin/activate` once)"""
+    )
+    return True
+
+
+def _shared_solutions(train_set: PuzzleSet, test_set: PuzzleSet) -> int:
+    """How many solutions occur in both sets; generated sets promise none."""
+    known = {row.tobytes() for row in np.unique(train_set.labels, axis=0)}
+    return sum(row.tobytes() in known for row in np.unique(test_set.labels, axis=0))
+
+
+def _instructive(model: Model, weights: Weights, puzzles: PuzzleSet, depth: int) -> int:
+    """The puzzle that is solved in the end but takes longest, with the fewest clues: the one worth watching."""
+    effort = Effort(tuple(range(1, depth + 1)))
+    found = attempt(model, weights, effort, puzzles.inputs, puzzles.puzzle_ids, len(puzzles))
+    answers = np.concatenate([part.answers[:, 0] for part in found])
+    inputs, labels = np.asarray(puzzles.inputs), np.asarray(puzzles.labels)
+    exact = (answers == labels[:, None]).all(axis=-1)
+    wrong_for = np.where(exact[:, -1], (~exact).sum(axis=1), -1)
+    return int(np.lexsort(((inputs > 1).sum(axis=1), -wrong_for))[0])
+
+
+def _train_seconds(seconds: float, trained: bool, earlier_report: Path) -> float:
+    """How long training took; where nothing was left to train, what the report before this one says."""
+    try:
+        return seconds if trained else float(json.loads(earlier_report.read_text())["train_seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not ours
+        return seconds

@@ -1,0 +1,251 @@
+"""The command `trm eval`: an evaluation as asked for, told as a table for people, JSON, CSV, a plot, a submission."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+from trm_jax.console import Bar
+from trm_jax.data import dataset
+from trm_jax.data.user_rules import load_rules
+from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
+from trm_jax.devices.sharding import Layout, mesh_layout
+from trm_jax.display.canvas import new_figure
+from trm_jax.display.plots import draw_effort
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
+from trm_jax.inference.inference import Effort
+from trm_jax.inference.selection import Rule
+from trm_jax.inference.statistics import Share, share
+from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.arc_votes import ArcResult
+from trm_jax.puzzles.kind import kind_of
+from trm_jax.runs.checkpoint import load
+from trm_jax.runs.train import check_fits
+from trm_jax.sizes import si
+
+# More steps than these have no place on a line, each with its own share.
+_MOST_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `trm eval` was asked for; the fields are its arguments.
+
+    checkpoints: the one to evaluate, and those whose ARC votes are pooled with its own.
+    selection: "" for the best that the kind of puzzle allows.
+    devices: how many evaluate; 0 for all.
+    """
+
+    checkpoints: tuple[Path, ...]
+    effort: Effort
+    averaged: bool = True
+    puzzles: str = ""
+    split: str = "test"
+    limit: int = 0
+    batch_size: int = 0
+    selection: Rule | str = ""
+    puzzle_ids: PuzzleIds = "own"
+    rules: Path | None = None
+    json: Path | None = None
+    table: Path | None = None
+    plot: Path | None = None
+    submission: Path | None = None
+    devices: int = 1
+
+
+def evaluate(request: Request) -> Report:
+    """Evaluates, prints the table, and writes the files asked for.
+
+    With several processes (cluster.join), every one calls this with the same arguments; the first prints and writes.
+    """
+    with unanimous() as facts:
+        evaluator, weights, layout, source = _prepared(request)
+        puzzles = evaluator.puzzles
+        votes = votes_for(puzzles) if is_arc_test(evaluator.kind, puzzles, request.split) else None
+        facts |= {
+            "the checkpoints": [str(path) for path in request.checkpoints],
+            "the fingerprint of the puzzles": puzzles.fingerprint[:12],
+        }
+    total = len(puzzles) * len(request.checkpoints)
+    with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
+        report = evaluator(layout.everywhere(weights), bar.update, votes)
+        for number, path in enumerate(request.checkpoints[1:], start=1):
+            _, weights = load(path, request.averaged)
+            pooled = evaluator(layout.everywhere(weights), partial(_shifted, bar.update, number * len(puzzles)), votes)
+            # Figures of single answers stay the first checkpoint's; the votes are everyone's.
+            report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
+    if is_main():
+        _tell(report, request, source)
+    return report
+
+
+def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
+    """All that can be wrong is told here, before anything is evaluated, which may take hours.
+
+    Returns:
+      The evaluator, the first checkpoint's weights, the layout, and where the puzzles come from.
+    """
+    layout = mesh_layout(request.devices)
+    experiment, weights = load(request.checkpoints[0], request.averaged)
+    data, config = experiment.data, experiment.model
+    puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
+    source = request.puzzles or data.test
+    check_fits(config, puzzles, source)
+    rules = load_rules(request.rules) if request.rules else None
+    kind = kind_of(data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
+    is_arc = is_arc_test(kind, puzzles, request.split)
+    if len(request.checkpoints) > 1 and not is_arc:
+        raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
+    if request.submission and not is_arc:
+        raise ConfigError("--submission writes answers to ARC test puzzles: these are none")
+    _check(request.effort)
+    for path in request.checkpoints[1:]:
+        if load(path, request.averaged)[0].model != config:
+            raise ConfigError(f"{path}: another model than {request.checkpoints[0]}: pool checkpoints of one run")
+    if request.plot:
+        new_figure((1, 1))  # or says at once that matplotlib is missing
+    selection = request.selection or ("rules" if kind.has_rules else "q")
+    batch_size = request.batch_size or experiment.train.eval_batch_size
+    evaluator = Evaluator(
+        Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
+    )
+    return evaluator, weights, layout, source
+
+
+def _tell(report: Report, request: Request, source: str) -> None:
+    """Prints the table, and writes the files asked for; source: where the puzzles come from."""
+    _print(report, request)
+    if request.json:
+        origin = {
+            "checkpoints": [str(path) for path in request.checkpoints],
+            "weights": "averaged" if request.averaged else "trained",
+            "data": source,
+            "split": request.split,
+        }
+        _write(request.json, json.dumps(origin | report.to_dict(), indent=1) + "\n")
+    if request.table:
+        _write(request.table, _csv(report.table))
+    if request.submission and report.arc is not None:
+        _write(request.submission, json.dumps(report.arc.submission) + "\n")
+    if request.plot:
+        draw_effort(request.plot, report.table, report.selection)
+
+
+def _check(effort: Effort) -> None:
+    """Raises ConfigError for what means nothing when each puzzle is tried once."""
+    if effort.attempts > 1:
+        return
+    if effort.start_noise or effort.latent_noise or effort.symmetries:
+        raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
+    if effort.race:
+        raise ConfigError("--race is between attempts at a puzzle: give --attempts of at least 2")
+
+
+def _shifted(update: Callable[[int], None], before: int, done: int) -> None:
+    update(before + done)
+
+
+def _print(report: Report, request: Request) -> None:
+    """The table for people, on standard output."""
+    weights = "averaged" if request.averaged else "trained"
+    tasks = f" of {report.tasks} tasks" if report.tasks != report.puzzles else ""
+    print(f"{report.puzzles} puzzles{tasks}, {report.seconds:.1f} s, {weights} weights")
+    if report.puzzle_ids != "own":
+        print(f"puzzle ids: {report.puzzle_ids}, not the puzzles' own")
+    effort = report.effort
+    if effort.attempts > 1:
+        print(f"{effort.attempts} attempts, of which one is chosen by {report.selection!r}")
+    rules = report.rows[-1].satisfied is not None
+    columns = ["steps", "exact (95 % interval)", "cells", *["rules kept"] * rules, "q right", "halted", "FLOP a puzzle"]
+    rows = [
+        [
+            str(row.supervision_steps),
+            str(row.exact),
+            f"{row.cells.value:.2%}",
+            *([f"{row.satisfied.value:.2%}"] if row.satisfied else []),
+            f"{row.q_right:.2%}",
+            f"{row.halted:.2%}",
+            si(row.flops),
+        ]
+        for row in report.rows
+    ]
+    _print_table(columns, rows)
+    if effort.attempts > 1:
+        print(f"\nafter {effort.steps} steps, by what chooses among the attempts (oracle: any of them is right)")
+        last = [row for row in report.table if row.supervision_steps == effort.steps]
+        numbers = sorted({row.attempts for row in last})
+        names = list(dict.fromkeys(row.selection for row in last if row.attempts > 1))
+        shares = {(row.attempts, row.selection): row for row in last}
+        lines = []
+        for k in numbers:
+            row = [shares.get((k, name), shares.get((k, "only"))) for name in names]
+            oracle = next(cell for cell in row if cell is not None).oracle
+            lines.append([str(k), *(f"{cell.exact.value:.2%}" for cell in row if cell), f"{oracle.value:.2%}"])
+        _print_table(["attempts", *names, "oracle"], lines)
+    never = report.halting[-1] / report.puzzles
+    otherwise = "stopped by another, or never" if effort.race else "never"
+    print(f"\nhalting (first attempts): {_histogram(report.halting)}; {otherwise} {never:.1%}")
+    auroc = "undefined, all alike" if report.calibration.auroc is None else f"{report.calibration.auroc:.3f}"
+    print(f"q as confidence: AUROC {auroc}, expected calibration error {report.calibration.expected_error:.3f}")
+    if report.arc is not None:
+        _print_arc(report.arc, len(request.checkpoints))
+
+
+def _histogram(halting: Sequence[int]) -> str:
+    """Steps with their shares: 1: 62.0%, 2: 30.1%, ...; if they are many, those from one power of two to the next."""
+    total = sum(halting)
+    steps = [(step, step, count) for step, count in enumerate(halting[:-1], start=1) if count]
+    if len(steps) > _MOST_STEPS:
+        ends = [1 << power for power in range(len(halting).bit_length() + 1)]
+        steps = [(low + 1, high, sum(halting[low : min(high, len(halting) - 1)])) for low, high in pairwise([0, *ends])]
+    parts = [f"{low}{f'-{high}' if high > low else ''}: {count / total:.1%}" for low, high, count in steps if count]
+    return "at step " + ", ".join(parts) if parts else "none"
+
+
+def _print_arc(arc: ArcResult, checkpoints: int) -> None:
+    pooled = f", pooled over {checkpoints} checkpoints" if checkpoints > 1 else ""
+    print(f"\nARC, votes of all augmentations{pooled}: {arc.outputs} outputs, {arc.unanswered} without any vote")
+    if arc.pass_at is None or arc.output_share is None or arc.task_scores is None:
+        print("solutions are hidden: no scores; exact, cells and calibration above compare with a filler")
+        return
+    tasks = len(next(iter(arc.task_scores.values())))
+    rows = [
+        [str(k), str(share(arc.pass_at[k], tasks)), str(share(arc.output_share[k], tasks))] for k in sorted(arc.pass_at)
+    ]
+    _print_table(["pass@k", "mean over tasks (paper)", "outputs right (contest)"], rows)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    for row in [columns, *rows]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """A line for each row; a share takes three columns."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for i, row in enumerate(rows):
+        flat: dict[str, object] = {}
+        for name, value in vars(row).items():
+            if isinstance(value, Share):
+                flat |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            elif value is not None:
+                flat[name] = value
+        if i == 0:
+            writer.writerow(flat)
+        writer.writerow(flat.values())
+    return out.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,400 @@
+"""ARC datasets as the original builds them: every task under a thousand augmentations, each an identifier of its own.
+
+A task is a group, and a puzzle of it is the task under one augmentation. The training split holds the demonstration
+pairs of all tasks, and of tasks that are not held out the test pairs too; the test split holds the test pairs of
+held-out tasks, under the same identifiers. In training, grids are shifted about the board, but for one example of each
+puzzle.
+
+All randomness is counter-based and belongs to a task: its augmentations depend on the seed and on its name alone, and
+more of them begin with the same ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from trm_jax.data.folder import BLANK, Writer
+from trm_jax.errors import DataError
+from trm_jax.puzzles.arc import (
+    CELLS,
+    COLOURS,
+    END,
+    FIRST_COLOUR,
+    IDENTITY,
+    SIDE,
+    VOCAB_SIZE,
+    Augmentation,
+    Grid,
+    canonical_pair,
+)
+from trm_jax.puzzles.arc_tasks import Task, read_challenges
+
+Pair = tuple[Grid, Grid]
+Uint64 = NDArray[np.uint64]
+
+MOST_AUGMENTATIONS = 10_000
+
+_MAPS = 8
+# The maps that make rows of columns.
+_SWAPPING = (1, 3, 6, 7)
+# Simple tasks look alike under most augmentations; after so many draws for each one wanted, fewer have to do.
+_DRAWS_PER_AUGMENTATION = 5
+# What the original writes as the label of a test input whose output is hidden.
+_HIDDEN = np.zeros((1, 1), np.uint8)
+
+
+class Subset(NamedTuple):
+    """A file of challenges under its name, with the file of its solutions; None where they are hidden."""
+
+    name: str
+    challenges: Path
+    solutions: Path | None
+
+
+class Overlap(NamedTuple):
+    """A held-out task that a training subset has too, under the same name or as the same pair up to symmetry."""
+
+    held_out: str
+    task: str
+    subset: str
+
+
+class Sizes(NamedTuple):
+    """Of a split; an example is a pair of grids."""
+
+    groups: int
+    puzzles: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a build made, and what its user should know.
+
+    splits: "train" and, if tasks were held out, "test".
+    identifiers: with the blank one.
+    hidden: test outputs that are not known; those of held-out tasks have a dummy label, others are left out.
+    overlap: held-out tasks that training subsets have too, each with the first task that matches.
+    left_out: tasks of a training subset that were left out because a held-out one is the same, (name, subset).
+    repeated: tasks left out because an earlier subset has one of that name, (name, subset).
+    fewer: tasks with fewer augmentations than asked for, and how many they have.
+    """
+
+    splits: Mapping[str, Sizes]
+    identifiers: int
+    hidden: int
+    overlap: tuple[Overlap, ...]
+    left_out: tuple[tuple[str, str], ...]
+    repeated: tuple[tuple[str, str], ...]
+    fewer: Mapping[str, int]
+
+
+class Augmentations(NamedTuple):
+    """n augmentations of a task, the identity first: maps [n], colours [n, 10] uint8, as in `Augmentation`."""
+
+    maps: NDArray[np.intp]
+    colours: NDArray[np.uint8]
+
+    def names(self, task: str) -> list[str]:
+        """Their identifiers."""
+        pairs = zip(self.maps.tolist(), self.colours.tolist(), strict=True)
+        return [Augmentation(turn, tuple(colours)).name(task) for turn, colours in pairs]
+
+
+def find_subsets(prefix: str, names: Sequence[str]) -> list[Subset]:
+    """The files `{prefix}_{name}_challenges.json` and, where there are any, `{prefix}_{name}_solutions.json`.
+
+    Raises DataError where there are no challenges, naming the subsets that there are.
+    """
+    subsets = []
+    for name in names:
+        challenges, solutions = (Path(f"{prefix}_{name}_{part}.json") for part in ("challenges", "solutions"))
+        if not challenges.is_file():
+            start, end = f"{Path(prefix).name}_", "_challenges.json"
+            files = challenges.parent.glob("*") if challenges.parent.is_dir() else ()
+            found = sorted(file.name for file in files if file.name.startswith(start) and file.name.endswith(end))
+            there = ", ".join(file.removeprefix(start).removesuffix(end) for file in found[:20])
+            raise DataError(f"{challenges}: no such file: the subsets there are: {there or 'none with this prefix'}")
+        subsets.append(Subset(name, challenges, solutions if solutions.is_file() else None))
+    return subsets
+
+
+def build(
+    sources: Sequence[Subset],
+    out: Path,
+    *,
+    test: Sequence[str],
+    augmentations: int = 1_000,
+    seed: int = 0,
+    overlap: Literal["refuse", "drop", "keep"] = "refuse",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Summary:
+    """Builds a dataset folder.
+
+    Args:
+      sources: the subsets; tasks keep their order. Of tasks of one name the first is kept, but for held-out ones,
+        which come before all others.
+      out: the folder to be; must not exist.
+      test: names of the subsets whose test examples are held out.
+      augmentations: besides the identity, at most so many of each task, all different.
+      seed: of all randomness.
+      overlap: what to do where a held-out task is in a training subset too, by name or by a pair that is the same up to
+        symmetry: refuse, drop the tasks of the training subsets, or keep those that have another name, as the
+        original does: then the model has seen answers that it is asked for.
+      progress: told after each task: how many are done, of how many.
+
+    Raises:
+      DataError: a bad file or number, an overlap, an `out` that exists, a full disk.
+    """
+    _check(sources, test, augmentations, seed)
+    # Refuses an `out` that exists before tasks are compared.
+    writer = Writer(out, CELLS, VOCAB_SIZE, puzzle={"kind": "arc"})
+    chosen = _choose(sources, frozenset(test), overlap)
+    identifiers, fewer = [BLANK], {}
+    sizes: dict[str, Sizes] = {}
+    with writer:
+        for done, (task, held_out) in enumerate(chosen.tasks, 1):
+            known, asked = _examples(task, held_out)
+            drawn = draw(task.name, known + asked, augmentations, seed)
+            count = len(drawn.maps)
+            if count < augmentations + 1:
+                fewer[task.name] = count - 1
+            ids = np.arange(len(identifiers), len(identifiers) + count)
+            identifiers += drawn.names(task.name)
+            for split, pairs, shifts in (
+                ("train", known, _shifts(task.name, known, drawn, seed)),
+                ("test", asked, np.zeros((count, len(asked), 2), np.intp)),
+            ):
+                if pairs:
+                    writer.split(split).add(*place(pairs, drawn, shifts), np.full(count, len(pairs)), ids)
+                    groups, puzzles, examples = sizes.get(split, Sizes(0, 0, 0))
+                    sizes[split] = Sizes(groups + 1, puzzles + count, examples + count * len(pairs))
+            progress(done, len(chosen.tasks))
+        writer.finish(identifiers, {task.name: _json(task) for task, held_out in chosen.tasks if held_out})
+    hidden = sum(output is None for task, _ in chosen.tasks for _, output in task.test)
+    return Summary(
+        sizes, len(identifiers), hidden, chosen.overlap, tuple(chosen.left_out), tuple(chosen.repeated), fewer
+    )
+
+
+def draw(task: str, pairs: Sequence[Pair], augmentations: int, seed: int) -> Augmentations:
+    """The identity and up to so many augmentations, no two of which make the same pairs of these, in whatever order."""
+    rng = _generator(seed, task, 0)
+    identity = np.array([IDENTITY.colours], np.uint8)
+    maps, colours = np.zeros(1, np.intp), identity
+    tables = _hash_tables(pairs)
+    hashes = _hashes(tables, maps, colours)
+    for _ in range(_DRAWS_PER_AUGMENTATION):
+        if len(maps) > augmentations:
+            break
+        numbers = rng.random((augmentations, COLOURS))
+        permuted = np.pad(np.argsort(numbers[:, 1:], axis=1) + 1, ((0, 0), (1, 0)))
+        maps = np.append(maps, (numbers[:, 0] * _MAPS).astype(np.intp))
+        colours = np.concatenate([colours, permuted.astype(np.uint8)])
+        hashes = np.append(hashes, _hashes(tables, maps[len(hashes) :], colours[len(hashes) :]))
+        kept = np.sort(np.unique(hashes, return_index=True)[1])
+        maps, colours, hashes = maps[kept], colours[kept], hashes[kept]
+    return Augmentations(maps[: augmentations + 1], colours[: augmentations + 1])
+
+
+def place(
+    pairs: Sequence[Pair], drawn: Augmentations, shifts: NDArray[np.intp]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Tokens of E pairs under n augmentations: inputs and labels [n * E, 900], all pairs of an augmentation together.
+
+    Args:
+      pairs: E of them.
+      drawn: n augmentations.
+      shifts: row and column of the top left cell of both grids of each pair, [n, E, 2]; they have to leave room.
+    """
+    shape = len(drawn.maps), len(pairs), CELLS
+    placed = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+    # What each token becomes, for all augmentations in one row: padding and end markers stay.
+    tokens = np.zeros((len(drawn.maps), VOCAB_SIZE), np.uint8)
+    tokens[:, END], tokens[:, FIRST_COLOUR:] = END, drawn.colours + FIRST_COLOUR
+    own = (np.arange(len(drawn.maps)) * VOCAB_SIZE)[:, None]
+    for e, pair in enumerate(pairs):
+        rows, columns = shifts[:, e, 0], shifts[:, e, 1]
+        for grid, target in zip(pair, placed, strict=True):
+            cut = _windows(grid)[drawn.maps, SIDE - rows, SIDE - columns]
+            np.take(tokens, cut.reshape(-1, CELLS) + own, out=target[:, e])
+    inputs, labels = placed
+    return inputs.reshape(-1, CELLS), labels.reshape(-1, CELLS)
+
+
+class _Chosen(NamedTuple):
+    tasks: list[tuple[Task, bool]]  # with whether it is held out
+    overlap: tuple[Overlap, ...]
+    left_out: list[tuple[str, str]]
+    repeated: list[tuple[str, str]]
+
+
+def _check(sources: Sequence[Subset], test: Sequence[str], augmentations: int, seed: int) -> None:
+    names = [source.name for source in sources]
+    if not names or len(set(names)) < len(names):
+        raise DataError(f"subsets {', '.join(names) or 'none'}: give at least one, and each once")
+    for name in test:
+        if name not in names:
+            raise DataError(f"subset {name!r:.60} is to be held out, but is none of those to build: {', '.join(names)}")
+    if not 0 <= augmentations <= MOST_AUGMENTATIONS:
+        raise DataError(f"{augmentations} augmentations: give 0 to {MOST_AUGMENTATIONS}")
+    if not 0 <= seed < 1 << 64:
+        raise DataError(f"seed {seed}: give 0 to 2^64 - 1")
+
+
+def _choose(sources: Sequence[Subset], test: frozenset[str], overlap: str) -> _Chosen:
+    """Reads the tasks, finds what they have in common, and leaves out what may not stand beside another."""
+    read = {source.name: read_challenges(source.challenges, source.solutions) for source in sources}
+    held_out: dict[str, Task] = {}
+    for source in sources:
+        for task in read[source.name] if source.name in test else ():
+            if task.name in held_out and not _same(task, held_out[task.name]):
+                raise DataError(f"{source.challenges}: task {task.name}: another held-out task has this name")
+            held_out.setdefault(task.name, task)
+    trained = [(task, name) for name, tasks in read.items() if name not in test for task in tasks]
+    common = tuple(_overlaps(held_out, trained))
+    if common and overlap == "refuse":
+        first = common[0]
+        raise DataError(
+            f"{len(common)} of {len(held_out)} held-out tasks are in the training subsets too, up to symmetry, first "
+            f"{first.held_out} ({first.task} in {first.subset}): leave out a subset, or choose to drop the tasks there"
+        )
+    dropped = _matching(held_out, trained) if overlap == "drop" else set()
+    tasks: list[tuple[Task, bool]] = []
+    left_out, repeated = [], []
+    seen: set[str] = set()
+    for name, subset in read.items():
+        for task in subset:
+            held = name in test
+            if not held and task.name in dropped:
+                left_out.append((task.name, name))
+            elif task.name in seen or (not held and task.name in held_out):
+                repeated.append((task.name, name))
+            else:
+                seen.add(task.name)
+                tasks.append((task, held))
+    return _Chosen(tasks, common, left_out, repeated)
+
+
+def _overlaps(held_out: Mapping[str, Task], trained: Sequence[tuple[Task, str]]) -> Iterator[Overlap]:
+    """Each held-out task that is in a training subset too, with the first task there that has its name or a pair."""
+    by_name = {task.name: (task.name, subset) for task, subset in reversed(trained)}
+    by_pair = {pair: (task.name, subset) for task, subset in reversed(trained) for pair in _canonical(task)}
+    for name, task in held_out.items():
+        matches = [by_name.get(name), *(by_pair.get(pair) for pair in _canonical(task))]
+        for match in [match for match in matches if match is not None][:1]:
+            yield Overlap(name, *match)
+
+
+def _matching(held_out: Mapping[str, Task], trained: Sequence[tuple[Task, str]]) -> set[str]:
+    """Names of tasks in the training subsets that a held-out one has the name or a pair of."""
+    pairs = {pair for task in held_out.values() for pair in _canonical(task)}
+    return {task.name for task, _ in trained if task.name in held_out or not pairs.isdisjoint(_canonical(task))}
+
+
+def _canonical(task: Task) -> list[bytes]:
+    return [canonical_pair(grid, output) for grid, output in (*task.train, *task.test) if output is not None]
+
+
+def _same(one: Task, other: Task) -> bool:
+    return _json(one) == _json(other)
+
+
+def _json(task: Task) -> dict[str, Any]:
+    """The task as test_puzzles.json and the contests write it; a hidden output is left out."""
+
+    def listed(grid: Grid, output: Grid | None) -> dict[str, Any]:
+        return {"input": grid.tolist()} | ({} if output is None else {"output": output.tolist()})
+
+    return {part: [listed(*pair) for pair in getattr(task, part)] for part in ("train", "test")}
+
+
+def _examples(task: Task, held_out: bool) -> tuple[list[Pair], list[Pair]]:
+    """The pairs for training, and those for the test."""
+    if held_out:
+        return list(task.train), [(grid, _HIDDEN if output is None else output) for grid, output in task.test]
+    return [*task.train, *((grid, output) for grid, output in task.test if output is not None)], []
+
+
+def _shifts(task: str, pairs: Sequence[Pair], drawn: Augmentations, seed: int) -> NDArray[np.intp]:
+    """Random places [n, E, 2] at which both grids of a pair fit; one pair of each puzzle stays at the top left."""
+    count = len(drawn.maps)
+    numbers = _generator(seed, task, 1).random((count, 2 * len(pairs) + 1))
+    sizes = np.array([np.maximum(grid.shape, output.shape) for grid, output in pairs])
+    swapped = np.isin(drawn.maps, _SWAPPING)[:, None, None]
+    room = SIDE + 1 - np.where(swapped, sizes[:, ::-1], sizes)
+    shifts = (numbers[:, 1:].reshape(count, len(pairs), 2) * room).astype(np.intp)
+    shifts[np.arange(count), (numbers[:, 0] * len(pairs)).astype(np.intp)] = 0
+    return shifts
+
+
+def _windows(grid: Grid) -> NDArray[np.uint8]:
+    """Boards [8, 31, 31, 30, 30]: a grid's eight images, each with its top left cell at row and column 30 minus index.
+
+    A view: every board is a window of one image in the middle of emptiness, which cuts off markers without room.
+    """
+    around = np.zeros((_MAPS, 2 * SIDE + 1, 2 * SIDE + 1), np.uint8)
+    for turn, board in enumerate(around):
+        image = _image(grid, turn)
+        below, right = SIDE + image.shape[0], SIDE + image.shape[1]
+        board[SIDE:below, SIDE:right] = image + FIRST_COLOUR
+        board[below, SIDE:right] = END
+        board[SIDE:below, right] = END
+    return sliding_window_view(around, (SIDE, SIDE), axis=(1, 2))
+
+
+def _image(grid: Grid, turn: int) -> Grid:
+    return Augmentation(turn, IDENTITY.colours).apply(grid)
+
+
+def _hash_tables(pairs: Sequence[Pair]) -> list[Uint64]:
+    """For each pair [8, 10, 10]: what colour a, having become b, adds to the pair's hash under each map.
+
+    A pair's hash is the sum over its cells of random numbers, one for each grid, place and colour, and so the
+    augmentations of a pair can be told apart without making them.
+    """
+    numbers = _random_numbers()
+    tables = []
+    for pair in pairs:
+        table = np.zeros((_MAPS, COLOURS, COLOURS), np.uint64)
+        for turn in range(_MAPS):
+            for grid, of_grid in zip(pair, numbers, strict=True):
+                image = _image(grid, turn)
+                cells = of_grid[: image.shape[0], : image.shape[1]].reshape(-1, COLOURS)
+                table[turn] += (image.ravel() == np.arange(COLOURS)[:, None]).astype(np.uint64) @ cells
+        tables.append(table)
+    return tables
+
+
+def _hashes(tables: Sequence[Uint64], maps: NDArray[np.intp], colours: NDArray[np.uint8]) -> Uint64:
+    """Hashes [n] of the pairs under n augmentations, the same for any order of the pairs."""
+    total = np.zeros(len(maps), np.uint64)
+    for table in tables:
+        total += _mixed(table[maps[:, None], np.arange(COLOURS), colours].sum(axis=1))
+    return total
+
+
+def _mixed(values: Uint64) -> Uint64:
+    """The finaliser of SplitMix64: without it, pairs that swap cells would add up to the same."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@lru_cache(maxsize=1)
+def _random_numbers() -> Uint64:
+    """For each grid of a pair, row, column and colour, [2, 30, 30, 10]."""
+    rng = np.random.Generator(np.random.Philox(key=0))
+    return rng.integers(0, 1 << 64, (2, SIDE, SIDE, COLOURS), np.uint64)
+
+
+def _generator(seed: int, task: str, stream: int) -> np.random.Generator:
+    name = int.from_bytes(sha256(task.encode()).digest()[:8], "little")
+    return np.random.Generator(np.random.Philox(key=[seed, name], counter=[0, 0, 0, stream]))

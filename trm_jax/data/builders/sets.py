@@ -1,0 +1,153 @@
+"""Sets of puzzles for a look from the outside: every split of a dataset folder, or a table, with the kind of puzzle.
+
+Unlike `dataset.load` nothing here refuses a puzzle that breaks its rules.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.data import dataset
+from trm_jax.data.builders.rows import COLUMNS
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.errors import DataError
+from trm_jax.puzzles import arc, maze, sudoku, table
+from trm_jax.puzzles.kind import Kind, Rules, cells_of, describe, kind_of
+from trm_jax.puzzles.symmetry import Tokens
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """One set of puzzles.
+
+    name: for people: the path, and which split of it.
+    path: of the table or the dataset folder.
+    split: of a dataset folder; "" for a table.
+    puzzles: as read.
+    kind: told by the files, by the user, or guessed.
+    guessed: whether it was.
+    """
+
+    name: str
+    path: Path
+    split: str
+    puzzles: PuzzleSet
+    kind: Kind
+    guessed: bool
+
+    def firsts(self) -> NDArray[np.int64]:
+        """The first example of each group: the puzzle that is not augmented."""
+        return self.puzzles.puzzle_starts[self.puzzles.group_starts[:-1]]
+
+    def pairs(self, rows: NDArray[np.int64] | slice) -> tuple[Tokens, Tokens]:
+        """Questions and answers of some rows."""
+        return np.asarray(self.puzzles.inputs[rows]), np.asarray(self.puzzles.labels[rows])
+
+
+def open_sets(
+    path: Path,
+    puzzle: str = "",
+    columns: tuple[str, str] = COLUMNS,
+    rules: Rules | None = None,
+    splits: list[str] | None = None,
+) -> list[OpenSet]:
+    """The splits of a dataset folder, train first, or the one set of a table.
+
+    Args:
+      path: of either.
+      puzzle: its kind (puzzles/kind.py); "" for what the files tell, or else a guess.
+      columns: of the question and the answer in a table.
+      rules: of a user's own puzzle.
+      splits: of a dataset folder; None for all.
+
+    Raises:
+      DataError: what cannot be read, or of which kind it is cannot be told.
+    """
+    if not path.is_dir():
+        if splits:
+            raise DataError(f"{path}: a table has no splits: leave out {', '.join(splits):.60}")
+        return [_open_table(path, puzzle, columns, rules)]
+    found = sorted(each.parent.name for each in path.glob("*/dataset.json"))
+    names = splits or sorted(found, key=lambda name: (name != "train", name))
+    if not names:
+        raise DataError(f"{path}: no dataset folder: none of its folders holds a dataset.json")
+    for name in names:
+        if name not in found:
+            raise DataError(f"{path}: no split {name!r:.60}: there are {', '.join(found) or 'none'}")
+    return [_open_split(path, name, puzzle, rules) for name in names]
+
+
+def _open_split(path: Path, split: str, puzzle: str, rules: Rules | None) -> OpenSet:
+    puzzles = dataset.read_folder(path, split)
+    told = puzzle or puzzles.puzzle
+    kind = kind_of(told or _guess(puzzles), puzzles.seq_len, rules)
+    if kind.vocab_size not in (0, puzzles.vocab_size):
+        name = kind.to_dict()["kind"]
+        raise DataError(
+            f"{path / split}: {puzzles.vocab_size} tokens, but {name} has {kind.vocab_size}: give another --puzzle"
+        )
+    return OpenSet(f"{path} {split}", path, split, puzzles, kind, not told)
+
+
+def _guess(puzzles: PuzzleSet) -> str:
+    """The kind that has so many cells and so many tokens, in the folders of the original's builders."""
+    cells, tokens = puzzles.seq_len, puzzles.vocab_size
+    if (cells, tokens) == (arc.CELLS, arc.VOCAB_SIZE):
+        return "arc"
+    with suppress(DataError):
+        if sudoku.layout_of_length(cells).vocab_size == tokens:
+            return "sudoku"
+    with suppress(DataError):
+        maze.square_shape(cells)
+        return "maze" if tokens == maze.VOCAB_SIZE else "tokens"
+    return "tokens"
+
+
+def _open_table(path: Path, puzzle: str, columns: tuple[str, str], rules: Rules | None) -> OpenSet:
+    told = puzzle or _guess_text(_first_question(path, columns), path)
+    about = describe(told)
+    kind: Kind | None = None
+
+    def parse(text: str) -> NDArray[np.int16]:
+        # The first puzzle sets the size for all that follow.
+        nonlocal kind
+        kind = kind or kind_of(told, cells_of(told, text), rules)
+        return kind.parse(text).astype(np.int16)
+
+    if about["kind"] in ("arc", "tokens"):
+        raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
+    questions, answers = table.read_pairs(path, parse, columns=columns)
+    assert kind is not None
+    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+    return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
+
+
+def _first_question(path: Path, columns: tuple[str, str]) -> str:
+    seen: list[str] = []
+
+    def keep(text: str) -> NDArray[np.int8]:
+        seen.append(text)
+        return np.zeros(1, np.int8)
+
+    table.read_pairs(path, keep, limit=1, columns=columns)
+    return seen[0]
+
+
+def _guess_text(question: str, path: Path) -> str:
+    """The kind whose questions look like this one."""
+    readers: dict[str, Callable[[str], object]] = {
+        "sudoku": sudoku.parse,
+        "maze": lambda text: maze.parse(text.strip("\r\n")),
+    }
+    for name, read in readers.items():
+        try:
+            read(question)
+        except DataError:
+            continue
+        return name
+    raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: give --puzzle")

@@ -1,0 +1,200 @@
+"""Sudoku datasets: from tables in the form of the public Sudoku-Extreme files, or generated."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.data.builders.pairs import (
+    Overlap,
+    Pairs,
+    Progress,
+    Summary,
+    apart,
+    counting,
+    drawn_images,
+    generate_apart,
+    write,
+)
+from trm_jax.data.builders.rows import Choice, read
+from trm_jax.data.builders.tables import write_table
+from trm_jax.errors import DataError
+from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
+from trm_jax.puzzles.kind import Sudoku
+
+# Of the 288 full grids of side 4, so many are for the test.
+_TEST_GRIDS = 57
+
+
+class Wishes(NamedTuple):
+    """What generated Sudokus are like.
+
+    box: rows x columns of a box, such as "3x3".
+    clues: (low, high), between which their number is drawn; None: as many as suit the side.
+    minimal: no clue can go without a second solution.
+    min_rating: dead ends that a solver meets at least; None: any.
+    """
+
+    box: str = "3x3"
+    clues: tuple[int, int] | None = None
+    minimal: bool = False
+    min_rating: int | None = None
+
+
+def build(
+    out: Path,
+    train: Path,
+    test: Path | None,
+    *,
+    box: str = "",
+    choice: Choice | None = None,
+    augmentations: int = 0,
+    seed: int = 0,
+    overlap: Overlap = "refuse",
+    progress: Progress = lambda done, total: None,
+) -> Summary:
+    """Builds a dataset folder from tables with the columns question and answer.
+
+    Args:
+      out: the folder to be; must not exist.
+      train, test: the tables; without the second there is no test split.
+      box: rows x columns of a box; "": as the number of cells has it (`sudoku.layout_of_length`).
+      choice: of training rows.
+      augmentations: images of each training puzzle.
+      seed: of the images.
+      overlap: what to do where a training puzzle is a test puzzle up to symmetry (`pairs.apart`).
+      progress: told after each group: how many are done, of how many.
+
+    Raises:
+      DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
+    """
+    puzzle = json.dumps({"kind": "sudoku"} | ({"box": box} if box else {}))
+    kind, puzzles = read(train, puzzle, choice=choice)
+    dropped, held_out = 0, None
+    if test is not None:
+        other, held_out = read(test, puzzle)
+        if other.cells != kind.cells:
+            raise DataError(f"{test}: {other.cells} cells, but {train} has {kind.cells}: build them apart")
+        puzzles, dropped = apart(kind, puzzles, held_out, overlap, f"{train}, {test}")
+    images = drawn_images(kind, augmentations, seed) if augmentations else None
+    return replace(write(out, kind, puzzles, held_out, images, augmentations, progress), dropped=dropped)
+
+
+def generate(
+    out: Path,
+    train: int,
+    test: int,
+    wishes: Wishes,
+    *,
+    seed: int,
+    augmentations: int = 0,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> Summary:
+    """Builds a dataset folder from generated puzzles, each with one solution.
+
+    No test puzzle is a training puzzle up to symmetry or has its solution: such a one is passed over. All depends on
+    the wishes and the seed alone, and more puzzles begin with the same ones.
+
+    Args:
+      out: the folder to be; must not exist.
+      train, test: how many puzzles; 0 for no test split.
+      wishes, seed, workers: as for `sudoku_search.generate` and `sudoku_rating.generate_rated`.
+      augmentations: images of each training puzzle.
+      progress: told after each puzzle: how many are made, of how many.
+
+    Raises:
+      DataError: numbers out of range, not so many puzzles, an `out` that exists, a full disk.
+    """
+    kind, total = Sudoku(sudoku.layout_from(wishes.box)), train + test
+    images = drawn_images(kind, augmentations, seed) if augmentations else None
+    if wishes.min_rating is not None:
+        # Rated puzzles all differ up to symmetry; the test comes first, so that training can grow beside it.
+        puzzles, _ = _rated(total, kind.layout, wishes, seed, workers, counting(progress, 0, total))
+        held_out = puzzles.take(slice(test)) if test else None
+        return write(out, kind, puzzles.take(slice(test, None)), held_out, images, augmentations)
+    parts = _parts(kind.layout, seed) if test else (None, None)
+
+    def make(count: int, stream: int) -> Pairs:
+        told = counting(progress, stream * train, total)
+        return _generated(count, kind.layout, wishes, 2 * seed + stream, parts[stream], workers, told)
+
+    puzzles, held_out = generate_apart(kind, make, train, test) if test else (make(train, 0), None)
+    return write(out, kind, puzzles, held_out, images, augmentations)
+
+
+def generate_table(
+    out: Path,
+    count: int,
+    wishes: Wishes,
+    *,
+    seed: int,
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Writes generated puzzles as a CSV file, with their rating; of larger boards than 16x16, which is left empty."""
+    kind = Sudoku(sudoku.layout_from(wishes.box))
+    told = counting(progress, 0, count)
+    ratings: Sequence[int | None]
+    if wishes.min_rating is not None:
+        puzzles, ratings = _rated(count, kind.layout, wishes, seed, workers, told)
+    else:
+        puzzles = _generated(count, kind.layout, wishes, 2 * seed, None, workers, told)
+        # A proof for a larger board may take hours.
+        ratings = [None] * count
+        if kind.layout.side <= sudoku_rating.MAX_RATED_SIDE:
+            ratings = [sudoku_rating.rating(question, kind.layout) for question in sudoku.decode(puzzles.inputs)]
+    write_table(out, kind, puzzles, f"trm_jax seed {seed}", ratings)
+
+
+def _parts(layout: sudoku.Layout, seed: int) -> tuple[NDArray[np.int8] | None, NDArray[np.int8] | None]:
+    """The full grids from which training and test puzzles are made; None for any."""
+    if layout != sudoku.layout_for(4):
+        return None, None
+    # So few that both would have all of them.
+    rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
+    grids = rng.permutation(sudoku_search.all_solutions_4x4())
+    return grids[_TEST_GRIDS:], grids[:_TEST_GRIDS]
+
+
+def _generated(
+    count: int,
+    layout: sudoku.Layout,
+    wishes: Wishes,
+    seed: int,
+    solutions: NDArray[np.int8] | None,
+    workers: int,
+    progress: Callable[[int], None],
+) -> Pairs:
+    return _encoded(
+        *sudoku_search.generate(
+            count,
+            layout,
+            seed,
+            clues=wishes.clues,
+            minimal=wishes.minimal,
+            solutions=solutions,
+            workers=workers,
+            progress=progress,
+        )
+    )
+
+
+def _rated(
+    count: int, layout: sudoku.Layout, wishes: Wishes, seed: int, workers: int, progress: Callable[[int], None]
+) -> tuple[Pairs, list[int]]:
+    """Puzzles and their ratings."""
+    if wishes.clues is not None:
+        raise DataError("puzzles of a rating have no clue to spare, so their number cannot be asked for: give either")
+    found = sudoku_rating.generate_rated(
+        count, layout, seed, min_rating=wishes.min_rating or 0, workers=workers, progress=progress
+    )
+    return _encoded(found.puzzles, found.answers), found.ratings.tolist()
+
+
+def _encoded(questions: NDArray[np.int8], answers: NDArray[np.int8]) -> Pairs:
+    return Pairs(sudoku.encode(questions), sudoku.encode(answers))

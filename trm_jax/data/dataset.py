@@ -1,0 +1,369 @@
+"""Puzzles from files.
+
+A `PuzzleSet` is arrays of tokens, grouped as in the public dataset format: examples belong to puzzles (one task under
+one augmentation), puzzles to groups (one task). In which order training visits them is told by `order`.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.config import DataConfig, Experiment
+from trm_jax.data import folder
+from trm_jax.data.folder import Stacked
+from trm_jax.data.forms import NO_FORMS, AllForms, Forms
+from trm_jax.errors import DataError
+from trm_jax.puzzles import sudoku, sudoku_search, table
+from trm_jax.puzzles.arc import IDENTITY, parse_name
+from trm_jax.puzzles.arc_votes import read_names
+from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
+from trm_jax.puzzles.symmetry import Tokens
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A dataset folder that a set comes from, in which puzzle id i > 0 is id i + shift of the set; 0 stays 0."""
+
+    path: Path
+    shift: int
+    num_puzzles: int
+
+
+@dataclass(frozen=True)
+class PuzzleSet:
+    """Examples of one split, of one dataset or of several.
+
+    inputs, labels: tokens [N, S], 0 is padding (in labels: not predicted).
+    puzzle_ids: of each example, int32 [N].
+    puzzle_starts: example at which each puzzle starts, and N at the end.
+    group_starts: puzzle at which each group starts, and the number of puzzles at the end.
+    puzzle: description of the kind of puzzle (puzzles/kind.py), "" where the files do not tell.
+    origins: the folders, where it comes from folders.
+    forms: in which each puzzle of the folders stands here, each with an id of its own (`forms.Forms`).
+    """
+
+    inputs: Tokens | Stacked
+    labels: Tokens | Stacked
+    puzzle_ids: NDArray[np.int32]
+    puzzle_starts: NDArray[np.int64]
+    group_starts: NDArray[np.int64]
+    vocab_size: int
+    num_puzzles: int
+    puzzle: str = ""
+    origins: tuple[Origin, ...] = ()
+    forms: Forms = NO_FORMS
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def seq_len(self) -> int:
+        """S, cells of a puzzle."""
+        return int(self.inputs.shape[1])
+
+    @cached_property
+    def groups(self) -> NDArray[np.int64]:
+        """Of each example, the number of its group (its task): int64 [N]."""
+        group_of_puzzle = np.repeat(np.arange(len(self.group_starts) - 1), np.diff(self.group_starts))
+        return np.repeat(group_of_puzzle, np.diff(self.puzzle_starts))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of sizes and of up to 4,096 examples; tells whether a run goes on with its own data."""
+        sizes = self.inputs.shape, self.vocab_size, self.num_puzzles, len(self.puzzle_starts), len(self.group_starts)
+        digest = sha256(repr(sizes).encode())
+        for array in (self.inputs, self.labels, self.puzzle_ids, self.puzzle_starts, self.group_starts):
+            sample = np.asarray(array[np.arange(0, len(array), -(-len(array) // 4_096) or 1)])
+            digest.update(sample.astype(np.int64).tobytes())
+        return digest.hexdigest()
+
+
+class Arrays(NamedTuple):
+    """A batch on the host: inputs, labels [B, S] int32 (labels: IGNORE where not predicted), puzzle_ids [B] int32."""
+
+    inputs: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    puzzle_ids: NDArray[np.int32]
+
+
+def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "") -> PuzzleSet:
+    """A set in which every example is a puzzle and a group of its own, all with puzzle id 0."""
+    count = len(inputs)
+    starts = np.arange(count + 1, dtype=np.int64)
+    return PuzzleSet(inputs, labels, np.zeros(count, np.int32), starts, starts, vocab_size, 1, puzzle)
+
+
+def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
+    """The puzzles of a split ("train" or "test"), from where the configuration says.
+
+    With config.forms, those for training are the tasks themselves, since their forms are drawn for each batch; those of
+    the test are there in all forms.
+
+    Args:
+      config: paths end in .csv, .jsonl (both plain or .gz), or name a folder in the public dataset format, or are
+        "generated". Several paths, separated by commas, make one set; their puzzle ids are kept apart.
+      split: which; of a dataset folder, the subfolder of that name.
+      seed: of generated puzzles, and of forms. Both splits of one seed share no solution.
+
+    Raises:
+      DataError: names file, row and column, or array; forms are wanted of a set that has none or holds some already.
+    """
+    source = config.train if split == "train" else config.test
+    if not source:
+        raise DataError(f"config.data.{split} names no puzzles: give a CSV file or a dataset folder")
+    if source == "generated":
+        return _generated(config, split, seed)
+    limit = config.test_puzzles if split == "test" else 0
+    puzzles = _read(source, config.puzzle, split, limit)
+    forms = _forms(config, seed, puzzles, source)
+    return puzzles if split == "train" else in_forms(puzzles, forms, limit)
+
+
+def load_named(experiment: Experiment, source: str, split: str, limit: int) -> PuzzleSet:
+    """The puzzles for evaluating an experiment: `source`, or where that is empty the experiment's own held-out ones.
+
+    Args:
+      experiment: tells the kind of puzzle, its forms, and the seed of these and of generated puzzles.
+      source: files or dataset folders as in `load`, or "".
+      split: of a dataset folder.
+      limit: at most so many; 0: all.
+    """
+    data = experiment.data
+    if not source:
+        if not data.test:
+            raise DataError("the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder")
+        if data.test == "generated":
+            # Which solutions are held out depends on how many puzzles were asked for while training.
+            puzzles = load(data, "test", experiment.train.seed)
+            return _first(puzzles, limit) if limit else puzzles
+        return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
+    puzzles = _read(source, data.puzzle, split, limit)
+    return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
+
+
+def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
+    parts = []
+    for name in source.split(","):
+        path = Path(name)
+        parts.append(read_folder(path, split, limit) if path.is_dir() else read_table(path, puzzle, limit))
+    whole = parts[0] if len(parts) == 1 else join(parts, source)
+    return _first(whole, limit) if limit else whole
+
+
+def _forms(config: DataConfig, seed: int, puzzles: PuzzleSet, source: str) -> Forms:
+    """The forms in which a configuration wants the puzzles of a set, which is from this source.
+
+    Raises DataError where they cannot be had: no ARC tasks, tasks that are in forms already, or too many ids.
+    """
+    forms = Forms(config.forms, seed)
+    if not forms.count:
+        return forms
+    about = f"config.data.forms = {forms.count}"
+    kind = describe(puzzles.puzzle or config.puzzle or "tokens")["kind"]
+    if kind != "arc":
+        raise DataError(f"{source}: puzzles of kind {kind!r}, but {about} turns ARC tasks: set it to 0")
+    for origin in puzzles.origins:
+        for name in read_names(origin.path / "identifiers.json"):
+            if parse_name(name)[1] != IDENTITY:
+                raise DataError(
+                    f"{origin.path}: its tasks are augmented ({name[:60]}), and {about} would turn them again: "
+                    "set it to 0, or build the folder with --augmentations 0"
+                )
+    if (ids := forms.number_of_ids(puzzles.num_puzzles)) >= 1 << 31:
+        raise DataError(f"{source}: {about} makes {ids:,} puzzle ids: give fewer, so that there are less than 2^31")
+    return forms
+
+
+def in_forms(puzzles: PuzzleSet, forms: Forms, limit: int = 0) -> PuzzleSet:
+    """Every puzzle of a set in all its forms, one after the other, made when they are asked for.
+
+    Args:
+      puzzles: as read from folders, all of ARC, the tasks themselves.
+      forms: which; a set without any is returned as it is.
+      limit: at most so many examples; 0: all.
+    """
+    if not forms.count:
+        return puzzles
+    shown = AllForms(forms, puzzles.inputs, puzzles.labels, puzzles.puzzle_ids, puzzles.puzzle_starts)
+    inputs, labels = shown.stacked()
+    sizes = np.repeat(np.diff(puzzles.puzzle_starts), forms.count + 1)
+    whole = replace(
+        puzzles,
+        inputs=inputs,
+        labels=labels,
+        puzzle_ids=shown.ids(np.arange(len(shown))),
+        puzzle_starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+        group_starts=puzzles.group_starts * (forms.count + 1),
+        num_puzzles=forms.number_of_ids(puzzles.num_puzzles),
+        forms=forms,
+    )
+    return _first(whole, limit) if limit else whole
+
+
+def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
+    """One set out of several. Puzzle id 0, the blank one, is common to all; the others keep apart.
+
+    Args:
+      parts: sets of one kind of puzzle at one size.
+      where: their names, for an error.
+
+    Raises:
+      DataError: they differ in cells, tokens or kind.
+    """
+    for what, values in (
+        ("numbers of cells", {part.seq_len for part in parts}),
+        ("numbers of tokens", {part.vocab_size for part in parts}),
+        ("kinds of puzzle", {part.puzzle for part in parts if part.puzzle}),
+    ):
+        if len(values) > 1:
+            raise DataError(f"{where}: different {what} ({', '.join(map(str, sorted(values)))}): train on them apart")
+    ids, puzzles, groups, origins = [], [np.zeros(1, np.int64)], [np.zeros(1, np.int64)], []
+    shift = 0
+    for part in parts:
+        ids.append(np.where(part.puzzle_ids > 0, part.puzzle_ids + shift, 0).astype(np.int32))
+        puzzles.append(part.puzzle_starts[1:] + puzzles[-1][-1])
+        groups.append(part.group_starts[1:] + groups[-1][-1])
+        origins += [replace(origin, shift=origin.shift + shift) for origin in part.origins]
+        shift += part.num_puzzles - 1
+    return PuzzleSet(
+        Stacked([part.inputs for part in parts]),
+        Stacked([part.labels for part in parts]),
+        np.concatenate(ids),
+        np.concatenate(puzzles),
+        np.concatenate(groups),
+        parts[0].vocab_size,
+        shift + 1,
+        next((part.puzzle for part in parts if part.puzzle), ""),
+        tuple(origins),
+    )
+
+
+def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
+    """Reads the columns question and answer of a CSV or JSONL file, plain or gzipped; every row is checked.
+
+    Raises:
+      DataError: names file, row and column; or the kind of puzzle, if it does not stand in tables.
+    """
+    if not puzzle:
+        raise DataError(f"{path}: of which kind are its puzzles? set config.data.puzzle, say to 'sudoku' or 'maze'")
+    kind: Kind | None = None
+
+    def parse(text: str) -> NDArray[np.int16]:
+        # The first puzzle sets the size for all that follow.
+        nonlocal kind
+        kind = kind or kind_of(puzzle, cells_of(puzzle, text))
+        return kind.parse(text).astype(np.int16)
+
+    def check(question: Tokens, answer: Tokens) -> None:
+        assert kind is not None
+        kind.check_pair(question, answer)
+
+    try:
+        describe(puzzle)
+        if describe(puzzle)["kind"] in ("arc", "tokens"):
+            cells_of(puzzle, "")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    questions, answers = table.read_pairs(path, parse, check, limit or None)
+    assert kind is not None
+    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+
+
+def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
+    """Reads one split of a dataset in the public on-disk format, memory-mapped and checked (folder.read).
+
+    Raises:
+      DataError: names the file and what is wrong with it.
+    """
+    part = folder.read(path, split)
+    described = folder.read_puzzle(path)
+    puzzle = ""
+    if described is not None:
+        try:
+            kind = kind_of(json.dumps(described), part.seq_len)
+        except DataError as error:
+            raise DataError(f"{path / 'puzzle.json'}: {error}") from None
+        if kind.vocab_size not in (0, part.vocab_size):
+            raise DataError(f"{path}: dataset.json has {part.vocab_size} tokens, puzzle.json {kind.vocab_size}")
+        puzzle = json.dumps(kind.to_dict())
+    per_example = np.repeat(part.puzzle_ids, np.diff(part.puzzle_starts)).astype(np.int32)
+    whole = PuzzleSet(
+        part.inputs,
+        part.labels,
+        per_example,
+        part.puzzle_starts,
+        part.group_starts,
+        part.vocab_size,
+        part.num_puzzles,
+        puzzle,
+        (Origin(path, 0, part.num_puzzles),),
+    )
+    return _first(whole, limit) if limit else whole
+
+
+def in_order(puzzles: PuzzleSet, batch_size: int) -> Iterator[tuple[Arrays, int]]:
+    """Every example once, in order, with how many rows of the batch are real; the last batch is filled up."""
+    for start in range(0, len(puzzles), batch_size):
+        rows = slice(start, start + batch_size)
+        inputs, labels = np.asarray(puzzles.inputs[rows]), np.asarray(puzzles.labels[rows])
+        filled = batch_size - len(inputs)
+        batch = _collate(inputs, labels, puzzles.puzzle_ids[rows])
+        padding = ((0, filled), (0, 0))
+        yield (
+            Arrays(
+                np.pad(batch.inputs, padding),
+                np.pad(batch.labels, padding, constant_values=IGNORE),
+                np.pad(batch.puzzle_ids, (0, filled)),
+            ),
+            len(inputs),
+        )
+
+
+def _collate(inputs: Tokens, labels: Tokens, ids: NDArray[np.int32]) -> Arrays:
+    labels = labels.astype(np.int32)
+    return Arrays(inputs.astype(np.int32), np.where(labels == 0, IGNORE, labels), ids)
+
+
+@lru_cache(maxsize=2)
+def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
+    """Made once in a process for each split, however many ask: larger boards take a minute. Nobody writes to a set."""
+    layout = sudoku.layout_for(config.side)
+    # One stream for the solutions, one for each split's puzzles.
+    rng = np.random.Generator(np.random.Philox(key=[seed, 2]))
+    if config.side == 4:
+        solutions = rng.permutation(sudoku_search.all_solutions_4x4())
+        held_out = len(solutions) // 5
+    else:
+        held_out = max(1, min(config.test_puzzles, 1_000)) if config.test == "generated" else 0
+        wanted = held_out + max(1, min(config.train_puzzles, 10_000))
+        solutions = np.unique(sudoku_search.random_solutions(wanted, layout, rng), axis=0)
+        rng.shuffle(solutions)
+    test = split == "test"
+    part = solutions[:held_out] if test else solutions[held_out:]
+    count = config.test_puzzles if test else config.train_puzzles
+    questions, answers = sudoku_search.generate(count, layout, 2 * seed + test, solutions=part)
+    return from_pairs(sudoku.encode(questions), sudoku.encode(answers), layout.vocab_size, "sudoku")
+
+
+def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
+    """The first `limit` examples, at most as many as there are, and the puzzles and groups that they belong to."""
+    limit = min(limit, len(puzzles))
+    puzzle_starts, group_starts = puzzles.puzzle_starts, puzzles.group_starts
+    kept = np.searchsorted(puzzle_starts, limit)  # as many puzzles start before the limit
+    return replace(
+        puzzles,
+        inputs=puzzles.inputs[:limit],
+        labels=puzzles.labels[:limit],
+        puzzle_ids=puzzles.puzzle_ids[:limit],
+        puzzle_starts=np.append(puzzle_starts[:kept], limit),
+        group_starts=np.append(group_starts[: np.searchsorted(group_starts, kept)], kept),
+    )

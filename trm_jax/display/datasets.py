@@ -1,0 +1,117 @@
+"""Examples of a dataset or a table: questions beside their answers, on the terminal and as a picture."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from trm_jax.data import folder
+from trm_jax.data.builders.rows import COLUMNS
+from trm_jax.data.builders.sets import OpenSet, open_sets
+from trm_jax.display.boards import Window, board_lines, print_line, side_by_side, window
+from trm_jax.errors import DataError, printable
+from trm_jax.puzzles.kind import Arc, Maze, Rules
+from trm_jax.puzzles.symmetry import Tokens
+
+_MOST_DRAWN = 50
+_DPI = 150
+_LARGEST_BOARD = 400  # pixels
+_HEAD, _GAP, _MARGIN = 26, 24, 16  # pixels
+
+
+def show(
+    path: Path,
+    split: str = "",
+    rows: Sequence[int] = range(3),
+    puzzle: str = "",
+    columns: tuple[str, str] = COLUMNS,
+    rules: Rules | None = None,
+    picture: Path | None = None,
+    out: Console | None = None,
+) -> None:
+    """Prints examples, with the cells of the answer that the question leaves open marked.
+
+    Args:
+      path: a dataset folder or a table.
+      split: of a folder; "" for the first, which is train where there is one.
+      rows: which examples, counted from 0; of a range those that there are.
+      puzzle, columns, rules: as for `open_sets`.
+      picture: a PNG file to draw them into, too; None for none.
+      out: where to print.
+
+    Raises:
+      DataError: what cannot be read, a row that is not there, or a picture that cannot be written.
+    """
+    shown = open_sets(path, puzzle, columns, rules, [split] if split else None)[0]
+    count = len(shown.puzzles)
+    if isinstance(rows, range):
+        rows = rows[:count]
+    for row in rows:
+        if not 0 <= row < count:
+            raise DataError(f"{shown.name}: no row {row}: there are {count}, counted from 0")
+    if picture is not None and not 1 <= len(rows) <= _MOST_DRAWN:
+        raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(rows)}: give fewer --rows")
+    out = out or Console(highlight=False)
+    titles = _titles(shown, rows)
+    examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in rows]
+    if picture is not None:
+        _draw(picture, shown, titles, examples)
+    for title, (question, answer) in zip(titles, examples, strict=True):
+        print_line(out, title)
+        boards = [
+            board_lines(shown.kind, question, np.zeros(len(question), np.bool_), out),
+            board_lines(shown.kind, answer, _found(shown, question, answer), out),
+        ]
+        for line in side_by_side(boards, out.width):
+            print_line(out, line)
+        print_line(out, "")
+
+
+def _found(shown: OpenSet, question: Tokens, answer: Tokens) -> NDArray[np.bool_]:
+    """The cells of the answer to mark, bool [cells]: those that the question leaves open, where that is not plain."""
+    if isinstance(shown.kind, Arc | Maze):
+        return np.zeros(len(question), np.bool_)
+    return np.not_equal(question, answer)
+
+
+def _titles(shown: OpenSet, rows: Sequence[int]) -> list[str]:
+    """The row, and which group it belongs to and what its puzzle is called, where that says anything."""
+    puzzles = shown.puzzles
+    names: list[str] = []
+    if puzzles.num_puzzles > 1 and (shown.path / "identifiers.json").exists():
+        names = folder.read_identifiers(shown.path)
+    titles = []
+    for row in rows:
+        title = f"{shown.name} row {row}"
+        if len(puzzles.group_starts) - 1 < len(puzzles):
+            title += f", group {puzzles.groups[row]}"
+        number = int(puzzles.puzzle_ids[row])
+        if number:
+            title += f", id {number}" + (f": {names[number]}" if number < len(names) else "")
+        titles.append(printable(title))
+    return titles
+
+
+def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[tuple[Tokens, Tokens]]) -> None:
+    """One row of the picture for each example: its question, then its answer."""
+    from trm_jax.display.canvas import INK, Board, Sheet, save_figure
+
+    kind = shown.kind
+    part = Window(0, 1, 0, 1)
+    for tokens in (tokens for example in examples for tokens in example):
+        part = part.joined(window(kind, tokens))
+    unit = max(4, min(36, _LARGEST_BOARD // max(part.rows, part.columns)))
+    sheet = Sheet(kind, examples[0][0], part, len(examples), 2, unit, 200, _HEAD, 0, _GAP, _MARGIN, _DPI)
+    figure = sheet.figure()
+    for i, (title, (question, answer)) in enumerate(zip(titles, examples, strict=True)):
+        own = replace(sheet, question=question)
+        nothing = np.zeros(len(question), np.bool_)
+        first = own.board_axes(figure, i, 0)
+        # A dollar sign would begin mathematics.
+        first.set_title(title.replace("$", r"\$"), loc="left", fontsize=7, color=INK, pad=5)
+        Board(first, own).draw(question, nothing)
+        Board(own.board_axes(figure, i, 1), own).draw(answer, _found(shown, question, answer))
+    save_figure(figure, path)

@@ -1,0 +1,223 @@
+"""Pictures of a run: how an answer forms (PNG, animated GIF) and how training went (PNG). Needs the extra `viz`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.display.boards import Window, window
+from trm_jax.display.canvas import (
+    CHANGE,
+    CHANGED,
+    CHANGED_PATH,
+    FAINT,
+    GIVEN,
+    GOAL,
+    INK,
+    PATH,
+    START,
+    SURE,
+    WALL,
+    WRONG,
+    Board,
+    Curve,
+    Sheet,
+    new_figure,
+    rgb,
+    save_figure,
+)
+from trm_jax.display.show import changed_cells, verdict, visibly_changed
+from trm_jax.errors import DataError
+from trm_jax.inference.thoughts import Thought
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.symmetry import Tokens
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["animate_thoughts", "draw_thoughts", "draw_training", "new_figure", "save_figure"]
+
+# Grids in a row of the filmstrip; more would be too small to read on a page.
+_ACROSS = 5
+# Milliseconds for which a frame of the animation stays: the question, a thought, the end.
+_FIRST, _EACH, _LAST = 1_000, 200, 3_000
+
+
+def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought], most: int = 8) -> None:
+    """A filmstrip: the question, the answer after each supervision step, and how sure the model was.
+
+    Clues have a grey ground; cells that changed since the thought before are green, ARC's bear a dot. A maze's path is
+    blue. Thoughts by cycles become a row for each supervision step and a column for each cycle.
+
+    Args:
+      path: the PNG file to write.
+      kind: how cells are written, and where boxes end.
+      question: tokens [cells].
+      thoughts: by steps or by cycles; of more than `most` steps, the first ones and the last are drawn. The curves are
+        of all.
+    """
+    numbers = sorted({thought.step for thought in thoughts})
+    if len(numbers) > most:
+        numbers = [*numbers[: most - 1], numbers[-1]]
+    shown = [thought for thought in thoughts if thought.step in numbers]
+    with_curves = len(thoughts) > 1
+    cycles = max((thought.cycle for thought in shown), default=0)
+    if cycles:
+        # The curves stand beside the question.
+        columns, rows = max(2, cycles), 1 + len(numbers)
+        places = [(1 + numbers.index(thought.step), thought.cycle - 1) for thought in shown]
+        curves_at = (0, 1)
+    else:
+        panels = 1 + len(shown) + with_curves
+        columns = panels if panels <= _ACROSS + 1 else _ACROSS
+        rows = -(-panels // columns)
+        places = [divmod(i, columns) for i in range(1, 1 + len(shown))]
+        curves_at = divmod(panels - 1, columns)
+
+    part = _part(kind, question, shown)
+    longest = max(part.rows, part.columns)
+    unit = max(1, min(540, max(270, 36 * longest)) // longest)
+    # A flat board leaves little room for curves.
+    foot = max(36, 270 - part.rows * unit) if with_curves else 36
+    sheet = Sheet(kind, question, part, rows, columns, unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150)
+    figure = sheet.figure()
+    axis = sheet.board_axes(figure, 0, 0)
+    Board(axis, sheet).draw(question, np.zeros(len(question), np.bool_))
+    axis.set_title("question", fontsize=10, color=INK)
+    for thought, (row, column) in zip(shown, places, strict=True):
+        axis = sheet.board_axes(figure, row, column)
+        Board(axis, sheet).draw(thought.tokens, visibly_changed(kind, thought))
+        when = f"step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else "")
+        count = changed_cells(kind, thought).split()[0]
+        axis.set_title(f"{when}\n{count} changed, {thought.sure:.0%} sure", fontsize=10, color=INK)
+        axis.set_xlabel(verdict(thought.satisfied), fontsize=10, color=CHANGED if thought.satisfied else WRONG)
+    if with_curves:
+        left, top = sheet.corner(*curves_at)
+        # Room for the numbers at the left and below, and for the words above each curve.
+        right = sheet.corner(0, columns - 1)[0] + sheet.panel[0]
+        width, height = right - left - 70, (sheet.panel[1] - 190) // 2
+        for i, name in enumerate(("sure", "change")):
+            axis = sheet.axes(figure, left + 60, top + 56 + i * (height + 84), width, height)
+            Curve(axis, thoughts, name).draw(len(thoughts))
+    save_figure(figure, path)
+
+
+def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> None:
+    """An animation without end: the question, then a frame for each thought, of which the last one stays.
+
+    Args:
+      path: the GIF file to write.
+      kind, question, thoughts: as in `draw_thoughts`.
+    """
+    palette = _palette(kind)
+    images = (_image(frame, palette) for frame in _frames(kind, question, thoughts))
+    durations = [_FIRST, *[_EACH] * len(thoughts)]
+    durations[-1] = _LAST
+    first = next(images)
+    try:
+        first.save(path, format="GIF", save_all=True, append_images=images, duration=durations, loop=0)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Iterator[NDArray[np.uint8]]:
+    """The frames of the animation, [height, width, 3]."""
+    part = _part(kind, question, thoughts)
+    unit = max(1, min(64, 396 // max(part.rows, part.columns)))
+    foot = 118 if len(thoughts) > 1 else 0
+    sheet = Sheet(kind, question, part, 1, 1, unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100)
+    figure = sheet.figure()
+    board = Board(sheet.board_axes(figure, 0, 0), sheet)
+    board.draw(question, np.zeros(len(question), np.bool_))
+    (across, down), (left, right) = sheet.size, (sheet.margin, sheet.size[0] - sheet.margin)
+    head = figure.text(left / across, 1 - 14 / down, "question", va="top", fontsize=11, color=INK, fontweight="bold")
+    changed = figure.text(left / across, 1 - 38 / down, "", va="top", fontsize=9, color=INK)
+    judged = figure.text(right / across, 1 - 38 / down, "", va="top", ha="right", fontsize=9)
+    curves = []
+    if foot:
+        width, top = (sheet.panel[0] - 90) // 2, sheet.size[1] - 90
+        places = {"sure": left + 30, "change": left + sheet.panel[0] - width}
+        curves = [Curve(sheet.axes(figure, x, top, width, 50), thoughts, name) for name, x in places.items()]
+    for i in range(1 + len(thoughts)):
+        if i:
+            thought = thoughts[i - 1]
+            board.draw(thought.tokens, visibly_changed(kind, thought))
+            head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
+            changed.set_text(changed_cells(kind, thought))
+            judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
+        for curve in curves:
+            curve.draw(i)
+        figure.canvas.draw()
+        yield np.array(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+
+
+def _image(frame: NDArray[np.uint8], palette: NDArray[np.uint8]) -> "Image":
+    """The frame with each colour replaced by the nearest of the palette."""
+    from PIL import Image
+
+    packed = frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, places = np.unique(packed, return_inverse=True)
+    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.int32)
+    distance = np.square(parts[:, None] - palette[None].astype(np.int32)).sum(axis=-1)
+    image = Image.fromarray(distance.argmin(axis=1)[places].reshape(packed.shape).astype(np.uint8))
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def _palette(kind: Kind) -> NDArray[np.uint8]:
+    """At most 255 colours [n, 3]: all that are drawn with, and mixtures of them for smooth edges.
+
+    The same for every frame, so that what stays the same in a picture is the same in the file, which keeps it small.
+    """
+    inks = ["#000000", INK, FAINT, CHANGED, WRONG, SURE, CHANGE, START, GOAL]
+    pure = ["#ffffff", GIVEN, WALL, PATH, CHANGED_PATH, *inks, *(kind.palette or ())]
+    mixtures = [(ink, "#ffffff") for ink in inks] + [(ink, GIVEN) for ink in (INK, CHANGED)]
+    shares = np.arange(1, 16)[:, None] / 16
+    mixed = [(1 - shares) * np.array(rgb(ink)) + shares * np.array(rgb(ground)) for ink, ground in mixtures]
+    return np.unique(np.concatenate([[rgb(colour) for colour in pure], *mixed]).round().astype(np.uint8), axis=0)
+
+
+def _part(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Window:
+    """What of the board is worth drawing, the same on every panel."""
+    part = window(kind, question)
+    for thought in thoughts:
+        part = part.joined(window(kind, thought.tokens))
+    return part
+
+
+def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Loss and exact accuracy against optimiser steps, from the rows of metrics.jsonl."""
+    figure = new_figure((7.5, 3.2))
+    left, right = figure.subplots(1, 2)
+    for axis, title, lines in (
+        (left, "loss per puzzle", {"train/loss": ("total", INK), "train/lm_loss": ("tokens", SURE)}),
+        (
+            right,
+            "puzzles solved exactly",
+            {
+                "train/exact_accuracy": ("training, as halted", INK),
+                "eval/exact_accuracy": ("held out, averaged", CHANGED),
+            },
+        ),
+    ):
+        for key, (label, colour) in lines.items():
+            points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+            if points:
+                marker = "o" if key.startswith("eval") or len(points) == 1 else None
+                axis.plot(
+                    *zip(*points, strict=True), label=label, color=colour, marker=marker, markersize=4, linewidth=1.4
+                )
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("optimiser step", fontsize=9)
+        axis.set_xlim(left=0)
+        axis.locator_params(axis="x", integer=True)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        if axis.lines:
+            axis.legend(fontsize=9, frameon=False)
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, 1.02)
+    right.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    save_figure(figure, path)

@@ -1,0 +1,119 @@
+"""The terminal's view of a puzzle being solved: grids, what changed in them, how sure the model is, the verdict."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
+
+from trm_jax.display.boards import board_lines, print_line, readable, side_by_side
+from trm_jax.inference.thoughts import Thought, differing_cells, is_right
+from trm_jax.puzzles import arc
+from trm_jax.puzzles.kind import Arc, Kind
+from trm_jax.puzzles.symmetry import Tokens
+
+
+def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
+    """Which cells changed, of those worth a look: bool [cells]."""
+    if not isinstance(kind, Arc):
+        return thought.changed
+    return thought.changed & (readable(kind, thought.tokens) != arc.PAD)
+
+
+def changed_cells(kind: Kind, thought: Thought) -> str:
+    """How many cells changed, in words."""
+    count = int(visibly_changed(kind, thought).sum())
+    return f"{count} cell{'' if count == 1 else 's'} changed"
+
+
+def verdict(satisfied: bool | None) -> str:
+    """In words whether an answer keeps to the rules; nothing where none are known."""
+    return "" if satisfied is None else "keeps the rules" if satisfied else "breaks the rules"
+
+
+def show(
+    kind: Kind,
+    question: Tokens,
+    thoughts: Sequence[Thought],
+    out: Console | None = None,
+    label: Tokens | None = None,
+) -> None:
+    """Prints the question, each supervision step's answer (or each cycle's), and how it ended.
+
+    Cells that changed are green, or marked ' without colours; ARC's colours are backgrounds, or digits without colours.
+
+    Args:
+      kind, question: the puzzle, tokens [cells].
+      thoughts: of one attempt, by steps or by cycles; the cycles of a step stand side by side where there is room.
+      out: where to.
+      label: the known answer, 0 where it is unknown.
+    """
+    out = out or Console(highlight=False)
+    print_line(out, "question")
+    show_grid(kind, question, out)
+    for step, group in groupby(thoughts, key=lambda thought: thought.step):
+        moments = list(group)
+        last = moments[-1]
+        told = Text(verdict(last.satisfied), "green" if last.satisfied else "red")
+        if last.cycle == 0:
+            figures = f"{changed_cells(kind, last)}, q_halt {last.q_halt:+.2f} ({last.sure:.0%} sure)"
+            head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
+            print_line(out, head + Text(", ") + told if told else head)
+            if visibly_changed(kind, last).any() or step == 1:
+                for line in _board(kind, last, out):
+                    print_line(out, line)
+        else:
+            head = Text(f"\nsupervision step {step}")
+            print_line(out, head + Text(": ") + told if told else head)
+            still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
+            blocks = [_figures(kind, thought) + ([] if still else _board(kind, thought, out)) for thought in moments]
+            for line in side_by_side(blocks, out.width):
+                print_line(out, line)
+    print_line(out, "")
+    for ending in _ending(kind, thoughts, label):
+        print_line(out, ending)
+
+
+def show_grid(kind: Kind, tokens: Tokens, out: Console) -> None:
+    """Prints one grid."""
+    for line in board_lines(kind, tokens, np.zeros(len(tokens), np.bool_), out):
+        print_line(out, line)
+
+
+def _figures(kind: Kind, thought: Thought) -> list[Text]:
+    """What is known of a cycle, in narrow lines."""
+    return [
+        Text(f"cycle {thought.cycle}: {visibly_changed(kind, thought).sum()} changed"),
+        Text(f"q_halt {thought.q_halt:+.2f}, {thought.sure:.0%} sure", "dim"),
+        Text(f"change {thought.change:.3f}", "dim"),
+    ]
+
+
+def _board(kind: Kind, thought: Thought, out: Console) -> list[Text]:
+    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out)
+
+
+def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
+    """How it ended: by the rules where there are any, or else by the label; and how the label compares."""
+    rights = [is_right(thought, label) for thought in thoughts]
+    text = kind.text(thoughts[-1].tokens)
+    if rights[-1] is None:
+        name = kind.to_dict()["kind"]
+        yield f"not checked, since no rules are known for puzzles of kind {name!r}, and no label for this one: {text}"
+        return
+    if rights[-1]:
+        # Since when it has been right without a break.
+        wrong = [i for i, right in enumerate(rights) if not right]
+        since = thoughts[wrong[-1] + 1 if wrong else 0]
+        when = f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
+        yield f"solved at {when}: {text}"
+    elif kind.has_rules:
+        yield "not solved: the last answer breaks the rules; more --steps may help"
+    else:
+        yield "not solved: the last answer is not the known one; more --steps may help"
+    if label is not None and (label != 0).any():
+        differ = differing_cells(thoughts[-1].tokens, label)
+        known = f"differs from the known one in {differ} of {int((label != 0).sum())} cells"
+        yield "the answer equals the known one" if not differ else f"the answer {known}"

@@ -1,0 +1,137 @@
+"""What an experiment costs before it is run: weights by part, and operations of a training step."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import jax
+
+from trm_jax.config import Experiment, MemoryConfig, ModelConfig
+from trm_jax.model.layers import swiglu_width
+from trm_jax.model.model import Model, count_weights
+from trm_jax.recursion.policies import again
+from trm_jax.sizes import si
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """weights: numbers by part. flops: floating-point operations, a multiplication and an addition counting two."""
+
+    weights: dict[str, int]
+    from_data: list[str]
+    trained: int
+    applications_per_step: int
+    flops_per_application: int
+    flops_per_puzzle_step: int
+    flops_per_step: int
+    flops_total: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """Lines for people."""
+        lines = [f"{name:28}{count:>16,} weights" for name, count in self.weights.items() if count]
+        if self.from_data:
+            lines.append(f"(counted as 1, to come from the data: {', '.join(self.from_data)})")
+        lines += [
+            f"{'trained by AdamATan2':28}{self.trained:>16,} weights",
+            f"{'network applications a step':28}{self.applications_per_step:>16,} (a backward pass counts two)",
+            f"{'one application':28}{si(self.flops_per_application):>16} a puzzle",
+            f"{'one training step':28}{si(self.flops_per_puzzle_step):>16} a puzzle",
+            f"{'one training step':28}{si(self.flops_per_step):>16} a batch",
+            f"{'the whole run':28}{si(self.flops_total):>16}",
+        ]
+        return "\n".join(lines)
+
+
+def estimate(experiment: Experiment) -> Estimate:
+    """Counts weights without allocating any, and matrix products by arithmetic (elementwise work is left out).
+
+    Sizes that the experiment leaves to the data (0) count as one, and the memory policy "auto" as "none".
+    """
+    known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
+    model = ModelConfig(**(asdict(experiment.model) | known))
+    weights = count_weights(jax.eval_shape(Model(model).init, jax.random.key(0)))
+    memory = experiment.memory
+    latent, answer = applications(model, replace(memory, policy="none") if memory.policy == "auto" else memory)
+    if experiment.loss.continue_head:  # one more supervision step, forward only, for each
+        further = model.backprop_steps * model.cycles
+        latent, answer = latent + further * _latent_steps(model), answer + further
+    per_puzzle = _flops(model, latent, answer)
+    per_step = per_puzzle * experiment.train.batch_size
+    return Estimate(
+        weights=weights,
+        from_data=[f"config.model.{name}" for name in known if not getattr(experiment.model, name)],
+        trained=sum(weights[name] for name in ("network", "heads", "embeddings")),
+        applications_per_step=latent + answer,
+        flops_per_application=forward_flops(model, model.layers),
+        flops_per_puzzle_step=per_puzzle,
+        flops_per_step=per_step,
+        flops_total=per_step * experiment.train.steps,
+    )
+
+
+def applications(model: ModelConfig, memory: MemoryConfig | None = None) -> tuple[int, int]:
+    """Forward passes' worth of (latent, answer) network applications in one training step.
+
+    An application with gradients costs three times one without, and its forward pass once more for each time that the
+    policy repeats it; the original's T cycles with gradients through the last come to (T + 2)(n + 1). The implicit
+    gradient is counted as if its solver took all its steps.
+    """
+    m = memory or MemoryConfig()
+    policy, outer_policy = m.step_policy, m.cycle_policy
+    n, (graded, grad_cycles) = _latent_steps(model), _graded(model)
+
+    def repeated(length: int) -> int:
+        return length and (length if m.slices > 1 and policy.name == "none" else again(policy, length))
+
+    latent = model.cycles * n + 2 * graded + grad_cycles * repeated(graded // grad_cycles)
+    answer = model.cycles + 2 * grad_cycles + grad_cycles * repeated(1)
+    if model.gradient == "implicit" and n:
+        latent += 1 + 2 * (model.solver_steps + 1)
+    if grad_cycles > 1:
+        cycles_again = again(outer_policy, grad_cycles)
+        latent, answer = latent + cycles_again * n, answer + cycles_again
+    steps = model.backprop_steps
+    cycles_again = model.cycles * (again(outer_policy, steps) if steps > 1 else 0)
+    return steps * latent + cycles_again * n, steps * answer + cycles_again
+
+
+def _graded(model: ModelConfig) -> tuple[int, int]:
+    """The (latent, answer) applications of one supervision step through which gradients run, each once."""
+    n, k = _latent_steps(model), model.gradient_steps
+    if model.gradient == "cycles":
+        return model.grad_cycles * n, model.grad_cycles
+    return {"one_step": min(n, 1), "last_k": min(n, k), "implicit": 0}[model.gradient], 1
+
+
+def forward_flops(model: ModelConfig, layers: int) -> int:
+    """Operations of one network application on one puzzle: two for each weight and position, plus attention's own."""
+    L, D = model.positions_total, model.width
+    feed_forward = 3 * D * swiglu_width(D, model.expansion) * L
+    token_mixer, attention = 3 * L * swiglu_width(L, model.expansion) * D, 4 * D * D * L + 2 * L * L * D
+    mixer = token_mixer if model.mixer == "mlp" else attention
+    return 2 * layers * (feed_forward + mixer)
+
+
+def graded_flops(experiment: Experiment) -> int:
+    """Operations of the forward passes through which one training step's gradients run, for a batch, each once."""
+    model = experiment.model
+    return model.backprop_steps * _flops(model, *_graded(model)) * experiment.train.batch_size
+
+
+def supervision_flops(model: ModelConfig) -> int:
+    """Operations of one supervision step on one puzzle at inference: T cycles of n latent steps and an answer step."""
+    return _flops(model, model.cycles * _latent_steps(model), model.cycles)
+
+
+def _flops(model: ModelConfig, latent: int, answer: int) -> int:
+    """Operations of so many forward passes of each network on one puzzle."""
+    two = model.separate_networks or model.states == "y"
+    answer_layers = (model.answer_layers or model.layers) if two else model.layers
+    return latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
+
+
+def _latent_steps(model: ModelConfig) -> int:
+    return 0 if model.states == "y" else model.latent_steps

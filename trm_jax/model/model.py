@@ -1,0 +1,223 @@
+"""A configuration becomes a model: embed, recurse, read out.
+
+`Model` holds no arrays. Its methods are pure functions of weights and inputs, so that the optimiser, the averaged
+weights and a loaded checkpoint all go through the same code.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from trm_jax.config import MemoryConfig, ModelConfig
+from trm_jax.model.attention import Implementation
+from trm_jax.model.layers import Linear, Network, embedding_normal
+from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
+
+Params = dict[str, Any]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["params", "starts", "puzzle_table"], meta_fields=[])
+@dataclass(frozen=True)
+class Weights:
+    """Everything that a trained model consists of.
+
+    params: what the optimiser trains and the average follows.
+    starts: the vectors from which y [D] and z [K, D] start; drawn once, never trained.
+    puzzle_table: [num_puzzles, R], trained by its own sparse rule; None where there is none.
+    """
+
+    params: Params
+    starts: State
+    puzzle_table: jax.Array | None
+
+
+class Readout(NamedTuple):
+    """logits [B, S, V], q_halt [B] and q_continue [B], all float32."""
+
+    logits: jax.Array
+    q_halt: jax.Array
+    q_continue: jax.Array
+
+
+class _Core(nn.Module):
+    """The trained tensors and the four functions over them; recursion stays outside (scan and linen do not mix)."""
+
+    config: ModelConfig
+    attention: Implementation = "xla"
+
+    def setup(self) -> None:
+        c = self.config
+        network = partial(
+            Network,
+            mixer=c.mixer,
+            heads=c.heads,
+            expansion=c.expansion,
+            rope_theta=c.rope_theta if c.positions == "rope" else None,
+            norm_eps=c.norm_eps,
+            dtype=c.dtype,
+            attention=self.attention,
+        )
+        if c.states == "y":
+            self.answer_net = network(c.answer_layers or c.layers)
+        else:
+            self.latent_net = network(c.layers)
+            if c.separate_networks:
+                self.answer_net = network(c.answer_layers or c.layers)
+        self.tokens = self.param("tokens", embedding_normal, (c.vocab_size, c.width))
+        if c.positions == "learned":
+            self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
+        self.token_head = Linear(c.vocab_size, c.dtype)
+        # Halting starts out improbable, whatever the answer (sigmoid(-5) < 1 %), as in the original.
+        self.q_head = nn.Dense(
+            2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-5.0)
+        )
+
+    def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:
+        c = self.config
+        x_BLD = self.tokens[inputs_BS].astype(c.dtype)
+        if c.tokens_in_front:
+            shape = (inputs_BS.shape[0], c.tokens_in_front, c.width)
+            if puzzle_rows_BR is None:
+                front_BPD = jnp.zeros(shape, c.dtype)
+            else:
+                padding = math.prod(shape[1:]) - puzzle_rows_BR.shape[1]
+                front_BPD = jnp.pad(puzzle_rows_BR, ((0, 0), (0, padding))).reshape(shape).astype(c.dtype)
+            x_BLD = jnp.concatenate([front_BPD, x_BLD], axis=1)
+        if c.positions == "learned":
+            # The sum of two embeddings has twice the variance of one.
+            x_BLD = math.sqrt(0.5) * (x_BLD + self.position_table.astype(c.dtype)[None])
+        return math.sqrt(c.width) * x_BLD
+
+    def latent(self, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
+        return self.latent_net(h_BLD, injection_BLD)
+
+    def answer(self, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
+        two = self.config.states == "y" or self.config.separate_networks
+        return (self.answer_net if two else self.latent_net)(h_BLD, injection_BLD)
+
+    def read(self, y_BLD: jax.Array) -> Readout:
+        logits_BSV = self.token_head(y_BLD[:, self.config.tokens_in_front :]).astype(jnp.float32)
+        q_B2 = self.q_head(y_BLD[:, 0])
+        return Readout(logits_BSV, q_B2[:, 0], q_B2[:, 1])
+
+    def touch_all(self, inputs_BS: jax.Array) -> Readout:
+        """Uses every module once, for initialisation."""
+        h_BLD = self.embed(inputs_BS, None)
+        if self.config.states != "y":
+            h_BLD = self.latent(h_BLD, 0.0)
+        return self.read(self.answer(h_BLD, 0.0))
+
+
+@dataclass(frozen=True)
+class Model:
+    """The pure functions that a `ModelConfig` describes. Hashable, so that it may be static to `jax.jit`.
+
+    memory: what is kept for gradients; it changes no value.
+    attention: plain or fused; it changes no value beyond rounding (attention.choose).
+    """
+
+    config: ModelConfig
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    attention: Implementation = "xla"
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The recursion's lengths and gradients (recursion.Schedule)."""
+        c, m = self.config, self.memory
+        return Schedule(
+            latent_steps=c.latent_steps,
+            cycles=c.cycles,
+            grad_cycles=c.grad_cycles,
+            gradient=c.gradient,
+            gradient_steps=c.gradient_steps,
+            tolerance=c.solver_tolerance,
+            solver_steps=c.solver_steps,
+            policy=m.step_policy,
+            outer_policy=m.cycle_policy,
+            slices=m.slices,
+        )
+
+    @cached_property
+    def _core(self) -> _Core:
+        return _Core(self.config, self.attention)
+
+    def init(self, key: jax.Array) -> Weights:
+        """Fresh weights. Tables and projections as the original draws them; the puzzle table starts at zero."""
+        c = self.config
+        params_key, y_key, z_key = jax.random.split(key, 3)
+        inputs = jnp.zeros((1, c.seq_len), jnp.int32)
+        params = self._core.init(params_key, inputs, method="touch_all")["params"]
+        # Truncated at two sigma; the constant gives back the standard deviation that truncation takes away.
+        draw = partial(jax.random.truncated_normal, lower=-2.0, upper=2.0)
+        y_D = draw(y_key, shape=(c.width,)) / 0.87962566103423978
+        z_KD = draw(z_key, shape=(c.latents, c.width)) / 0.87962566103423978
+        starts = State(None if c.states == "z" else y_D, None if c.states == "y" else z_KD)
+        table = jnp.zeros((c.num_puzzles, c.puzzle_dim), jnp.float32) if c.puzzle_dim else None
+        return Weights(params, starts, table)
+
+    def start(self, starts: State, batch_size: int) -> State:
+        """The state before the first supervision step: y [B, L, D], z [B, K, L, D], in the computation's dtype."""
+        c = self.config
+        B, L, D = batch_size, c.positions_total, c.width
+        y, z = starts.y, starts.z
+        return State(
+            None if y is None else jnp.broadcast_to(y.astype(c.dtype), (B, L, D)),
+            None if z is None else jnp.broadcast_to(z.astype(c.dtype)[None, :, None], (B, c.latents, L, D)),
+        )
+
+    def puzzle_rows(self, puzzle_table: jax.Array | None, puzzle_ids_B: jax.Array) -> jax.Array | None:
+        """The batch's rows [B, R] of the puzzle table. Differentiate with respect to these, never to the table."""
+        return None if puzzle_table is None else puzzle_table[puzzle_ids_B]
+
+    def think(
+        self, params: Params, puzzle_rows_BR: jax.Array | None, state: State, inputs_BS: jax.Array
+    ) -> tuple[State, Readout]:
+        """One supervision step's recursion: embeds the puzzle, improves the state, reads the answer out.
+
+        Args:
+          params: the trained tensors.
+          puzzle_rows_BR: the batch's rows of the puzzle table, or None where there is no table.
+          state: y and z from the step before, or from `start`.
+          inputs_BS: tokens, int.
+
+        Returns:
+          The new state and its `Readout`; gradients flow through both.
+        """
+        apply: Callable[..., Any] = partial(self._core.apply, {"params": params})
+        x_BLD: jax.Array = apply(inputs_BS, puzzle_rows_BR, method="embed")
+        state = recurse(self._networks, params, state, x_BLD, self.schedule)
+        return state, self.read(params, state)
+
+    def read(self, params: Params, state: State) -> Readout:
+        """What a state says: logits of the answer, and of halting."""
+        apply: Callable[..., Any] = self._core.apply
+        return cast(Readout, apply({"params": params}, state.readout, method="read"))
+
+    @cached_property
+    def _networks(self) -> Networks:
+        def net(method: str) -> Any:
+            return lambda params, h, injection: self._core.apply({"params": params}, h, injection, method=method)
+
+        return Networks(net("latent"), net("answer"))
+
+
+def count_weights(weights: Weights) -> dict[str, int]:
+    """Numbers of weights by what they are for: network, heads, embeddings, puzzle table (start vectors apart)."""
+    params = weights.params
+
+    def size(tree: Any) -> int:
+        return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+    return {
+        "network": sum(size(params[name]) for name in ("latent_net", "answer_net") if name in params),
+        "heads": size([params["token_head"], params["q_head"]]),
+        "embeddings": size([params[name] for name in ("tokens", "positions") if name in params]),
+        "puzzle table": size(weights.puzzle_table),
+        "start vectors": size(weights.starts),
+    }

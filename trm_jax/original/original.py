@@ -1,0 +1,255 @@
+"""The public PyTorch implementation's names for things: its configuration, its state dict, its states.
+
+TinyRecursiveModels (github.com/SamsungSAILMontreal/TinyRecursiveModels) calls y `z_H` and z `z_L`, stores
+linear weights as [out, in], and keeps start vectors and the puzzle table as buffers. Its recordings and
+checkpoints come in through here, and go out again; nothing else knows these names.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.config import Experiment, experiment_from
+from trm_jax.errors import CheckpointError, ConfigError, together
+from trm_jax.model.model import Weights
+from trm_jax.recursion.recursion import State
+
+Arrays = Mapping[str, NDArray[Any]]
+
+PREFIX = "model.inner."
+TABLE = PREFIX + "puzzle_emb.weights"
+COMPILED = "_orig_mod."
+
+_BLOCK = {
+    ("attention", "qkv"): "self_attn.qkv_proj",
+    ("attention", "out"): "self_attn.o_proj",
+    ("token_mixer", "gate_up"): "mlp_t.gate_up_proj",
+    ("token_mixer", "down"): "mlp_t.down_proj",
+    ("feed_forward", "gate_up"): "mlp.gate_up_proj",
+    ("feed_forward", "down"): "mlp.down_proj",
+}
+# (name in the original, transposed there) of the tensors outside the networks.
+_OUTSIDE = {
+    ("tokens",): ("embed_tokens.embedding_weight", False),
+    ("positions",): ("embed_pos.embedding_weight", False),
+    ("token_head", "kernel"): ("lm_head.weight", True),
+    ("q_head", "kernel"): ("q_head.weight", True),
+    ("q_head", "bias"): ("q_head.bias", False),
+}
+
+
+def export_params(params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """A tree shaped like Weights.params (weights, gradients, moments), by the original's names and layout."""
+    exported = {}
+    for path, leaf in _leaves(params):
+        name, transposed = _name(path)
+        exported[name] = np.asarray(leaf).T if transposed else np.asarray(leaf)
+    return exported
+
+
+def import_params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """The inverse of `export_params`, into the structure and shapes of `like` (arrays or shapes).
+
+    Raises:
+      CheckpointError: names every tensor that is missing, not of floats, or of another shape.
+    """
+    return _params(like, _fitting("weights", _param_shapes(like), arrays))
+
+
+def export_state(state: State, suffix: str = "") -> dict[str, NDArray[Any]]:
+    """y and z, or with suffix "_init" their starts, by the original's names: z_H, z_L or z_L1 ... z_LK."""
+    stem = "" if suffix else "z_"
+    exported = {}
+    if state.y is not None:
+        exported[f"{stem}H{suffix}"] = np.asarray(state.y, np.float32)
+    if state.z is not None:
+        latents = np.moveaxis(np.asarray(state.z, np.float32), 0 if suffix else 1, 0)
+        names = ["L"] if len(latents) == 1 else [f"L{k + 1}" for k in range(len(latents))]
+        exported |= {f"{stem}{name}{suffix}": latent for name, latent in zip(names, latents, strict=True)}
+    return exported
+
+
+def import_state(like: State, arrays: Arrays, prefix: str, suffix: str = "") -> State:
+    """The inverse of `export_state`, from the arrays named after `prefix`; raises like `import_params`."""
+    return _state(_fitting("states", _state_shapes(like, prefix, suffix), arrays), prefix, suffix)
+
+
+def export_weights(weights: Weights) -> dict[str, NDArray[Any]]:
+    """A state dict as the original would save it."""
+    exported = export_params(weights.params)
+    exported |= {PREFIX + name: vector for name, vector in export_state(weights.starts, "_init").items()}
+    if weights.puzzle_table is not None:
+        exported[TABLE] = np.asarray(weights.puzzle_table)
+    return exported
+
+
+def import_weights(like: Weights, arrays: Arrays) -> Weights:
+    """A state dict of the original as weights of the model whose shapes `like` has.
+
+    Args:
+      like: from jax.eval_shape(model.init, key), or weights.
+      arrays: by name; a prefix `_orig_mod.`, which torch.compile adds, is ignored.
+
+    Raises:
+      CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape.
+    """
+    found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
+    starts = _state({name: found[name] for name in _state_shapes(like.starts, PREFIX, "_init")}, PREFIX, "_init")
+    table: Any = found.get(TABLE)
+    return Weights(_params(like.params, found), starts, table)
+
+
+def strip_compiled(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """The same arrays without the prefix that torch.compile puts before every name."""
+    return {name.removeprefix(COMPILED): array for name, array in arrays.items()}
+
+
+def export_shapes(like: Weights) -> dict[str, tuple[int, ...]]:
+    """The names and shapes that `export_weights` gives to weights like these (arrays or shapes)."""
+    table = {} if like.puzzle_table is None else {TABLE: tuple(like.puzzle_table.shape)}
+    return _param_shapes(like.params) | _state_shapes(like.starts, PREFIX, "_init") | table
+
+
+# kind of a recording -> the parts in which its model differs from TRM
+_KINDS: dict[str, dict[str, Any]] = {
+    "trm": {},
+    "singlez": {"states": "z"},
+    "hier6": {"latents": 6},
+    "hrm": {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"},
+    "transformer": {"states": "y", "halt_by": "q_continue", "cycles": 1},
+}
+
+
+def experiment_of(config: Mapping[str, Any]) -> Experiment:
+    """The experiment that a recording's configuration describes (keys of the original's YAML, plus `kind`).
+
+    Raises:
+      ConfigError: a missing key or an unknown kind.
+    """
+    try:
+        kind = config["kind"]
+        if kind not in _KINDS:
+            raise ConfigError(f"recording of kind {kind!r:.100}: known are {', '.join(_KINDS)}")
+        two = kind in ("hrm", "transformer")
+        continue_head = kind == "hrm" or (kind != "transformer" and not config.get("no_ACT_continue", True))
+        model: dict[str, Any] = {
+            "vocab_size": config["vocab_size"],
+            "seq_len": config["seq_len"],
+            "num_puzzles": config["num_puzzle_identifiers"],
+            "width": config["hidden_size"],
+            "heads": config["num_heads"],
+            "expansion": config["expansion"],
+            "layers": config.get("L_layers", 1) if kind == "transformer" else config["L_layers"],
+            "answer_layers": config["H_layers"] if two else 0,
+            "mixer": "mlp" if config.get("mlp_t", False) and kind != "transformer" else "attention",
+            "positions": config["pos_encodings"],
+            "rope_theta": config.get("rope_theta", 10_000.0),
+            "norm_eps": config.get("rms_norm_eps", 1e-5),
+            "puzzle_dim": config.get("puzzle_emb_ndim", 0),
+            # HRM and the baseline ignore the number of puzzle tokens and fit them to the row.
+            "puzzle_tokens": 0 if two else config.get("puzzle_emb_len", 16),
+            "latent_steps": config.get("L_cycles", 1) if kind == "transformer" else config["L_cycles"],
+            "cycles": config["H_cycles"],
+            "supervision_steps": config["halt_max_steps"],
+            "halt_by": "q_continue" if continue_head else "q_halt",
+            "exploration": config["halt_exploration_prob"],
+            "dtype": config["forward_dtype"],
+        } | _KINDS[kind]
+        values: dict[str, Any] = {"name": kind, "model": model, "loss": {"continue_head": continue_head}}
+        if "steps" in config:
+            values["optim"] = {
+                "learning_rate": config["lr"],
+                "warmup_steps": config["warmup"],
+                "min_ratio": config["lr_min_ratio"],
+                "beta1": config["beta1"],
+                "beta2": config["beta2"],
+                "weight_decay": config["weight_decay"],
+                "puzzle_learning_rate": config["puzzle_emb_lr"],
+                "puzzle_weight_decay": config["puzzle_emb_weight_decay"],
+                "ema_decay": config["ema"],
+            }
+            values["train"] = {"steps": config["steps"], "batch_size": config["batch_size"]}
+    except KeyError as missing:
+        raise ConfigError(f"recording's config lacks the key {missing}") from None
+    return experiment_from(values)
+
+
+def _name(path: tuple[str, ...]) -> tuple[str, bool]:
+    """A trained tensor's name in the original, and whether the original stores it transposed."""
+    if path in _OUTSIDE:
+        name, transposed = _OUTSIDE[path]
+        return PREFIX + name, transposed
+    net, block, part, dense, _ = path
+    level = {"latent_net": "L_level", "answer_net": "H_level"}[net]
+    return f"{PREFIX}{level}.layers.{block.removeprefix('block_')}.{_BLOCK[part, dense]}.weight", True
+
+
+def _fitting(
+    what: str, expected: Mapping[str, tuple[int, ...]], arrays: Arrays, closed: bool = False
+) -> dict[str, NDArray[np.float32]]:
+    """The expected arrays as float32, or one error that names all that is wrong; closed: nothing else."""
+    wrong = []
+    for name, shape in expected.items():
+        array = arrays.get(name)
+        if array is None:
+            wrong.append(f"{name} is missing")
+        elif array.shape != shape:
+            wrong.append(f"{name} has shape {list(array.shape)}, the model {list(shape)}")
+        elif not jnp.issubdtype(array.dtype, jnp.floating):  # NumPy's own issubdtype does not know bfloat16
+            wrong.append(f"{name} holds {array.dtype}, not floats")
+    if closed:
+        # Names from a foreign file: of any length, and with line ends perhaps.
+        wrong += [f"{repr(name)[1:-1]:.100} is not part of the model" for name in arrays if name not in expected]
+    if wrong:
+        raise CheckpointError(f"{what} do not fit the model: {together(wrong)}")
+    return {name: np.asarray(arrays[name], np.float32) for name in expected}
+
+
+def _param_shapes(like: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for path, leaf in _leaves(like):
+        name, transposed = _name(path)
+        shapes[name] = tuple(leaf.shape[::-1] if transposed else leaf.shape)
+    return shapes
+
+
+def _params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, _ in _leaves(like):
+        name, transposed = _name(path)
+        _set(tree, path, np.ascontiguousarray(arrays[name].T if transposed else arrays[name]))
+    return tree
+
+
+def _state_shapes(like: State, prefix: str, suffix: str) -> dict[str, tuple[int, ...]]:
+    def zeros(array: Any) -> Any:
+        return None if array is None else np.zeros(array.shape, np.float32)
+
+    exported = export_state(State(zeros(like.y), zeros(like.z)), suffix)
+    return {prefix + name: array.shape for name, array in exported.items()}
+
+
+def _state(arrays: Arrays, prefix: str, suffix: str) -> State:
+    """y and z from arrays in the order of `export_state`."""
+    answer = prefix + ("H_init" if suffix else "z_H")
+    latents = [array for name, array in arrays.items() if name != answer]
+    y: Any = arrays.get(answer)
+    z: Any = np.stack(latents, axis=0 if suffix else 1) if latents else None
+    return State(y, z)
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def _set(tree: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = leaf

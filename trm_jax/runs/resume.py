@@ -1,0 +1,79 @@
+"""When a run may go on from a checkpoint: what has to be as before, and what is told."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from trm_jax.config import DevicesConfig, Experiment, MemoryConfig, differences
+from trm_jax.console import say
+from trm_jax.data.order import Position
+from trm_jax.errors import CheckpointError
+from trm_jax.runs.meta import Meta
+
+# Keys that may change between the parts of one run without making it another run.
+HARMLESS = (
+    "name",
+    "data.train",  # the puzzles themselves are compared by fingerprint
+    "data.test",
+    "data.test_puzzles",
+    # No value depends on these, but for rounding.
+    *(f"memory.{field.name}" for field in fields(MemoryConfig)),
+    *(f"devices.{field.name}" for field in fields(DevicesConfig)),
+    "train.steps",
+    "train.log_every",
+    "train.eval_every",
+    "train.eval_batch_size",
+    "train.save_every",
+    "train.keep_checkpoints",
+    "train.bad_steps",
+)
+
+
+def position_of(meta: Meta, fingerprint: str) -> Position:
+    """Where the next batch starts. In other puzzles than before (with --force): at the start of the next epoch."""
+    if not meta.position:
+        return Position()
+    position = Position(**{k: v for k, v in meta.position.items() if k != "fingerprint"})
+    return position if meta.position["fingerprint"] == fingerprint else Position(position.epoch + 1)
+
+
+def check_same_run(meta: Meta, experiment: Experiment, fingerprint: str, workdir: Path, force: bool) -> None:
+    """Tells what differs from the run that left a checkpoint.
+
+    Args:
+      meta: of the checkpoint.
+      experiment, fingerprint: with which it is to go on, resolved, and that of the training puzzles.
+      force: whether it may go on although it becomes another run.
+
+    Raises:
+      CheckpointError: it would become another run, and is not forced to.
+    """
+    changes = differences(meta.experiment, experiment)
+    harmful = [change for change in changes if change.partition(":")[0] not in HARMLESS]
+    if meta.experiment.train.steps != experiment.train.steps and experiment.optim.min_ratio != 1:
+        harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)")
+    if harmful and not force:
+        raise CheckpointError(
+            f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: use them, or a new workdir, or "
+            "--force to go on all the same"
+        )
+    other_puzzles = bool(meta.position) and meta.position["fingerprint"] != fingerprint
+    if other_puzzles and not force:
+        raise CheckpointError(
+            f"{workdir} was trained on other puzzles than {experiment.data.train!r} holds: give those, or a new "
+            "workdir, or --force to go on all the same"
+        )
+    if other_puzzles:
+        say("going on with other puzzles than before, from the start of an epoch, since --force was given")
+    if changes:
+        say(f"going on with other settings than before: {'; '.join(changes)}")
+    if others := _other_versions(meta.versions):
+        say(f"going on with other versions than before, and so perhaps with other rounding: {'; '.join(others)}")
+
+
+def _other_versions(versions: Mapping[str, Any]) -> list[str]:
+    before = versions.get("jax", jax.__version__)
+    return [] if before == jax.__version__ else [f"jax: {before} -> {jax.__version__}"]
