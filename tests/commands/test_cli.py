@@ -16,34 +16,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 from places import TESTDATA
+from small_run import SMALL_DEMO
 
-import experiments
 from trm_jax.commands.cli import main
 from trm_jax.runs.writers import read_metrics
 from trm_jax.version import VERSION
 
-DEMO = f"--config={Path(experiments.__file__).parent / 'demo.py'}"
-TINY = [
-    DEMO,
-    *(
-        f"--config.{setting}"
-        for setting in (
-            "model.width=16",
-            "model.layers=1",
-            "model.latent_steps=1",
-            "model.cycles=1",
-            "data.train_puzzles=40",
-            "data.test_puzzles=20",
-            "optim.min_ratio=1.0",
-            "train.steps=3",
-            "train.batch_size=4",
-            "devices.data=1",
-            "train.eval_batch_size=10",
-            "train.log_every=1",
-            "train.eval_every=0",
-        )
-    ),
-]
+DEMO = SMALL_DEMO[0]
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"
 EASY_9X9 = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
 EASY_9X9_ANSWER = "534678912672195348198342567859761423426853791713924856961537284287419635345286179"
@@ -53,7 +32,7 @@ EASY_9X9_ANSWER = "5346789126721953481983425678597614234268537917139248569615372
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model after three steps."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    assert main(["train", *TINY, "--config.train.eval_every=3", f"--workdir={folder}"]) == 0
+    assert main(["train", *SMALL_DEMO, "--config.train.eval_every=3", f"--workdir={folder}"]) == 0
     return folder
 
 
@@ -105,7 +84,7 @@ def test_training_with_more_steps_goes_on(workdir: Path, tmp_path: Path, capsys:
     run = tmp_path / "run"
     shutil.copytree(workdir, run)
 
-    assert main(["train", *TINY, "--config.train.steps=4", f"--workdir={run}"]) == 0
+    assert main(["train", *SMALL_DEMO, "--config.train.steps=4", f"--workdir={run}"]) == 0
 
     assert "going on at step 3" in capsys.readouterr().err
     assert [row["step"] for row in read_metrics(run)] == [1, 2, 3, 3, 4]
@@ -186,9 +165,9 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["estimate", *TINY]) == 0
+    assert main(["estimate", *SMALL_DEMO]) == 0
     table = capsys.readouterr().out
-    assert main(["estimate", *TINY, "--json"]) == 0
+    assert main(["estimate", *SMALL_DEMO, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
 
     assert table.splitlines()[-1].startswith("verdict: policy none fits into ")
@@ -212,7 +191,7 @@ def test_convert_there_and_back(workdir: Path, tmp_path: Path, capsys: pytest.Ca
     file, back = tmp_path / "weights.safetensors", tmp_path / "back"
 
     assert main(["convert", str(workdir), str(file)]) == 0
-    assert main(["convert", str(file), str(back), *TINY]) == 0
+    assert main(["convert", str(file), str(back), *SMALL_DEMO]) == 0
     capsys.readouterr()
     answers = []
     for folder in (workdir, back):
@@ -263,12 +242,18 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ([DEMO, "--config.memory.policy=binominal"], "config.memory.policy = 'binominal' is unknown: did you mean 'bi"),
         ([DEMO, "--config.memory.slices=x"], "config.memory.slices = 'x': give a whole number"),
         ([DEMO, "--config.memory.device_memory=lots"], "config.memory.device_memory = 'lots' is no size: give a size"),
-        ([*TINY, "--config.memory.micro_batches=3"], "config.memory.micro_batches = 3 does not divide config.train."),
+        (
+            [*SMALL_DEMO, "--config.memory.micro_batches=3"],
+            "config.memory.micro_batches = 3 does not divide config.train.",
+        ),
         ([DEMO, "--config.model.mixer=mlpp"], "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp'"),
         ([DEMO, "--config.model=3"], "config.model is a group of values: give config.model.KEY=VALUE"),
         ([DEMO, "--config.optim.learning_rate=nan"], "config.optim.learning_rate = nan: give a number"),
         ([DEMO, "--config.train.batch_size=-1"], "config.train.batch_size = -1 is out of range: give a value from 1"),
-        ([*TINY, "--config.model.grad_cycles=9"], "config.model.grad_cycles = 9 is more than config.model.cycles = 1"),
+        (
+            [*SMALL_DEMO, "--config.model.grad_cycles=9"],
+            "config.model.grad_cycles = 9 is more than config.model.cycles = 1",
+        ),
         ([DEMO, "--config.model.width"], "config.model.width has no value: give a whole number"),
         ([DEMO, "model.width=3"], "unknown argument 'model.width=3': overrides are written --config.GROUP.KEY=VALUE"),
         ([DEMO, "--stepz=3"], "unknown argument '--stepz=3': overrides are written --config.GROUP.KEY=VALUE"),
@@ -537,7 +522,7 @@ def test_bad_csv_files(refused: Callable[..., str], tmp_path: Path, text: bytes,
 
     assert refused("eval", "run", "bad.csv").startswith(f"bad.csv: {expected}")
     if b"5" not in text:
-        assert refused("train", *TINY, "--workdir=new", "--config.data.train=bad.csv").startswith(
+        assert refused("train", *SMALL_DEMO, "--workdir=new", "--config.data.train=bad.csv").startswith(
             f"bad.csv: {expected}"
         )
 
@@ -567,21 +552,21 @@ def test_a_workdir_that_cannot_be_one(refused: Callable[..., str], tmp_path: Pat
     (tmp_path / "file").write_text("")
 
     expected = "argument --workdir: file cannot be a folder: file is a file (see `trm train --help`)"
-    assert refused("train", *TINY, "--workdir=file") == expected
-    assert refused("train", *TINY, "--workdir=file/x").startswith("argument --workdir: file/x cannot be a folder")
+    assert refused("train", *SMALL_DEMO, "--workdir=file") == expected
+    assert refused("train", *SMALL_DEMO, "--workdir=file/x").startswith("argument --workdir: file/x cannot be a folder")
     assert refused("demo", "--workdir=file").startswith("argument --workdir: file cannot be a folder: file is a file")
 
 
 def test_the_workdir_of_another_experiment_stays_as_it_is(
     refused: Callable[..., str], workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refused("train", *TINY, "--config.model.width=32", f"--workdir={workdir}")
+    said = refused("train", *SMALL_DEMO, "--config.model.width=32", f"--workdir={workdir}")
     assert (
         said == f"{workdir} holds another experiment; these differ: model.width: 16 -> 32: use them, or a new workdir, "
         "or --force to go on all the same"
     )
 
-    said = refused("train", *TINY, "--config.optim.beta1=0.5", f"--workdir={workdir}")
+    said = refused("train", *SMALL_DEMO, "--config.optim.beta1=0.5", f"--workdir={workdir}")
     assert said == (
         f"{workdir} holds another experiment; these differ: optim.beta1: 0.9 -> 0.5: use them, or a new workdir, "
         "or --force to go on all the same"
@@ -591,7 +576,7 @@ def test_the_workdir_of_another_experiment_stays_as_it_is(
 def test_other_puzzles_are_refused_by_a_workdir(refused: Callable[..., str], workdir: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text(f"question,answer\n{PUZZLE},{SOLVED}\n")
 
-    said = refused("train", *TINY, "--config.data.train=other.csv", f"--workdir={workdir}")
+    said = refused("train", *SMALL_DEMO, "--config.data.train=other.csv", f"--workdir={workdir}")
 
     assert said.startswith(f"{workdir} ")
 
@@ -604,7 +589,7 @@ def test_faults_of_the_file_system_are_one_line_too(
 
     monkeypatch.setattr("trm_jax.runs.train.train", full)
 
-    assert main(["train", *TINY, f"--workdir={workdir}"]) == 1
+    assert main(["train", *SMALL_DEMO, f"--workdir={workdir}"]) == 1
     assert capsys.readouterr().err == "trm: error: metrics.jsonl: No space left on device\n"
 
 

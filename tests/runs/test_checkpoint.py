@@ -12,44 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_checkpoint import EXPERIMENT, TOTALS, drawn_state, zeros_like
 
-from trm_jax.config import Experiment, ModelConfig, TrainConfig
 from trm_jax.errors import CheckpointError
 from trm_jax.runs import checkpoint, manifest
 from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.runs.meta import Meta
-from trm_jax.training.step import init_state
 
-EXPERIMENT = Experiment(
-    name="tiny",
-    model=ModelConfig(
-        vocab_size=5, seq_len=4, num_puzzles=9, width=8, heads=2, expansion=1.0, layers=1, puzzle_dim=8,
-        puzzle_tokens=1, latent_steps=1, cycles=1, supervision_steps=3,
-    ),
-    train=TrainConfig(steps=50, batch_size=3),
-)  # fmt: skip
 WITHOUT_TABLE = replace(EXPERIMENT, model=replace(EXPERIMENT.model, puzzle_dim=0, puzzle_tokens=0, dtype="float32"))
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
-def drawn_state(experiment: Experiment, seed: int = 0, step: int = 7):
-    """A state in which no array is like another, of the shapes and dtypes of training."""
-    rng = np.random.default_rng(seed)
-
-    def draw(leaf):
-        if leaf.dtype == jnp.bool_:
-            return jnp.asarray(rng.random(leaf.shape) < 0.5)
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            return jnp.asarray(rng.integers(0, 1 << 30, leaf.shape), leaf.dtype)
-        return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
-
-    shapes = jax.eval_shape(lambda: init_state(experiment))
-    return replace(jax.tree.map(draw, shapes), step=jnp.asarray(step, jnp.int32))
-
-
-def zeros_like(state):
-    return jax.tree.map(jnp.zeros_like, state)
 
 
 def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
@@ -63,9 +35,6 @@ def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
                 Meta(experiment, {"epoch": step, "place": 2, "offset": 1, "fingerprint": "of puzzles"}),
             )
     return state
-
-
-TOTALS = {"loss": jnp.zeros((), jnp.float32)}
 
 
 def restored(workdir: Path, like):

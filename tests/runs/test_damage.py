@@ -17,8 +17,9 @@ import pytest
 from hostile import EDITS, damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_checkpoint import EXPERIMENT, TOTALS, drawn_state, zeros_like
-from test_train import assert_same_run, experiment
+from small_checkpoint import EXPERIMENT, TOTALS, drawn_state, zeros_like
+from small_run import assert_same_run
+from small_run import learning as experiment
 
 from trm_jax.commands.cli import main
 from trm_jax.config import Experiment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 import pytest
-from test_train import experiment
+from small_run import learning as experiment
 
 from trm_jax.data.order import Position
 from trm_jax.errors import CheckpointError

@@ -6,8 +6,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from small_run import figures
+from small_run import learning as experiment
 
-from trm_jax.config import Experiment, experiment_from, to_dict
+from trm_jax.config import experiment_from, to_dict
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model.model import Model
 from trm_jax.runs import train as training
@@ -17,44 +19,8 @@ from trm_jax.runs.meta import Meta
 from trm_jax.runs.resume import HARMLESS
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
-from trm_jax.training.step import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
-
-def experiment(**changes) -> Experiment:
-    values = {
-        "name": "small",
-        "model": {
-            "width": 16, "mixer": "mlp", "positions": "none", "puzzle_dim": 16, "puzzle_tokens": 1, "latent_steps": 2,
-            "cycles": 2, "supervision_steps": 3, "exploration": 0.5, "dtype": "float32",
-        },
-        "optim": {"learning_rate": 3e-3, "warmup_steps": 3, "weight_decay": 0.1, "ema_decay": 0.9},
-        "data": {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 50,
-                 "test_puzzles": 30},
-        "train": {"steps": 20, "batch_size": 16, "log_every": 5, "eval_every": 10, "eval_batch_size": 16,
-                  "save_every": 8},
-        "devices": {"data": 1},
-    }  # fmt: skip
-    for key, value in changes.items():
-        group, name = key.split("__")
-        values[group][name] = value
-    return experiment_from(values)
-
-
-def final_state(config: Experiment, workdir: Path):
-    """The last checkpoint of a run, as arrays."""
-    resolved = replace(config, model=load(workdir)[0].model)
-    state = init_state(resolved)
-    with Checkpoints(workdir) as checkpoints:
-        folder = workdir / "checkpoints" / str(checkpoints.latest)
-        item = checkpoints._orbax.metadata(folder).item_metadata["training"]
-        names = [name.removeprefix("totals.") for name in item if name.startswith("totals.")]
-        return checkpoints.restore(state, {name: jax.numpy.zeros(()) for name in names})
-
-
-def deterministic(rows):
-    return [{k: v for k, v in row.items() if not k.startswith("time/")} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -64,15 +30,6 @@ def uncut(tmp_path_factory) -> Path:
     assert outcome.finished
     assert outcome.step == 20
     return workdir
-
-
-def assert_same_run(config: Experiment, workdir: Path, uncut: Path) -> None:
-    ours, theirs = final_state(config, workdir), final_state(config, uncut)
-    assert int(ours[0].step) == 20
-    for part in ("weights", "ema", "opt_state", "carry", "key"):
-        assert fingerprint(getattr(ours[0], part)) == fingerprint(getattr(theirs[0], part)), part
-    assert fingerprint(ours[1]) == fingerprint(theirs[1])
-    assert deterministic(read_metrics(workdir)) == deterministic(read_metrics(uncut))
 
 
 def test_a_finished_run_makes_no_further_step(uncut):
@@ -230,7 +187,7 @@ def test_every_harmless_key_exists():
 def test_several_steps_in_one_call_are_the_same_steps(uncut, tmp_path):
     at_once = experiment(devices__steps_per_call=5, train__save_every=10, train__steps=10)
     assert train(at_once, tmp_path).finished
-    ours, theirs = deterministic(read_metrics(tmp_path)), deterministic(read_metrics(uncut))[:3]
+    ours, theirs = figures(tmp_path), figures(uncut)[:3]
     assert [row["step"] for row in ours] == [row["step"] for row in theirs] == [5, 10, 10]
     for one, other in zip(ours, theirs, strict=True):
         assert one.keys() == other.keys()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import small_step
 from jax.experimental import io_callback
+from small_run import final_state
+from small_run import learning as small_experiment
 from small_step import EXPERIMENT, batch_of, init, with_size, with_table
-from test_train import experiment as small_experiment
-from test_train import final_state
 
 from trm_jax.data.order import Position
 from trm_jax.devices.sharding import AXIS, BY_ROWS, EVERYWHERE, Layout, mesh_layout

@@ -7,7 +7,7 @@ from functools import partial
 
 import jax
 import pytest
-from test_cli import TINY as SMALL
+from small_run import SMALL_DEMO
 
 from experiments import sudoku_mlp
 from trm_jax.commands.cli import main
@@ -165,7 +165,7 @@ def test_where_nothing_fits_slices_are_tried_and_then_it_is_said() -> None:
 @pytest.mark.usefixtures("by_arithmetic")
 def test_the_command_line_fails_where_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
     for size, code, said in (("100KB", 1, "no policy fits into 90 kB of 100 kB"), ("1TB", 0, "policy none fits into ")):
-        assert main(["estimate", *SMALL, f"--device-memory={size}"]) == code
+        assert main(["estimate", *SMALL_DEMO, f"--device-memory={size}"]) == code
         assert capsys.readouterr().out.splitlines()[-1].startswith(f"verdict: {said}")
 
 
