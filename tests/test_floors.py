@@ -16,6 +16,7 @@ FLOORS = (
     ("version", "errors", "sizes", "console"),
     ("recursion",),
     ("puzzles",),
+    ("experiments",),
     ("config",),
     ("model",),
     ("data",),
@@ -31,7 +32,11 @@ FLOORS = (
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
 # The recursion is for any network: whoever wants only that takes these and nothing else of ours.
-MAY_KNOW = {"recursion": {"recursion", "errors"}, "puzzles": {"puzzles", "errors"}}
+MAY_KNOW = {
+    "recursion": {"recursion", "errors"},
+    "puzzles": {"puzzles", "errors"},
+    "experiments": {"experiments"},
+}
 # And what mathematics must not reach for: files, time, the terminal.
 PURE = ("recursion", "model", "training", "inference")
 IMPURE = {"pathlib", "shutil", "tempfile", "signal", "socket", "subprocess", "orbax", "rich"}
@@ -68,7 +73,9 @@ def faults(name: str, source: str) -> list[str]:
 
 
 def modules() -> dict[str, str]:
-    return {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in sorted(PACKAGE.rglob("*.py"))}
+    folders = (PACKAGE, PACKAGE / "experiments")  # the second is a link, which rglob does not follow
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in paths}
 
 
 def test_no_import_runs_upwards() -> None:
@@ -89,6 +96,7 @@ def test_no_import_runs_upwards() -> None:
         ("inference/evaluate.py", "import orbax.checkpoint as ocp"),
         ("sizes.py", "from trm_jax.errors import DataError"),
         ("runs/train.py", "from trm_jax.display import pictures"),
+        ("experiments/maze.py", "from trm_jax.config import experiment_from"),
     ],
 )
 def test_an_import_that_goes_astray_is_found(name: str, source: str) -> None:
