@@ -6,7 +6,6 @@ ConfigError that names the key, the value and the mend. JAX is not imported here
 """
 
 import dataclasses
-import difflib
 import math
 import os.path
 import typing
@@ -14,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trm_jax.errors import ConfigError, DataError
+from trm_jax.errors import ConfigError, DataError, near_miss
 from trm_jax.puzzles.kind import describe
 from trm_jax.puzzles.sudoku import layout_for
 from trm_jax.recursion.policies import POLICIES, Policy
@@ -459,13 +458,6 @@ def wanted(key: str) -> str:
     if dataclasses.is_dataclass(hint):
         raise ConfigError(f"{path} is a group of values: give {path}.KEY=VALUE")
     return _in_words(hint)
-
-
-def near_miss(name: str, known: typing.Iterable[str]) -> str:
-    """A clause that names what was probably meant, or lists what there is."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
 def _build(cls: type, values: Any, path: str) -> Any:

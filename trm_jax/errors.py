@@ -1,6 +1,7 @@
 """The errors that a user can cause: one clear line each, saying what, where and how to mend it."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 # Of many faults of one kind that many are told.
 _MOST_TOLD = 12
@@ -16,8 +17,8 @@ class DataError(TrmError):
     """A puzzle, a row or a dataset that is not what it claims to be; names file, row and column."""
 
 
-class ConfigError(TrmError):
-    """A configuration value of the wrong type, out of range, or at odds with another; names the key."""
+class ConfigError(TrmError, ValueError):
+    """A configuration value or an argument of the wrong type, out of range, or at odds with another; names it."""
 
 
 class CheckpointError(TrmError):
@@ -55,3 +56,10 @@ def together(faults: Sequence[str]) -> str:
     """Several faults in one line; of many, the first ones and how many more there are."""
     more = [f"and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []
     return "; ".join([*faults[:_MOST_TOLD], *more])
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """A clause that names what was probably meant, or lists what there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"

@@ -15,7 +15,7 @@ from trm_jax.config import Experiment, MemoryConfig, validate
 from trm_jax.errors import ConfigError
 from trm_jax.recursion import policies
 from trm_jax.recursion.chain import chain
-from trm_jax.recursion.policies import POLICIES, Kind, Plan, Policy, Program, Residuals, again, check, plan
+from trm_jax.recursion.policies import POLICIES, Kind, Plan, Policy, Program, Residuals, again, as_policy, plan
 
 LEVELS = [Policy("nested", levels=levels) for levels in range(1, 6)]
 REPETITIONS = [Policy("binomial", repetitions=repetitions) for repetitions in range(1, 6)]
@@ -151,13 +151,36 @@ def test_what_automatic_differentiation_keeps():
         assert again(Policy(name), 30) == repeated
 
 
-def test_unknown_policies_are_refused_with_the_names_of_the_known():
-    for refuse in (lambda policy: plan(policy, 5), check, lambda policy: again(policy, 5)):
-        with pytest.raises(ConfigError) as refused:
+def test_unknown_policies_are_refused_with_the_name_that_was_meant():
+    for refuse in (lambda policy: plan(policy, 5), as_policy, lambda policy: again(policy, 5)):
+        with pytest.raises(ConfigError, match=r"^policy = 'binomal' is unknown: did you mean 'binomial'\?$"):
             refuse(Policy("binomal"))
-        assert "'binomal' is unknown" in str(refused.value)
-        assert all(name in str(refused.value) for name in POLICIES)
-        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "message"),
+    [
+        ("magic", {}, "policy = 'magic' is unknown: known: binomial, dots, nested, none, offload, step"),
+        ("step", {"levels": 2}, "policy 'step' takes no levels: it takes no numbers"),
+        ("binomial", {"levels": 2}, "policy 'binomial' takes no levels: it takes repetitions or states"),
+        ("nested", {"levels": 0}, "levels = 0 of policy 'nested': give a whole number of at least 1"),
+        ("nested", {"levels": 2.0}, "levels = 2.0 of policy 'nested': give a whole number of at least 1"),
+        ("binomial", {"states": 1}, "states = 1 of policy 'binomial': give a whole number of at least 2"),
+        ("binomial", {"states": 9, "repetitions": 2}, "policy 'binomial' takes repetitions or states, not both"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_told_in_one_line(name, numbers, message):
+    with pytest.raises(ConfigError) as refused:
+        policies.policy(name, **numbers)
+    assert str(refused.value).startswith(message)
+
+
+def test_every_policy_comes_by_its_name_with_the_numbers_it_takes():
+    for name, kind in POLICIES.items():
+        assert policies.policy(name) == Policy(name)
+        for key in kind.numbers:
+            assert policies.policy(name, **{key: 3}) == Policy(name, **{key: 3})
+    assert policies.policy(Policy("nested"), levels=np.int64(3)) == Policy("nested", levels=3)
 
 
 def test_one_state_is_not_enough_for_more_than_one_step():

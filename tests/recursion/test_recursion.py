@@ -1,5 +1,6 @@
-"""The recursion against a plain Python loop, and where its gradients flow."""
+"""The recursion against a plain Python loop, where its gradients flow, and what it refuses."""
 
+import doctest
 from dataclasses import replace
 from itertools import product
 
@@ -8,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax.recursion.policies import Policy
+from trm_jax.errors import ConfigError
+from trm_jax.recursion import policies, recursion
+from trm_jax.recursion.policies import Policy, policy
 from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
 
 B, L, D = 2, 3, 4
@@ -220,11 +223,109 @@ def test_the_two_networks_are_used_for_what_they_are_for():
 
 @pytest.mark.parametrize(("n", "cycles", "grad_cycles"), list(product([0, 1], [0, 1], [0, 2]))[:-1])
 def test_impossible_schedules_are_refused(n, cycles, grad_cycles):
-    with pytest.raises(ValueError, match="recursion needs"):
+    with pytest.raises(ConfigError, match=r"give a whole number of at least 1$|is more than cycles = 1: lower it$"):
         Schedule(n, cycles, grad_cycles)
 
 
 @pytest.mark.parametrize("steps", [0, 4])
 def test_more_steps_with_gradients_than_there_are_are_refused(steps):
-    with pytest.raises(ValueError, match="gradient_steps"):
+    with pytest.raises(ConfigError, match="gradient_steps"):
         Schedule(3, 1, gradient="last_k", gradient_steps=steps)
+
+
+def test_a_plain_function_is_both_networks_and_a_policy_may_be_given_by_its_name():
+    params, state, x = inputs("yz")
+
+    def gradient(nets, **how):
+        return jax.jit(jax.grad(lambda p: jnp.sum(recurse(nets, p, state, x, Schedule(5, 2, **how)).y ** 2)))(params)
+
+    expected = gradient(NETS, policy=Policy("binomial", repetitions=3), outer_policy=Policy("step"))
+    found = gradient(net_fn, policy=policy("binomial", repetitions=3), outer_policy="step")
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(gradient(net_fn, policy="step"), gradient(NETS, policy=Policy("step")))
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 4)], ids=str)
+def test_a_row_may_have_any_shape_and_a_single_latent_needs_no_axis(shape):
+    """Against the same rows laid out as [B, L, D], and a latent with its axis."""
+    schedule = Schedule(3, 2, policy="step", slices=3)
+    rng = np.random.default_rng(0)
+    y, z, x = (jnp.asarray(rng.normal(size=(3, *shape)), jnp.float32) for _ in range(3))
+    params = jnp.asarray(rng.normal(size=(D, D)), jnp.float32)
+    flat = [a.reshape(3, -1, D) for a in (y, z, x)]
+
+    found = recurse(net_fn, params, State(y, z), x, schedule)
+    expected = recurse(net_fn, params, State(flat[0], flat[1][:, None]), flat[2], schedule)
+
+    assert found.y.shape == found.z.shape == y.shape
+    np.testing.assert_allclose(found.y.reshape(3, -1, D), expected.y, atol=1e-6)
+    np.testing.assert_allclose(found.z.reshape(3, 1, -1, D), expected.z, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nets": 3}, "nets = 3: give a function net(params, h, injection), or Networks of two"),
+        ({"nets": Networks(net_fn, None)}, "nets = Networks(latent=<function"),
+        ({"schedule": 6}, "schedule = 6: give Schedule(latent_steps=..., cycles=...)"),
+        ({"state": jnp.ones((B, L, D))}, "state is of type "),
+        ({"state": State(None, None)}, "state holds neither y nor z: give one or both"),
+        ({"state": State([1.0], None)}, "state.y is of type list: give an array of floating-point numbers"),
+        ({"state": State(jnp.ones((B, L, D + 1)), None)}, "state.y has shape [2, 3, 5] and x [2, 3, 4]: give both"),
+        (
+            {"state": State(None, jnp.ones((B, L, D)))},
+            "state.z has shape [2, 3, 4] and x [2, 3, 4]: give z [2, K, ",
+        ),
+        ({"state": State(None, jnp.ones((B, 2, L, D)))}, "state.z holds 2 latents: give at least one, and without y "),
+        ({"state": State(jnp.ones((B, L, D)), jnp.ones((B, 0, L, D)))}, "state.z holds 0 latents: give at least one"),
+        ({"x": jnp.ones((B, L, D), int)}, "x is int32[2, 3, 4]: give an array of floating-point numbers"),
+        ({"x": jnp.float32(1)}, "x is float32[]: give an array [B, ...], rows first"),
+        ({"x": None}, "x is of type NoneType: give an array"),
+        ({"params": {"w": [jnp.eye(D), jnp.tanh]}}, "params['w'][1] is of type "),
+        ({"params": {"w": 0.5}}, "params['w'] is of type float: give an array of floating-point numbers"),
+        (
+            {"nets": lambda p, h, i: h[:, :1]},
+            "the network makes float32[2, 1, 4] of float32[2, 3, 4]: let it keep shape",
+        ),
+        (
+            {"nets": lambda p, h, i: h.astype("bfloat16")},
+            "the network makes bfloat16[2, 3, 4] of float32[2, 3, 4]: let",
+        ),
+        ({"nets": lambda p, h, i: (h, h)}, "the network makes of type tuple of float32[2, 3, 4]: let it keep shape"),
+        ({"schedule": Schedule(1, 1, slices=4)}, "slices = 4 does not divide the 2 rows of x: change either"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_arguments_that_do_not_go_together_are_told_in_one_line(changes, message):
+    params, state, x = inputs("yz")
+    arguments = {"nets": net_fn, "params": params, "state": state, "x": x, "schedule": Schedule(1, 1)} | changes
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 - its text is looked at
+        recurse(**arguments)
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"latent_steps": 2.0}, "latent_steps = 2.0: give a whole number of at least 1"),
+        ({"slices": True}, "slices = True: give a whole number of at least 1"),
+        ({"tolerance": 0}, "tolerance = 0: give a number above 0, at most 1"),
+        ({"gradient": "cycle"}, "gradient = 'cycle' is unknown: did you mean 'cycles'?"),
+        ({"gradient": "one_step", "grad_cycles": 2}, "grad_cycles = 2, but gradient = 'one_step' estimates within the"),
+        ({"policy": "binomal"}, "policy = 'binomal' is unknown: did you mean 'binomial'?"),
+        ({"outer_policy": Policy("stp")}, "outer_policy = 'stp' is unknown: did you mean 'step'?"),
+        ({"policy": 3}, "policy = 3: give a policy, or its name: one of none, dots, step"),
+    ],
+)
+def test_schedules_that_cannot_be_are_told_in_one_line(values, message):
+    with pytest.raises(ConfigError) as refused:
+        Schedule(**{"latent_steps": 3, "cycles": 3, **values})
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("module", [policies, recursion], ids=lambda module: module.__name__)
+def test_the_examples_run(module):
+    found = doctest.testmod(module)
+    assert found.attempted >= 3
+    assert not found.failed

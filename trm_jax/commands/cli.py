@@ -24,12 +24,12 @@ from trm_jax.commands.arguments import (
     window,
 )
 from trm_jax.commands.data import add_commands
-from trm_jax.config import Experiment, check_sources, experiment_from, near_miss, wanted
+from trm_jax.config import Experiment, check_sources, experiment_from, wanted
 from trm_jax.console import hush
 from trm_jax.devices import cluster
 from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
 from trm_jax.devices.host_memory import keep_memory
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError, TrmError, near_miss
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.signals import ending_at_once, leave
 from trm_jax.version import VERSION

@@ -45,10 +45,10 @@ def chain(step: Step[S], shared: Any, state: S, length: int, policy: Policy) -> 
 
 
 def check_available(policy: Policy, key: str = "policy") -> None:
-    """Raises ConfigError if this machine's devices cannot do what the policy needs; key: of the group config.memory."""
+    """Raises ConfigError if this machine's devices cannot do what the policy needs; key: what it was given as."""
     if plan(policy, 1) == Residuals("host") and jax.default_backend() == "cpu":
         raise ConfigError(
-            f"config.memory.{key} = {policy.name!r} moves states from a device to its host's memory, and this device "
+            f"{key} = {policy.name!r} moves states from a device to its host's memory, and this device "
             "is the host (cpu): give 'step', or run on a GPU or TPU"
         )
 

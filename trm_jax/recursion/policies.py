@@ -17,13 +17,14 @@ where they cut. With r the times that a step is advanced over, the forward pass 
     binomial      as treeverse does                    smallest s: C(s-1+r, r) >= n as given, or from s
 
 To add a policy, write a function from (length, Policy) to a plan and give it a line in POLICIES: configuration, command
-line, planner, benchmark and tests take their names from there. Nothing here imports JAX.
+line, planner, benchmark and tests take their names from there, and `policy` the numbers that it takes. Nothing here
+imports JAX.
 
 Treeverse: Griewank 1992, doi 10.1080/10556789208805505; Griewank and Walther 2000, doi 10.1145/347837.347846.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, comb
 from typing import Any, Literal, NamedTuple
@@ -31,7 +32,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trm_jax.errors import ConfigError
+from trm_jax.errors import ConfigError, near_miss
 
 Ints = npt.NDArray[np.int32]
 
@@ -187,10 +188,11 @@ def _free_slots(length: int, repetitions: int) -> int:
 
 
 class Kind(NamedTuple):
-    """A policy for people and for code."""
+    """A policy for people and for code; numbers: which of a Policy's it takes."""
 
     summary: str
     plan: Callable[[int, Policy], Plan]
+    numbers: tuple[str, ...] = ()
 
 
 POLICIES = {
@@ -198,9 +200,57 @@ POLICIES = {
     "dots": Kind("keep the matrix products of every step", lambda length, policy: Residuals("products")),
     "step": Kind("keep every state", _step),
     "offload": Kind("keep every state, in the host's memory", lambda length, policy: Residuals("host")),
-    "nested": Kind("keep states on several levels", _nested),
-    "binomial": Kind("keep given states, or repeat a given number of times, with the least computation", _binomial),
+    "nested": Kind("keep states on several levels", _nested, ("levels",)),
+    "binomial": Kind(
+        "keep given states, or repeat a given number of times, with the least computation",
+        _binomial,
+        ("repetitions", "states"),
+    ),
 }
+_LEAST = {"levels": 1, "repetitions": 1, "states": 2}
+
+
+def policy(name: str, **numbers: int) -> Policy:
+    """A gradient policy by its name: what the backward pass of a recursion keeps, and what it computes again.
+
+    Args:
+      name: "none", "dots", "step", "offload", "nested" or "binomial"; `trm_jax.recursion.policies` says what each does.
+      numbers: of "nested" its `levels` (2); of "binomial" either `repetitions`, how often each step may be advanced
+        over (2), or `states`, how many may be kept.
+
+    Raises:
+      ConfigError: no such policy, or numbers that it does not take.
+
+    >>> policy("step").name
+    'step'
+    >>> plan(policy("binomial", repetitions=2), length=1000).states  # kept of a thousand
+    45
+    >>> policy("binomal")
+    Traceback (most recent call last):
+    trm_jax.errors.ConfigError: policy = 'binomal' is unknown: did you mean 'binomial'?
+    """
+    named = as_policy(name)
+    taken = POLICIES[named.name].numbers
+    for key, number in numbers.items():
+        if key not in taken:
+            raise ConfigError(f"policy {named.name!r} takes no {key}: it takes {' or '.join(taken) or 'no numbers'}")
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < _LEAST[key]:
+            least = _LEAST[key]
+            raise ConfigError(f"{key} = {number!r} of policy {named.name!r}: give a whole number of at least {least}")
+    if {"repetitions", "states"} <= numbers.keys():
+        raise ConfigError(f"policy {named.name!r} takes repetitions or states, not both: one follows from the other")
+    given: dict[str, Any] = {key: int(number) for key, number in numbers.items()}
+    return replace(named, **given)
+
+
+def as_policy(given: str | Policy, argument: str = "policy") -> Policy:
+    """A policy that may be given by its name alone. Raises ConfigError, naming the argument, if there is none such."""
+    named = Policy(given) if isinstance(given, str) else given
+    if not isinstance(named, Policy):
+        raise ConfigError(f"{argument} = {given!r:.60}: give a policy, or its name: one of {', '.join(POLICIES)}")
+    if named.name not in POLICIES:
+        raise ConfigError(f"{argument} = {named.name!r} is unknown: {near_miss(named.name, POLICIES)}")
+    return named
 
 
 @lru_cache(maxsize=64)
@@ -208,9 +258,9 @@ def plan(policy: Policy, length: int) -> Plan:
     """What the policy does with a chain of this length, at least 1.
 
     Raises:
-      ConfigError: a number that the policy cannot work with (see `check`).
+      ConfigError: there is no such policy, or it cannot work with its numbers.
     """
-    check(policy)
+    as_policy(policy)
     return POLICIES[policy.name].plan(length, policy)
 
 
@@ -220,9 +270,3 @@ def again(policy: Policy, length: int) -> int:
     if isinstance(how, Program):
         return how.recomputed + length  # reversing a step begins with making it
     return length if how.keep == "host" else 0
-
-
-def check(policy: Policy) -> None:
-    """Raises ConfigError if there is no such policy."""
-    if policy.name not in POLICIES:
-        raise ConfigError(f"gradient policy {policy.name!r} is unknown: give one of {', '.join(POLICIES)}")

@@ -29,9 +29,9 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
     """
     # Only that much of the batch is on one device.
     share = replace(experiment, train=replace(experiment.train, batch_size=experiment.train.batch_size // layout.count))
-    check_available(experiment.memory.cycle_policy, "outer_policy")
+    check_available(experiment.memory.cycle_policy, "config.memory.outer_policy")
     memory, model = settle(share).memory, experiment.model
-    check_available(memory.step_policy)
+    check_available(memory.step_policy, "config.memory.policy")
     attention: Literal["xla", "cudnn"] = "xla"
     if model.mixer == "attention":
         attention, reason = attention_for(
