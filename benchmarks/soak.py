@@ -341,8 +341,8 @@ def leave_strays(workdir: Path, rng: random.Random) -> None:
 
 def garble_lock(workdir: Path, rng: random.Random) -> None:
     """A lock without a holder, or with one that is none."""
-    holder = json.dumps({"pid": os.getpid(), "host": "elsewhere", "since": "then", "space": "", "start": 1})
-    (workdir / "lock").write_bytes(rng.choice([b"", rng.randbytes(100), holder.encode(), b"[" * 3000]))
+    holder = b"process %d on elsewhere since 2026-11-22 12:01\n" % os.getpid()
+    (workdir / "lock").write_bytes(rng.choice([b"", rng.randbytes(100), holder, b"[" * 3000]))
 
 
 def cut_figures(workdir: Path, rng: random.Random) -> None:
