@@ -11,7 +11,7 @@ The house, floor by floor; imports only point downward (tests/test_floors.py):
     devices/     which device has what, what crosses between them, how processes find each other
     data/        tables, contest files and generators -> datasets -> tokens
     model/       a configuration -> pure functions on weights and states
-    config.py    every value of an experiment, its range and its rules
+    config/      every value of an experiment, its range and its rules; how experiments are found
     experiments/ one file per experiment: its values, the paper's figure, the command and its cost
     puzzles/     kinds of puzzle: rules, symmetries, generators, search
     recursion/   a network applied again and again, and gradients through it in bounded memory

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trm_jax import config
-from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, to_dict, validate, wanted
+from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, rules, to_dict, validate, wanted
 from trm_jax.errors import ConfigError
 from trm_jax.recursion.policies import POLICIES
 
@@ -341,10 +340,10 @@ def test_policies_are_those_of_the_table() -> None:
 
 
 def test_every_number_has_a_range() -> None:
-    flat = config._flatten(to_dict(Experiment()))
+    flat = rules._flatten(to_dict(Experiment()))
     numbers = {key for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
-    assert set(config._RANGES) == numbers
+    assert set(rules._RANGES) == numbers
 
 
 def test_ends_of_ranges_are_inside() -> None:
@@ -445,7 +444,8 @@ def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:
 WITHOUT_JAX = """
 import json, sys
 import trm_jax.commands.cli
-from trm_jax.config import ConfigError, experiment_from
+from trm_jax.config import experiment_from
+from trm_jax.errors import ConfigError
 
 taken = 0
 for values in json.load(sys.stdin):
