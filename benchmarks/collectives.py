@@ -27,7 +27,7 @@ def main() -> None:
     import jax
     import numpy as np
 
-    from trm_jax.commands.cli import load_experiment
+    from trm_jax.commands.arguments import load_experiment
     from trm_jax.data.order import Position
     from trm_jax.devices.collectives import collectives_of, table
     from trm_jax.devices.sharding import EVERYWHERE, layout_of

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from benchmarks.machine import describe
 from benchmarks.turns import fields, print_rows, take_turns
-from trm_jax.commands.cli import load_experiment
+from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.training.planner import compile_step
 from trm_jax.training.step import init_state

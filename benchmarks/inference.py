@@ -38,7 +38,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
-from trm_jax.commands.cli import load_experiment
+from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet

@@ -14,7 +14,6 @@ the last bits. It has one for each core, but no fewer than devices; the tests ha
 
 import argparse
 import csv
-import importlib
 import json
 import os
 import sys
@@ -25,8 +24,7 @@ from typing import Any
 
 import jax
 
-import experiments
-from trm_jax.config import experiment_from
+from trm_jax.config import experiment_from, files
 from trm_jax.console import hush
 from trm_jax.data.builders import arc, grid, maze
 from trm_jax.devices.compilation import processor
@@ -47,10 +45,8 @@ Recorded = dict[str, dict[str, list[float]]]
 
 
 def names() -> list[str]:
-    """All experiments, as modules below experiments/."""
-    root = Path(experiments.__file__).parent
-    files = (path.relative_to(root).with_suffix("") for path in root.rglob("*.py") if path.name != "__init__.py")
-    return sorted((".".join(file.parts) for file in files), key=lambda name: (name.count("."), name))
+    """All experiments, ablations last, as modules below experiments/."""
+    return sorted((name.replace("/", ".") for name in files.names()), key=lambda name: (name.count("."), name))
 
 
 def losses(name: str, folder: Path) -> list[float]:
@@ -72,7 +68,7 @@ def losses(name: str, folder: Path) -> list[float]:
 
 def config(name: str, folder: Path) -> dict[str, Any]:
     """The values of an experiment's variant smoke; puzzles that it reads from files are made in the folder."""
-    values: dict[str, Any] = importlib.import_module(f"experiments.{name}").get_config("smoke").to_dict()
+    values: dict[str, Any] = files.read(f"{name}:smoke").to_dict()
     if not values["data"]["train"]:
         make = {"maze": _mazes, "arc": _tasks, "": _latin_squares}[values["data"]["puzzle"]]
         values["data"]["train"] = str(make(folder))

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 
 from benchmarks.machine import describe
-from trm_jax.commands.cli import load_experiment
+from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.console import hush
 from trm_jax.data import dataset

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from benchmarks.recursion_plots import CELLS
-from experiments import sudoku_attention, sudoku_mlp
-from trm_jax.config import Experiment, MemoryConfig, experiment_from, validate
+from trm_jax.config import Experiment, MemoryConfig, files, validate
 from trm_jax.recursion.policies import Policy, Program, plan
 
 KINDS = ("compiled", "run", "time")
@@ -64,8 +63,7 @@ class Point:
     @property
     def experiment(self) -> Experiment:
         """With all sizes filled in. Raises ConfigError if the values are at odds."""
-        module = sudoku_mlp if self.variant == "mlp" else sudoku_attention
-        base = experiment_from(module.get_config().to_dict())
+        base = files.experiment("sudoku_mlp" if self.variant == "mlp" else "sudoku_attention")
         experiment = replace(
             base,
             model=replace(

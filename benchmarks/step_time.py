@@ -32,7 +32,7 @@ from benchmarks.machine import describe
 from benchmarks.matmul import Products
 from benchmarks.original import Original, check_checkout, check_loss, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
-from trm_jax.commands.cli import load_experiment
+from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment, MemoryConfig
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError

@@ -30,7 +30,7 @@ folder's own dataset.json has the exact numbers, which another draw of the augme
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke
+from trm_jax.experiments import check_variant, smoke
 
 VARIANTS = ("n6", "smoke")
 

@@ -17,7 +17,7 @@ ARC-AGI-1: the training tasks here contain evaluation tasks of the other.
 
 from ml_collections import ConfigDict
 
-from experiments import arc1, check_variant
+from trm_jax.experiments import arc1, check_variant
 
 VARIANTS = arc1.VARIANTS
 

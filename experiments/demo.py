@@ -11,7 +11,7 @@ recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-E
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke
+from trm_jax.experiments import check_variant, smoke
 
 VARIANTS = ("6x6", "9x9", "smoke")
 

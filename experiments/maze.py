@@ -13,7 +13,7 @@ public dataset builder leaves out unless told otherwise; here they are on, and d
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke
+from trm_jax.experiments import check_variant, smoke
 
 VARIANTS = ("smoke",)
 

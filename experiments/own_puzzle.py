@@ -9,7 +9,7 @@ Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke
+from trm_jax.experiments import check_variant, smoke
 
 VARIANTS = ("smoke",)
 

@@ -11,7 +11,7 @@ All else is as in sudoku_mlp, where each value is explained.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

@@ -15,7 +15,7 @@ Every row of the paper's ablations starts from here: see experiments/ablations.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke
+from trm_jax.experiments import check_variant, smoke
 
 VARIANTS = ("smoke",)
 

@@ -39,7 +39,7 @@ NEEDED = {
 }  # fmt: skip
 # Programs of the user's, run since the user names them as such: (file, function, what).
 EXCEPTIONS = {
-    ("trm_jax/commands/cli.py", "_read_experiment", "exec_module"),  # --config=FILE
+    ("trm_jax/config/files.py", "execute", "exec_module"),  # --config=FILE
     ("trm_jax/data/user_rules.py", "load_rules", "exec_module"),  # --rules FILE
 }
 

@@ -52,6 +52,11 @@ def first_line(error: BaseException) -> str:
     return printable(line[:400])
 
 
+def one_line(error: BaseException) -> str:
+    """All that an error says, in one line; its name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def together(faults: Sequence[str]) -> str:
     """Several faults in one line; of many, the first ones and how many more there are."""
     more = [f"and {len(faults) - _MOST_TOLD} more"] if len(faults) > _MOST_TOLD else []

@@ -10,7 +10,7 @@ Cost: 1.6 times sudoku_mlp: 56 network applications' worth a step, (T + 2)(n + 1
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

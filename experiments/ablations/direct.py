@@ -13,7 +13,7 @@ comparison with a continue head that the baseline never trains; here q_halt alon
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

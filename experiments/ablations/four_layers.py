@@ -10,7 +10,7 @@ weights.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

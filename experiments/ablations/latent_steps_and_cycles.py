@@ -20,7 +20,7 @@ tests of the machine.
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("n2_T1", "n4_T2", "n6_T3", "n8_T4", "n12_T3", "n6_T6", "n12_T6", "smoke")
 

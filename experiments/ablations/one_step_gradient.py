@@ -9,7 +9,7 @@ Cost: 0.7 times sudoku_mlp: T(n + 1) = 21 applications forward and two of them b
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

@@ -9,7 +9,7 @@ Cost: a third of sudoku_mlp: (T + 2)(n + 1) = 12 network applications' worth a s
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

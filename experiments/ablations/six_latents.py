@@ -9,7 +9,7 @@ Cost: as sudoku_mlp, 35 network applications' worth a step; the carried state is
 
 from ml_collections import ConfigDict
 
-from experiments import check_variant, smoke, sudoku_mlp
+from trm_jax.experiments import check_variant, smoke, sudoku_mlp
 
 VARIANTS = ("smoke",)
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-import experiments
 from trm_jax.commands.cli import main
+from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.errors import DataError
@@ -93,7 +93,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     run = folder / "run"
     both = f"{ten},{two}"
     assert main([
-        "train", f"--config={Path(experiments.__file__).parent / 'arc1.py'}", f"--workdir={run}",
+        "train", f"--config={FOLDER / 'arc1.py'}", f"--workdir={run}",
         f"--config.data.train={both}", f"--config.data.test={both}", *(f"--config.{each}" for each in SETTINGS),
     ]) == 0  # fmt: skip
     return Place(folder, ten, two, run)

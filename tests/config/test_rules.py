@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, rules, to_dict, validate, wanted
+from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, rules, to_dict, validate
+from trm_jax.config.mappings import value_of, wanted
 from trm_jax.errors import ConfigError
 from trm_jax.recursion.policies import POLICIES
 
@@ -340,10 +341,11 @@ def test_policies_are_those_of_the_table() -> None:
 
 
 def test_every_number_has_a_range() -> None:
-    flat = rules._flatten(to_dict(Experiment()))
+    values = to_dict(Experiment())
+    flat = {f"{group}.{key}": value for group in set(values) - {"name"} for key, value in values[group].items()}
     numbers = {key for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
-    assert set(rules._RANGES) == numbers
+    assert set(rules.RANGES) == numbers
 
 
 def test_ends_of_ranges_are_inside() -> None:
@@ -430,6 +432,25 @@ def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:
         wanted(key)
 
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("model.width", "-12", -12),
+        ("optim.beta1", "1e-4", 1e-4),
+        ("optim.beta1", "1", 1.0),
+        ("data.augment", "TRUE", True),
+        ("data.augment", "0", False),
+        ("data.train", "a,b=c:d", "a,b=c:d"),
+        ("name", "", ""),
+        ("model.mixer", "mlpp", "mlpp"),  # which rules refuse, as they do in a file
+    ],
+)
+def test_a_text_becomes_a_value_of_the_keys_type(key: str, text: str, value: Any) -> None:
+    found = value_of(key, text)
+
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_puzzle_tokens_follow_from_the_row_where_they_are_not_given() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made_batches import assert_same, made, with_devices
 
-import experiments
 from trm_jax.commands.cli import main
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig, validate
+from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
 from trm_jax.data.folder import Writer
 from trm_jax.data.forms import Forms
@@ -287,7 +287,7 @@ def test_training_and_evaluation_by_command(folder: Path, tmp_path: Path, capsys
         "data.augment=True", "devices.data=1",
     )  # fmt: skip
     run = tmp_path / "run"
-    config = Path(experiments.__file__).parent / "arc1.py"
+    config = FOLDER / "arc1.py"
     assert main(["train", f"--config={config}", f"--workdir={run}", *(f"--config.{each}" for each in settings)]) == 0
     assert f"of {6 * (K + 1)} held-out puzzles" in capsys.readouterr().err
     assert load_weights(run)[0].model.num_puzzles == 1 + 7 * (K + 1)

@@ -1,32 +1,24 @@
 """Every experiment file: complete, valid, true to the paper, and unlike its base only where it says so."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
 
-import experiments
 from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, to_dict
+from trm_jax.config.files import execute, experiment, find, names, read
+from trm_jax.errors import ConfigError
 from trm_jax.model.model import Model, count_weights
 
-ROOT = Path(experiments.__file__).parent
-FILES = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
-)
-CASES = [
-    (name, variant)
-    for name in FILES
-    for variant in ("", *getattr(importlib.import_module(f"experiments.{name}"), "VARIANTS", ()))
-]
+FILES = [name.replace("/", ".") for name in names()]
+VARIANTS: dict[str, tuple[str, ...]] = {name: execute(find(name)).VARIANTS for name in FILES}
+CASES = [(name, variant) for name in FILES for variant in ("", *VARIANTS[name])]
 
 
 def load(name: str, variant: str = "") -> Experiment:
-    config = importlib.import_module(f"experiments.{name}").get_config(variant)
-    return experiment_from(config.to_dict())
+    return experiment(f"{name}:{variant}")
 
 
 def flat_keys(values: Mapping[str, Any], path: str = "") -> set[str]:
@@ -38,21 +30,19 @@ def flat_keys(values: Mapping[str, Any], path: str = "") -> set[str]:
 
 @pytest.mark.parametrize(("name", "variant"), CASES)
 def test_every_key_is_present_and_valid(name: str, variant: str) -> None:
-    config = importlib.import_module(f"experiments.{name}").get_config(variant)
+    config = read(f"{name}:{variant}")
 
-    experiment = experiment_from(config.to_dict())
+    built = experiment_from(config.to_dict())
 
     assert flat_keys(config.to_dict()) == flat_keys(to_dict(Experiment()))
-    assert name.rpartition(".")[2] in experiment.name
-    assert variant in experiment.name
+    assert name.rpartition(".")[2] in built.name
+    assert variant in built.name
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_unknown_variant_is_an_error_that_names_the_known_ones(name: str) -> None:
-    module = importlib.import_module(f"experiments.{name}")
-
-    with pytest.raises(ValueError, match=r"unknown variant 'n7'.*" + ", ".join(getattr(module, "VARIANTS", ()))):
-        module.get_config("n7")
+    with pytest.raises(ConfigError, match=r"unknown variant 'n7'.*" + ", ".join(VARIANTS[name])):
+        read(f"{name}:n7")
 
 
 # What the paper and the commands of the original state.
@@ -229,12 +219,12 @@ def test_numbers_of_weights(name: str, millions: float) -> None:
 
 @pytest.mark.parametrize("variant", ["", "6x6", "9x9"])
 def test_the_demo_fits_the_sudokus_that_it_generates(variant: str) -> None:
-    experiment = load("demo", variant)
+    demo = load("demo", variant)
 
-    side = experiment.data.side
-    assert (experiment.model.vocab_size, experiment.model.seq_len) == (side + 2, side**2)
-    assert experiment.model.tokens_in_front == 0
-    assert (experiment.data.train, experiment.data.test) == ("generated", "generated")
+    side = demo.data.side
+    assert (demo.model.vocab_size, demo.model.seq_len) == (side + 2, side**2)
+    assert demo.model.tokens_in_front == 0
+    assert (demo.data.train, demo.data.test) == ("generated", "generated")
 
 
 # What makes a model tiny and its run short; nothing else does the variant smoke change.

@@ -7,20 +7,20 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments import demo, maze, sudoku_mlp
-from trm_jax.config import Experiment, LossConfig, MemoryConfig, ModelConfig, TrainConfig, experiment_from
+from trm_jax.config import Experiment, LossConfig, MemoryConfig, ModelConfig, TrainConfig
+from trm_jax.config.files import experiment
 from trm_jax.model.estimate import Estimate, applications, estimate, forward_flops
 from trm_jax.model.layers import Network
 from trm_jax.sizes import si
 
 
 def paper_model(**changes: Any) -> ModelConfig:
-    return replace(experiment_from(sudoku_mlp.get_config().to_dict()).model, **changes)
+    return replace(experiment("sudoku_mlp").model, **changes)
 
 
 @pytest.fixture(scope="module")
 def paper() -> Estimate:
-    return estimate(experiment_from(sudoku_mlp.get_config().to_dict()))
+    return estimate(experiment("sudoku_mlp"))
 
 
 def test_sudoku_mlp_has_the_papers_cost(paper: Estimate) -> None:
@@ -142,7 +142,7 @@ def test_two_networks_may_be_of_two_depths() -> None:
 
 
 def test_attention_by_hand() -> None:
-    model = experiment_from(maze.get_config().to_dict()).model
+    model = experiment("maze").model
     projections, scores_and_mixture = 4 * 512 * 512 * 916, 2 * 916 * 916 * 512
 
     assert forward_flops(model, 1) == 2 * (3 * 512 * 1536 * 916 + projections + scores_and_mixture)
@@ -173,7 +173,7 @@ def test_table_and_dictionary(paper: Estimate) -> None:
     assert f"{'the whole run':28}{'2.14 EFLOP':>16}" in lines
     assert paper.to_dict()["weights"]["network"] == 5_016_576
     # A part that an experiment does not have is not listed.
-    no_table = estimate(experiment_from(demo.get_config().to_dict()))
+    no_table = estimate(experiment("demo"))
     assert no_table.weights["puzzle table"] == 0
     assert "puzzle table" not in no_table.table()
 

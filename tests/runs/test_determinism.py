@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import experiments
 from benchmarks.losses import DEVICES, TOLERANCE, deviation, losses, machine, names, recorded, verdict, write
+from trm_jax.config.files import FOLDER
 from trm_jax.runs.writers import read_metrics
 
 # The others, of which most take a minute together, are `slow`.
 QUICK = ("demo", "sudoku_mlp")
-DEMO = Path(experiments.__file__).parent / "demo.py"
+DEMO = FOLDER / "demo.py"
 
 _found: dict[str, list[float]] = {}
 

@@ -9,9 +9,9 @@ import jax
 import pytest
 from small_run import SMALL_DEMO
 
-from experiments import sudoku_mlp
 from trm_jax.commands.cli import main
-from trm_jax.config import Experiment, MemoryConfig, ModelConfig, TrainConfig, experiment_from
+from trm_jax.config import Experiment, MemoryConfig, ModelConfig, TrainConfig
+from trm_jax.config.files import experiment
 from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import graded_flops
 from trm_jax.recursion.policies import Residuals, plan
@@ -214,7 +214,7 @@ def test_policies_that_come_to_the_same_plan_are_listed_once() -> None:
 def test_deep_recursion_of_the_full_model_fits_at_batch_768(
     n: int, cycles: int, memory: MemoryConfig, most: float
 ) -> None:
-    base = experiment_from(sudoku_mlp.get_config().to_dict())
+    base = experiment("sudoku_mlp")
     model = replace(base.model, latent_steps=n, cycles=cycles)
     assert needs_of(replace(base, model=model, memory=memory)).temporary < most
 

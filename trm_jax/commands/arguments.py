@@ -2,8 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from trm_jax.config import Experiment, files
+from trm_jax.config.mappings import value_of, wanted
 from trm_jax.devices.launchers import parse_address
 from trm_jax.errors import ConfigError
 from trm_jax.sizes import parse_bytes
@@ -176,3 +180,45 @@ def address(text: str) -> str:
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def load_experiment(arguments: Sequence[str]) -> Experiment:
+    """The experiment that --config=FILE[:VARIANT] and --config.GROUP.KEY=VALUE name, validated.
+
+    Raises:
+      ConfigError: one line, naming the file or the key; typos with what was probably meant.
+    """
+    sources, changes = _words(arguments)
+    if len(sources) != 1:
+        raise ConfigError("which experiment? give one --config=experiments/NAME.py")
+    try:
+        config = files.read(sources[0])
+    except ConfigError as error:
+        raise ConfigError(f"--config={error}") from error
+    return files.changed(config, changes)
+
+
+def _words(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The files that --config names, and the values that --config.GROUP.KEY=VALUE gives; nothing else may be there.
+
+    A value may be a word of its own, and True be left out. Of a key that is given twice the last value counts.
+    """
+    sources: list[str] = []
+    changes: dict[str, Any] = {}
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--config":
+            sources.append(value if equals else next(words, ""))
+        elif name.startswith("--config."):
+            key = name.removeprefix("--config.")
+            kind = wanted(key)
+            if not equals:
+                following = "True" if kind == "True or False" else next(words, None)
+                if following is None:
+                    raise ConfigError(f"config.{key} has no value: give {kind}")
+                value = following
+            changes[key] = value_of(key, value)
+        else:
+            raise ConfigError(f"unknown argument {word!r}: overrides are written --config.GROUP.KEY=VALUE")
+    return sources, changes

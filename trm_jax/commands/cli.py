@@ -1,7 +1,6 @@
 """The command `trm`. Nothing here computes: each command parses its words and calls the module of its name."""
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
@@ -9,11 +8,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from trm_jax.commands.arguments import (
     address,
     count,
+    load_experiment,
     logit,
     memory,
     noise,
@@ -24,12 +24,12 @@ from trm_jax.commands.arguments import (
     window,
 )
 from trm_jax.commands.data import add_commands
-from trm_jax.config import Experiment, check_sources, experiment_from, wanted
+from trm_jax.config import check_sources
 from trm_jax.console import hush
 from trm_jax.devices import cluster
 from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
 from trm_jax.devices.host_memory import keep_memory
-from trm_jax.errors import ConfigError, TrmError, near_miss
+from trm_jax.errors import ConfigError, TrmError, near_miss, one_line
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.signals import ending_at_once, leave
 from trm_jax.version import VERSION
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
         return int(args.run(args, rest))
     except TrmError as error:
-        print(f"trm: error: {_one_line(error)}", file=sys.stderr)
+        print(f"trm: error: {one_line(error)}", file=sys.stderr)
         return _failed(error.exit_code)
     except KeyboardInterrupt:
         print("trm: interrupted", file=sys.stderr)
@@ -363,91 +363,6 @@ def _demo(args: argparse.Namespace, rest: list[str]) -> int:
 
         remember_programs()
         return leave(DONE if run(args.workdir, args.variant) else RESUME_ME)
-
-
-def load_experiment(arguments: Sequence[str]) -> Experiment:
-    """The experiment that --config=FILE[:VARIANT] and --config.GROUP.KEY=VALUE name, validated.
-
-    Raises:
-      ConfigError: one line, naming the file or the key; typos with what was probably meant.
-    """
-    from absl import flags
-    from ml_collections import config_flags
-
-    files, overrides = _words(arguments)
-    if len(files) != 1:
-        raise ConfigError("which experiment? give one --config=experiments/NAME.py")
-    config = _read_experiment(files[0])
-    values = flags.FlagValues()
-    words = ["trm", *overrides]
-    try:
-        holder = config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
-        values(words)
-    except flags.IllegalFlagValueError as error:
-        # The flags know no types beyond those in the file; their text begins with the word that they mean.
-        word = next(word for word in overrides if str(error).startswith(f"flag {word}: "))
-        key, _, value = word.removeprefix("--config.").partition("=")
-        raise ConfigError(f"config.{key} = {value!r}: give {wanted(key)}") from None
-    except (KeyError, AttributeError) as error:
-        missing = str(error.args[0]).splitlines()[0]
-        raise ConfigError(f"{files[0]} does not set {missing}, so nothing can override it: add it there") from None
-    return experiment_from(holder.value.to_dict())
-
-
-def _words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The files that --config names, and the overrides, each as --config.GROUP.KEY=VALUE; nothing else may be there.
-
-    A value may be a word of its own, and True be left out. What is wrong is told here and not by the flags, which know
-    no near misses and take flags of their own besides.
-    """
-    files: list[str] = []
-    overrides: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name == "--config":
-            files.append(value if equals else next(words, ""))
-        elif name.startswith("--config."):
-            kind = wanted(name.removeprefix("--config."))
-            if not equals:
-                following = "True" if kind == "True or False" else next(words, None)
-                if following is None:
-                    raise ConfigError(f"{name.removeprefix('--')} has no value: give {kind}")
-                value = following
-            overrides.append(f"{name}={value}")
-        else:
-            raise ConfigError(f"unknown argument {word!r}: overrides are written --config.GROUP.KEY=VALUE")
-    return files, overrides
-
-
-def _read_experiment(source: str) -> Any:
-    """The ConfigDict that get_config of an experiment file returns; source is FILE or FILE:VARIANT."""
-    from ml_collections import ConfigDict
-
-    path, _, variant = source.partition(":")
-    spec = importlib.util.spec_from_file_location("experiment", path) if Path(path).is_file() else None
-    if spec is None or spec.loader is None:
-        names = [file.name for file in Path(path).parent.glob("*.py") if file.name != "__init__.py"]
-        raise ConfigError(
-            f"--config={path}: no such Python file" + (f", {near_miss(Path(path).name, names)}" if names else "")
-        )
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config(variant) if variant else module.get_config()
-    except TrmError:
-        raise
-    except Exception as error:  # the file is a program of the user's: whatever it raises is told as its fault
-        raise ConfigError(f"--config={source}: {_one_line(error)}") from error
-    if not isinstance(config, ConfigDict):
-        raise ConfigError(
-            f"--config={source}: get_config returns {config!r}: let it return an ml_collections ConfigDict"
-        )
-    return config
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _steps(text: str) -> list[int]:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import demo as demo_experiment
 from trm_jax.commands.solve import show, think
-from trm_jax.config import experiment_from
+from trm_jax.config import files
 from trm_jax.console import duration, say
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.display.pictures import draw_thoughts, draw_training
-from trm_jax.errors import ConfigError
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.inference.inference import Effort, attempt
 from trm_jax.model.model import Model, Weights, count_weights
@@ -29,10 +27,7 @@ def run(workdir: Path, variant: str = "") -> bool:
     Interrupted, the same command goes on; finished, it evaluates again what is there. Returns whether it finished.
     """
     began = time.monotonic()
-    try:
-        experiment = experiment_from(demo_experiment.get_config(variant).to_dict())
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    experiment = files.experiment(f"demo:{variant}")
     data, side = experiment.data, experiment.data.side
     say(f"making {data.train_puzzles:,} Sudokus of {side}x{side} to learn from, {data.test_puzzles:,} to be tested on")
     test = dataset.load(data, "test", experiment.train.seed)

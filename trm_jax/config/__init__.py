@@ -1,31 +1,25 @@
-"""Every value of an experiment: its type, range, meaning and rules, and the files that say which experiments there are.
+"""Every value of an experiment: type, range, meaning and rules; and the files that say which experiments there are.
 
-It may know what recursion/ and puzzles/ offer by name, and nothing else of the house; JAX is not imported here, so that
+It knows the names that recursion/ and puzzles/ offer, and nothing else of the house. JAX is not imported here, so that
 a wrong value is told at once.
 """
 
-from trm_jax.config.rules import (
+from trm_jax.config.mappings import differences, experiment_from, to_dict
+from trm_jax.config.rules import check_sources, validate
+from trm_jax.config.values import (
     DataConfig,
     DevicesConfig,
-    Dtype,
     Experiment,
     LossConfig,
     MemoryConfig,
     ModelConfig,
     OptimConfig,
     TrainConfig,
-    check_sources,
-    differences,
-    experiment_from,
-    to_dict,
-    validate,
-    wanted,
 )
 
 __all__ = [
     "DataConfig",
     "DevicesConfig",
-    "Dtype",
     "Experiment",
     "LossConfig",
     "MemoryConfig",
@@ -37,5 +31,4 @@ __all__ = [
     "experiment_from",
     "to_dict",
     "validate",
-    "wanted",
 ]

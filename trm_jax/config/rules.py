@@ -1,186 +1,17 @@
-"""What an experiment consists of: frozen dataclasses, every value with its type, range and meaning.
+"""The range of every number, and the rules between values."""
 
-An experiment file builds an ml_collections ConfigDict with these groups and names (experiments/sudoku_mlp.py is the one
-to read); `experiment_from` turns it, or the JSON kept beside a checkpoint, into an `Experiment`, or raises a
-ConfigError that names the key, the value and the mend. JAX is not imported here, so that a wrong value is told at once.
-"""
-
-import dataclasses
-import math
 import os.path
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from operator import attrgetter
 
+from trm_jax.config.values import DataConfig, Experiment
 from trm_jax.errors import ConfigError, DataError, near_miss
 from trm_jax.puzzles.kind import describe
 from trm_jax.puzzles.sudoku import layout_for
-from trm_jax.recursion.policies import POLICIES, Policy
+from trm_jax.recursion.policies import POLICIES
 from trm_jax.sizes import parse_bytes
 
-Dtype = Literal["float32", "bfloat16"]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The network, the recursion over it, and when a puzzle counts as finished."""
-
-    vocab_size: int = 0  # tokens 0 ... V-1; 0: from the data
-    seq_len: int = 0  # cells S of a puzzle; 0: from the data
-    num_puzzles: int = 0  # rows of the puzzle table; 0: from the data
-    width: int = 512  # D
-    heads: int = 8  # of the attention; unused by the MLP mixer
-    expansion: float = 4.0  # inner width of a SwiGLU, before its two thirds
-    layers: int = 2  # blocks of the network (of the latent network, where there are two)
-    answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
-    mixer: Literal["attention", "mlp"] = "attention"
-    positions: Literal["rope", "learned", "none"] = "rope"
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
-    puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
-    puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
-    states: Literal["y_z", "z", "y"] = "y_z"  # what recurses: TRM and HRM; single z; the one-pass baseline
-    latents: int = 1  # K latents z_1 ... z_K
-    separate_networks: bool = False  # one network for z and another for y
-    latent_steps: int = 6  # n
-    cycles: int = 3  # T
-    grad_cycles: int = 1  # the last so many cycles carry gradients
-    # "cycles": exact through grad_cycles; estimators within the last cycle: "one_step" (HRM's), "last_k", "implicit"
-    # (recursion.Schedule)
-    gradient: Literal["cycles", "one_step", "last_k", "implicit"] = "cycles"
-    gradient_steps: int = 1  # of "last_k": gradients through the last k latent steps
-    solver_tolerance: float = 1e-2  # of "implicit": the residual's norm over the gradient's, at which its solver ends
-    solver_steps: int = 30  # of "implicit": products with the Jacobian, at most
-    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all; divides N_sup
-    supervision_steps: int = 16  # N_sup
-    halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
-    exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
-    dtype: Dtype = "bfloat16"  # of the computation; weights are float32
-
-    @property
-    def tokens_in_front(self) -> int:
-        """P: as configured, or else as many positions as a row of the puzzle table fills (PARITY: ceil(R / D))."""
-        return self.puzzle_tokens or -(-self.puzzle_dim // self.width)
-
-    @property
-    def positions_total(self) -> int:
-        """L = P + S."""
-        return self.tokens_in_front + self.seq_len
-
-
-@dataclass(frozen=True)
-class MemoryConfig:
-    """What the backward pass keeps and what it computes again: memory and time, but no value beyond rounding.
-
-    The names of policies are the keys of policies.POLICIES, and "auto" besides: the fastest that fits (planner.settle).
-    """
-
-    policy: str = "none"  # of latent steps: a key of POLICIES, or "auto", which sets the next three and raises slices
-    levels: int = 2  # of "nested", at which states are kept
-    repetitions: int = 2  # of "binomial": how often a step is advanced over at most, the forward pass included
-    states: int = 0  # of "binomial": how many are kept, at least 2; 0: as few as the repetitions allow
-    # A key of POLICIES, for cycles, and for supervision steps, where gradients go through several; with the same
-    # numbers. "none": all of them keep at once what `policy` keeps in each.
-    outer_policy: str = "none"
-    micro_batches: int = 1  # the whole step goes over so many parts of the batch, one by one
-    slices: int = 1  # each network application goes over so many parts of a (micro-)batch, one by one
-    device_memory: str = ""  # what "auto" takes the device to have, as in "80GiB"; "": what it does have
-
-    @property
-    def step_policy(self) -> Policy:
-        """Of the latent steps and the answer step."""
-        return Policy(self.policy, self.levels, self.repetitions, self.states)
-
-    @property
-    def cycle_policy(self) -> Policy:
-        """Of the cycles, and of the supervision steps."""
-        return Policy(self.outer_policy, self.levels, self.repetitions, self.states)
-
-
-@dataclass(frozen=True)
-class DevicesConfig:
-    """How the work is spread over devices and handed to them; no value depends on it beyond rounding."""
-
-    data: int = 0  # devices that share each batch: the one axis of the mesh; 0: all that there are
-    # On each device all weights, averages and moments; or on each a part, collected for every step.
-    weights: Literal["replicated", "sharded"] = "replicated"
-    steps_per_call: int = 1  # optimiser steps that the devices make in one go
-    # Where puzzles lie: on every device; or on the host, from which batches are sent ahead. "auto": what fits.
-    puzzles: Literal["auto", "resident", "streamed"] = "auto"
-    attention: Literal["auto", "xla", "cudnn"] = "auto"  # plain, or fused; "auto": fused where the device can
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What is minimised: token loss + 0.5 * (halting loss + continue loss)."""
-
-    tokens: Literal["stablemax", "softmax"] = "stablemax"
-    continue_head: bool = False  # also train q_continue, by one more supervision step (paper, table 1: "w/ ACT")
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamATan2 on the weights, sign-SGD on the puzzle table, and the averaged weights."""
-
-    learning_rate: float = 1e-4
-    warmup_steps: int = 2_000
-    min_ratio: float = 1.0  # of the rate at the end of the cosine; 1: constant after the warm-up
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 0.1
-    atan2_form: Literal["original", "debiased"] = "original"  # debiased: 1.27 * atan2 of both corrected moments
-    puzzle_learning_rate: float = 1e-2
-    puzzle_weight_decay: float = 0.1
-    ema_decay: float = 0.999
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where puzzles come from: tables (CSV or JSONL: question, answer), or folders in the public dataset format."""
-
-    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kind.py); "": as the data says
-    train: str = ""  # path, several with commas between, or "generated"
-    test: str = ""  # likewise; "": no evaluation while training
-    augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
-    # Of ARC: coloured and turned forms of each task, drawn as they are needed, each with a puzzle id; 0: those stored
-    forms: int = 0
-    side: int = 9  # of generated Sudokus
-    train_puzzles: int = 0  # how many to generate
-    test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never."""
-
-    steps: int = 1
-    batch_size: int = 768
-    seed: int = 0
-    log_every: int = 100
-    eval_every: int = 0
-    eval_batch_size: int = 768
-    save_every: int = 1_000
-    keep_checkpoints: int = 2
-    bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One experiment, whole: what the file under experiments/ says and a checkpoint keeps."""
-
-    name: str = "unnamed"
-    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
-    memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
-    devices: DevicesConfig = dataclasses.field(default_factory=DevicesConfig)
-    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
-    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
-
-
 # Closed intervals; a strict bound is written as the nearest sensible value.
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "model.vocab_size": (0, 1 << 20),
     "model.seq_len": (0, 1 << 20),
     "model.num_puzzles": (0, 1 << 31),
@@ -235,34 +66,12 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def experiment_from(values: Mapping[str, Any]) -> Experiment:
-    """Builds and validates an experiment from nested mappings (a ConfigDict's `to_dict()`, or parsed JSON).
-
-    Raises:
-      ConfigError: unknown key (with the nearest known one), wrong type, out of range, or two values at odds.
-    """
-    experiment = _build(Experiment, values, "")
-    validate(experiment)
-    return experiment
-
-
-def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """Nested plain dictionaries, ready for JSON; `experiment_from` reads them back."""
-    return dataclasses.asdict(experiment)
-
-
-def differences(old: Experiment, new: Experiment) -> list[str]:
-    """The keys in which two experiments differ, each as `group.key: old -> new`."""
-    flat_old, flat_new = _flatten(to_dict(old)), _flatten(to_dict(new))
-    return [f"{key}: {flat_old[key]!r} -> {flat_new[key]!r}" for key in flat_old if flat_old[key] != flat_new[key]]
-
-
 def validate(experiment: Experiment) -> None:
     """Checks every range and every rule between values. Raises ConfigError for the first that does not hold."""
-    flat = _flatten(to_dict(experiment))
-    for key, (low, high) in _RANGES.items():
-        if not low <= flat[key] <= high:  # also false for nan
-            raise ConfigError(f"config.{key} = {flat[key]!r} is out of range: give a value from {low} to {high}")
+    for key, (low, high) in RANGES.items():
+        value = attrgetter(key)(experiment)
+        if not low <= value <= high:  # also false for nan
+            raise ConfigError(f"config.{key} = {value!r} is out of range: give a value from {low} to {high}")
     model, memory, data, train = experiment.model, experiment.memory, experiment.data, experiment.train
     calls = experiment.devices.steps_per_call
     for name, known in (("policy", ("auto", *POLICIES)), ("outer_policy", tuple(POLICIES))):
@@ -442,66 +251,3 @@ def check_sources(data: DataConfig) -> None:
                     f"config.data.{split} = {source!r}: {name!r} has no {split}/dataset.json: give a folder that "
                     "`trm data` has built"
                 )
-
-
-def wanted(key: str) -> str:
-    """What the value of a key such as "model.width" has to be, in words. Raises ConfigError if there is no such key."""
-    hint: Any = Experiment
-    path = "config"
-    for name in key.split("."):
-        if not dataclasses.is_dataclass(hint):
-            raise ConfigError(f"config.{key} is unknown: {path} is one value, not a group")
-        hints = typing.get_type_hints(hint)
-        if name not in hints:
-            raise ConfigError(f"{path}.{name} is unknown: {near_miss(name, hints)}")
-        path, hint = f"{path}.{name}", hints[name]
-    if dataclasses.is_dataclass(hint):
-        raise ConfigError(f"{path} is a group of values: give {path}.KEY=VALUE")
-    return _in_words(hint)
-
-
-def _build(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{f'config.{path}'[:-1]} = {values!r} is one value: give a group of values")
-    hints = typing.get_type_hints(cls)
-    for key in values:
-        if key not in hints:
-            raise ConfigError(f"config.{path}{key} is unknown: {near_miss(str(key), hints)}")
-    built = {}
-    for key, value in values.items():
-        hint = hints[key]
-        build = _build if dataclasses.is_dataclass(hint) else _checked
-        built[key] = build(hint, value, f"{path}{key}." if build is _build else f"{path}{key}")
-    return cls(**built)
-
-
-def _checked(hint: Any, value: Any, path: str) -> Any:
-    """The value, if it is of the hinted type; an int passes for a float, a bool never for a number."""
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        if not isinstance(value, str) or value not in choices:
-            raise ConfigError(f"config.{path} = {value!r} is unknown: give {_in_words(hint)}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            value = float(value)
-        except OverflowError:
-            value = math.inf if value > 0 else -math.inf
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        raise ConfigError(f"config.{path} = {value!r} is of type {type(value).__name__}: give {_in_words(hint)}")
-    if hint is float and math.isnan(value):
-        raise ConfigError(f"config.{path} = nan: give a number")
-    return value
-
-
-def _in_words(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
-    return {int: "a whole number", float: "a number", bool: "True or False", str: "text"}[hint]
-
-
-def _flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flatten(value, f"{path}{key}.") if isinstance(value, Mapping) else {path + key: value}
-    return flat

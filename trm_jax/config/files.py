@@ -1,0 +1,100 @@
+"""Experiment files: programs whose `get_config(variant)` returns an ml_collections ConfigDict of every value.
+
+Those that come with this package are in trm_jax/experiments, which in a checkout is a link to experiments/.
+"""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trm_jax.config.mappings import experiment_from, wanted
+from trm_jax.config.values import Experiment
+from trm_jax.errors import ConfigError, near_miss, one_line
+
+# Of the package itself: a folder `experiments` elsewhere is never taken for it.
+FOLDER = Path(__file__).parents[1] / "experiments"
+
+
+def experiment(source: str, changes: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment that a file describes, with some values changed.
+
+    Args:
+      source: FILE or FILE:VARIANT, where FILE is a path, or the name of an experiment of this package, such as
+        "sudoku_mlp" or "ablations/hrm".
+      changes: new values by their keys, as in {"model.width": 128, "train.steps": 1_000}.
+
+    Raises:
+      ConfigError: one line that names the file or the key; typos with what was probably meant.
+    """
+    return changed(read(source), changes or {})
+
+
+def names() -> list[str]:
+    """The experiments of this package, each as `experiment` takes it."""
+    files = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.py") if file.name != "__init__.py")
+    return sorted(file.as_posix() for file in files)
+
+
+def find(name: str) -> Path:
+    """The file of an experiment. A Python file goes before a name of ours, which may also be written with dots.
+
+    Raises:
+      ConfigError: neither; with the nearest of those that there are.
+    """
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    known = names()
+    ours = name.removesuffix(".py")
+    ours = ours if "/" in ours else ours.replace(".", "/")
+    if ours in known:
+        return FOLDER / f"{ours}.py"
+    near = [file.name for file in path.parent.glob("*.py") if file.name != "__init__.py"]
+    raise ConfigError(f"{name}: no such Python file, {near_miss(path.name if near else ours, [*near, *known])}")
+
+
+def execute(path: Path) -> ModuleType:
+    """Runs an experiment file with the rights of the user, who has named it; it may raise whatever a program raises."""
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    assert spec is not None, path
+    assert spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(source: str) -> Any:
+    """The ConfigDict that get_config of an experiment file returns; `source` as for `experiment`.
+
+    Raises:
+      ConfigError: what is wrong with the file, after the source.
+    """
+    from ml_collections import ConfigDict
+
+    name, _, variant = source.partition(":")
+    path = find(name)
+    try:
+        module = execute(path)
+        config = module.get_config(variant) if variant else module.get_config()
+    except Exception as error:  # the file is a program of the user's: whatever it raises is told as its fault
+        raise ConfigError(f"{source}: {one_line(error)}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"{source}: get_config returns {config!r}: let it return an ml_collections ConfigDict")
+    return config
+
+
+def changed(config: Any, changes: Mapping[str, Any]) -> Experiment:
+    """The experiment of a ConfigDict in which some values, by their keys, are others. What refers to them follows.
+
+    Raises:
+      ConfigError: an unknown key, or a value of the wrong type, out of range or at odds with another.
+    """
+    for key, value in changes.items():
+        wanted(key)  # so that a key that does not exist is told as one
+        group, _, name = key.rpartition(".")
+        # Types are looked at below, all at once: a ConfigDict knows none but those of the values in the file.
+        with config.unlocked(), config.ignore_type():
+            config.update({group: {name: value}} if group else {name: value})
+    return experiment_from(config.to_dict())
