@@ -25,7 +25,7 @@ FLOORS = (
     ("inference",),
     ("runs",),
     ("display",),
-    ("original",),
+    ("original", "library"),
     ("commands",),
     ("__main__", "__init__"),
 )

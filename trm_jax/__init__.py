@@ -1,9 +1,16 @@
 """The Tiny Recursive Model (arXiv 2510.04871) in JAX.
 
+    import trm_jax as trm
+    model = trm.load("runs/demo")
+    model.solve(".21. ...4 .... .1..").digits
+
+What `trm.` offers is listed in `__all__` and promised to stay (docs/library.md); the modules below are how it is done.
+
 The house, floor by floor; imports only point downward (tests/test_floors.py):
 
     commands/    the command `trm`: words in, one call downwards, words out
     original/    the public PyTorch code: its weights in and out, and proof that this is the same model
+    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, train
     display/     answers and figures for the eye
     runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
     inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
@@ -29,6 +36,47 @@ Dimension key, used as suffixes of tensor names and in docstrings:
     H  attention heads           C  width of one head
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from trm_jax.version import VERSION as __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from trm_jax.config import Experiment as Experiment
+    from trm_jax.errors import TrmError as TrmError
+    from trm_jax.library.answers import Answers as Answers
+    from trm_jax.library.answers import Moment as Moment
+    from trm_jax.library.solver import Solver as Solver
+    from trm_jax.library.solver import load as load
+    from trm_jax.library.training import batch as batch
+    from trm_jax.library.training import init as init
+    from trm_jax.library.training import train as train
+    from trm_jax.library.training import train_step as train_step
+
+# Where each name is made. JAX is imported when the first of them is used, so that the command starts at once.
+_FACE = {
+    "Answers": "library.answers",
+    "Experiment": "config",
+    "Moment": "library.answers",
+    "Solver": "library.solver",
+    "TrmError": "errors",
+    "batch": "library.training",
+    "init": "library.training",
+    "load": "library.solver",
+    "train": "library.training",
+    "train_step": "library.training",
+}
+
+__all__ = ["__version__", *_FACE]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FACE:
+        raise AttributeError(f"module 'trm_jax' has no attribute {name!r}")
+    value = getattr(import_module(f"trm_jax.{_FACE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from trm_jax.config import Experiment
@@ -16,9 +15,10 @@ from trm_jax.data import dataset
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
 from trm_jax.inference.inference import Attempts, Effort, attempt, trace
-from trm_jax.inference.selection import Rule, select
-from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, judged, think
+from trm_jax.inference.selection import Rule
+from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind, kind_of
 from trm_jax.puzzles.symmetry import Tokens
@@ -150,14 +150,14 @@ def run(source: Path, request: Request) -> bool:
     effort = replace(request.effort, depths=depths)
     ids = np.array([task.puzzle_id], np.int32)
     (found,) = attempt(model, weights, effort, question[None], ids, experiment.train.eval_batch_size, kind)
-    satisfied = judged(kind, question, found.answers[0])
+    satisfied = kept_rules(found, kind, question[None])
     out = Console(highlight=False)
     if request.certify:
         assert satisfied is not None
-        return _certify(task, request, found, satisfied, out)
+        return _certify(task, request, found, certify(found, satisfied), out)
 
     rule = request.selection or ("rules" if kind.has_rules and effort.attempts > 1 else "q")
-    chosen = _choose(cast(Rule, rule), found, satisfied)
+    chosen = int(choose(found, satisfied, cast(Rule, rule)).attempt[0])
     steps = by_steps(kind, question, found, chosen)
     moments = steps
     if request.cycles or request.gif:
@@ -180,13 +180,6 @@ def run(source: Path, request: Request) -> bool:
     return right is not False
 
 
-def _choose(rule: Rule, found: Attempts, satisfied: NDArray[np.bool_] | None) -> int:
-    """The number of the attempt to believe, by how all of them ended."""
-    keeps = None if satisfied is None else satisfied[None, :, -1]
-    ends = found.answers[:, :, -1], found.q_halt[:, :, -1], found.change[:, :, -1]
-    return int(select(rule, *ends, found.halted_at, keeps)[0])
-
-
 def _check(request: Request, kind: Kind) -> None:
     """Raises ConfigError for what the kind of puzzle, or one request for another, does not allow."""
     name = kind.to_dict()["kind"]
@@ -199,17 +192,16 @@ def _check(request: Request, kind: Kind) -> None:
         raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
 
 
-def _certify(task: Task, request: Request, found: Attempts, satisfied: NDArray[np.bool_], out: Console) -> bool:
-    """Shows the earliest answer that keeps to the rules, `satisfied` [K, D], and nothing of any other."""
-    verified = np.argwhere(satisfied.T)
-    if not len(verified):
-        K, D = satisfied.shape
+def _certify(task: Task, request: Request, found: Attempts, answer: Chosen, out: Console) -> bool:
+    """Shows the certified answer, or says that there is none, and nothing of any other."""
+    step, number = int(answer.step[0]), int(answer.attempt[0])
+    if number < 0:
+        K, D = found.effort.attempts, found.effort.steps
         tried = f"{K} attempt{'s' * (K > 1)} of up to {D} supervision step{'s' * (D > 1)}"
         print("not solved" + ("" if request.quiet else f": no answer in {tried} keeps the rules"))
         _draw(request, task, [], [])
         return False
-    step, number = (int(index) for index in verified[0])
-    thought = by_steps(task.kind, task.question, found, number)[step]
+    thought = by_steps(task.kind, task.question, found, number)[step - 1]
     # The answer before it is not shown, so what changed is told against the question.
     thought = replace(thought, changed=thought.tokens != task.question)
     text = task.kind.text(thought.tokens)
@@ -217,7 +209,7 @@ def _certify(task: Task, request: Request, found: Attempts, satisfied: NDArray[n
         print(text)
     else:
         show_grid(task.kind, thought.tokens, out)
-        print(f"verified, from supervision step {step + 1} of attempt {number + 1}: {text}")
+        print(f"verified, from supervision step {step} of attempt {number + 1}: {text}")
     _draw(request, task, [thought], [thought])
     return True
 

@@ -49,7 +49,7 @@ def select(
     if rule == "vote":
         same = _same(answers)
         votes = same.sum(axis=2)
-        confidence = (same * _sigmoid(q_halt)[:, None]).sum(axis=2) / votes
+        confidence = (same * sigmoid(q_halt)[:, None]).sum(axis=2) / votes
         most = votes == votes.max(axis=1, keepdims=True)
         return np.where(most, confidence, -1.0).argmax(axis=1)
     if rule == "rules":
@@ -70,5 +70,6 @@ def _same(answers: Tokens) -> NDArray[np.bool_]:
     return sums[:, :, None] == sums[:, None, :]
 
 
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How sure a logit is, 0 to 1."""
     return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700)))

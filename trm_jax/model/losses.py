@@ -1,6 +1,7 @@
 """Losses and metrics of one supervision step, as sums over the batch (docs/paper_to_code.md, "Loss")."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -55,3 +56,26 @@ def correctness(logits_BSV: jax.Array, labels_BS: jax.Array) -> tuple[jax.Array,
     labelled = labels_BS != IGNORE
     right_B = (labelled & (jnp.argmax(logits_BSV, axis=-1) == labels_BS)).sum(axis=-1)
     return right_B, right_B == labelled.sum(axis=-1)
+
+
+def means(sums: Mapping[str, Any], steps: Any, batch_size: int) -> dict[str, Any]:
+    """Means of metrics that were summed over the rows of a batch and over some training steps.
+
+    Args:
+      sums: what training.step.train_step returns, added up; arrays of JAX or of NumPy. Of steps that were skipped
+        nothing is in them but their number.
+      steps: how many.
+      batch_size: rows B of a step.
+
+    Returns:
+      Losses for each row; accuracies, and the `steps` it took, for each row that has finished its puzzle (nan where
+      none has); norms and rates for each step; `finished`, rows that have finished for each step; `skipped` and
+      `loss_not_finite`, numbers of steps.
+    """
+    counts = {name: sums[name] for name in ("skipped", "loss_not_finite")}
+    made, finished = steps - sums["skipped"], sums["count"]
+    found = {}
+    for name in sums.keys() - {"count", *counts}:
+        of_finished = name in ("accuracy", "exact_accuracy", "q_halt_accuracy", "steps")
+        found[name] = sums[name] / (finished if of_finished else made * batch_size if name.endswith("loss") else made)
+    return found | counts | {"finished": finished / steps}

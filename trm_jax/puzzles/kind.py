@@ -32,6 +32,7 @@ class Kind(ABC):
     boxes: tuple[int, int] | None = None  # rows and columns of a box, where the rules have boxes
     palette: tuple[str, ...] | None = None  # colour of each token, where cells are colours
     has_rules = True  # whether `satisfied` can judge
+    holds_numbers = False  # whether cells hold numbers, which `encode` takes and `decode` gives
     has_symmetries = True  # whether `symmetries` and `draw` can: changes that do not depend on the puzzle
 
     @property
@@ -63,6 +64,18 @@ class Kind(ABC):
     def text(self, tokens: Tokens) -> str:
         """One line that `parse` reads back."""
         return "".join(self.glyphs(tokens))
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Tokens [S] of a board of the numbers that people write into its cells, [rows, columns] or [S].
+
+        Raises:
+          DataError: another shape, a number that no cell can hold (with its place), or cells that are characters.
+        """
+        raise DataError(f"puzzles of kind {self.to_dict()['kind']!r} are characters, not numbers: give them as text")
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        """The reverse of `encode`: numbers [rows, columns]. Raises DataError where cells are characters."""
+        raise DataError(f"puzzles of kind {self.to_dict()['kind']!r} are characters, not numbers: take their text")
 
     def check_question(self, tokens: Tokens) -> None:  # noqa: B027 (no rules: nothing to contradict)
         """DataError, naming the place, for a question that contradicts itself."""
@@ -116,6 +129,8 @@ class Kind(ABC):
 class Sudoku(Kind):
     """Sudokus of any box size; symmetries relabel digits and permute bands, stacks, rows and columns."""
 
+    holds_numbers = True
+
     def __init__(self, layout: sudoku.Layout) -> None:
         self.layout = layout
         self.shape = layout.side, layout.side
@@ -136,6 +151,13 @@ class Sudoku(Kind):
 
     def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         return sudoku.answers(sudoku.decode(questions), sudoku.decode(answers), self.layout)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Of digits, 0 for a blank."""
+        return sudoku.encode(sudoku.checked(numbers, self.layout, "puzzle").astype(np.int32))
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        return sudoku.decode(tokens).reshape(self.shape)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return list(sudoku.to_text(sudoku.decode(tokens)))
@@ -204,6 +226,7 @@ class Arc(Kind):
 
     shape = arc.SIDE, arc.SIDE
     vocab_size = arc.VOCAB_SIZE
+    holds_numbers = True
     has_rules = False
     # A turned or recoloured task has a puzzle id of its own; what keeps the id, the place, depends on the grid.
     has_symmetries = False
@@ -238,6 +261,14 @@ class Arc(Kind):
         """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
         rows = text.replace("/", " ").split()
         return arc.encode(arc.check_grid([[_colour(char) for char in row] for row in rows], "grid")).astype(np.int32)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Of a grid of colours, of any size; it lands at the top left."""
+        return arc.encode(arc.check_grid(numbers.tolist(), "grid")).astype(np.int32)
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        """The grid that the board is read as in evaluation (`arc.crop`)."""
+        return arc.crop(tokens)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return [" |0123456789"[token] for token in tokens.tolist()]
@@ -301,6 +332,7 @@ class Grid(Kind):
 class Numbers(Kind):
     """Tokens of which nothing is known, as in a dataset folder without puzzle.json."""
 
+    holds_numbers = True
     has_rules = False
     has_symmetries = False
     vocab_size = 0  # any
@@ -321,6 +353,17 @@ class Numbers(Kind):
         if len(words) != self.cells:
             raise DataError(f"{len(words)} tokens found, but this puzzle has {self.cells}: add or remove some")
         return np.array([int(word) for word in words], np.int32)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Tokens are numbers already."""
+        if numbers.size != self.cells:
+            raise DataError(f"{numbers.size} tokens found, but this puzzle has {self.cells}: add or remove some")
+        if (numbers < 0).any():
+            raise DataError(f"{numbers.min()} is no token: give whole numbers from 0")
+        return numbers.ravel().astype(np.int32)
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        return tokens.reshape(self.shape)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
+import numpy as np
 
 from trm_jax.config import TrainConfig
 from trm_jax.console import Bar
-from trm_jax.model.losses import Metrics
+from trm_jax.model.losses import Metrics, means
 from trm_jax.runs.writers import MetricsWriter
 
 
@@ -38,31 +38,16 @@ class Log:
             return
         (t, totals), self._waiting = self._waiting, None
         config = self._config
-        row = _means(jax.device_get(totals), (t - 1) % config.log_every + 1, config.batch_size)
+        steps = (t - 1) % config.log_every + 1
+        sums = {name: np.float64(value) for name, value in jax.device_get(totals).items()}
+        with np.errstate(invalid="ignore"):  # of none, a mean is nan
+            row = {f"train/{name}": float(mean) for name, mean in means(sums, steps, config.batch_size).items()}
         now = time.monotonic()
         pace = (t - self._step) / max(now - self._time, 1e-9) * config.batch_size
         self._step, self._time = t, now
         self._writer.write(t, row | {"time/puzzles_per_second": pace})
         self._bar.update(t, _note(row, pace))
         self._watch(t, row["train/loss"])
-
-
-def _means(totals: Mapping[str, Any], steps: int, batch_size: int) -> dict[str, float]:
-    """Means since the last row: losses per puzzle, accuracies per finished puzzle (nan if none), norms per step.
-
-    Of steps that were skipped nothing is in the sums; `skipped` and `loss_not_finite` are their numbers.
-    """
-    sums = {name: float(value) for name, value in totals.items()}
-    count, skipped = sums.pop("count"), sums.pop("skipped")
-    means = {"train/skipped": skipped, "train/loss_not_finite": sums.pop("loss_not_finite")}
-    made = steps - skipped
-    for name, value in sums.items():
-        if name.endswith("loss"):
-            over = made * batch_size
-        else:
-            over = count if name in ("accuracy", "exact_accuracy", "q_halt_accuracy", "steps") else made
-        means[f"train/{name}"] = value / over if over else float("nan")
-    return means | {"train/finished": count / steps}
 
 
 def _note(row: Mapping[str, float], pace: float) -> str:

@@ -1,0 +1,321 @@
+"""A trained model in the hand: `load` it, `solve`, watch it `think`, `evaluate`, `save`."""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.config import Experiment
+from trm_jax.data import dataset
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.user_rules import load_rules
+from trm_jax.display.html import table_html
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.answers import certify as certified
+from trm_jax.inference.answers import choose, kept_rules
+from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
+from trm_jax.inference.inference import attempt
+from trm_jax.inference.selection import sigmoid
+from trm_jax.library.answers import Answers, Figures, Moment
+from trm_jax.library.asked import MOST_STEPS, depths_from, effort_from, rule_from, whole
+from trm_jax.library.questions import read_boards, read_questions
+from trm_jax.model.model import Model, Weights, count_weights
+from trm_jax.puzzles.kind import Rules, kind_of
+from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.runs import checkpoint
+from trm_jax.runs.checkpoint import Checkpoints
+from trm_jax.runs.lock import Lock
+from trm_jax.runs.meta import Meta
+from trm_jax.runs.train import check_fits
+from trm_jax.training.step import TrainState, averaged_weights
+
+
+def load(source: str | Path, *, averaged: bool = True, rules: Rules | str | Path | None = None) -> "Solver":
+    """The trained model in a folder that `trm train`, `trm convert` or `Solver.save` has written.
+
+    Args:
+      source: the folder (its newest valid checkpoint), or one checkpoint's own: "runs/demo/checkpoints/500".
+      averaged: the moving average of the weights, as the paper evaluates; or the weights as trained.
+      rules: of a puzzle of your own (kind "grid"): a function of question and answer as text, or a Python file with
+        such a function `check`.
+
+    Raises:
+      CheckpointError: nothing is there, or it is damaged, or of another version.
+
+    >>> import trm_jax as trm
+    >>> model = trm.load("runs/demo")
+    >>> len(model.solve(".21. ...4 .... .1..").text())
+    16
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise ConfigError(f"load({source!r}): give the path of a folder, as text")
+    return Solver(*checkpoint.load(Path(source), averaged), rules=rules, source=str(source))
+
+
+class Solver:
+    """A trained model: an experiment and its weights.
+
+    experiment: with all sizes filled in.
+    weights: as evaluation uses them (`trm_jax.model.model.Weights`).
+    kind: of puzzle that it solves.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        weights: Weights | TrainState,
+        *,
+        rules: Rules | str | Path | None = None,
+        source: str = "",
+    ) -> None:
+        """Args:
+        experiment, weights: a model; of a training state the averaged weights are taken.
+        rules: as for `load`.
+        source: where the weights come from, to be told in figures.
+        """
+        self.experiment = experiment
+        self.weights = averaged_weights(weights) if isinstance(weights, TrainState) else weights
+        self.source = source
+        self._rules = load_rules(Path(rules)) if isinstance(rules, (str, os.PathLike)) else rules
+        self.kind = kind_of(experiment.data.puzzle or "tokens", experiment.model.seq_len, self._rules)
+        self._model = Model(experiment.model)
+
+    def solve(
+        self,
+        puzzles: Any,
+        *,
+        steps: int | None = None,
+        attempts: int = 1,
+        select: str | None = None,
+        symmetries: bool | None = None,
+        certify: bool = False,
+        halting: bool = False,
+        start_noise: float = 0.0,
+        latent_noise: float = 0.0,
+        puzzle_ids: int | Sequence[int] | NDArray[np.integer[Any]] = 0,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> Answers:
+        """Answers to one puzzle or to many.
+
+        Args:
+          puzzles: one as text, as rows of text, or, where cells hold numbers, as whole numbers [S] or [rows, columns]
+            (0: blank); or a list or an array of many.
+          steps: supervision steps, at least 1 (as many as in training).
+          attempts: K tries at each puzzle; the first is the plain one.
+          select: which of them to believe: "first", "q", "change", "vote", "rules" ("rules" if known, else "q").
+          symmetries: tries but the first see the puzzle turned (where there are several tries, no noise is asked for
+            and the kind has symmetries).
+          certify: only an answer that keeps to the rules, from any step of any attempt; where there is none, none.
+          halting: an attempt ends at the first step at which the model says that it is done.
+          start_noise, latent_noise: standard deviation of noise on tries but the first (inference.Effort).
+          puzzle_ids: rows of the puzzle table, for models that have one; one for all, or [N].
+          batch_size: attempts worked on at once (as in evaluation).
+          seed: of symmetries and noise.
+
+        Returns:
+          `Answers`, to one puzzle if one was given.
+
+        Raises:
+          DataError: a puzzle that cannot be read or contradicts itself; names which, and where.
+          ConfigError: an argument out of range, or one that this kind of puzzle does not allow.
+
+        >>> import trm_jax as trm
+        >>> model = trm.load("runs/demo")
+        >>> out = model.solve([[0, 2, 1, 0], [0, 0, 0, 4], [0, 0, 0, 0], [0, 1, 0, 0]], attempts=4)
+        >>> out.digits.shape, out.valid in (True, False)
+        ((4, 4), True)
+        >>> model.solve([".21. ...4 .... .1..", ".4.. .... 2.3. ..2."], steps=2).digits.shape
+        (2, 4, 4)
+        """
+        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        effort = effort_from(
+            self.kind,
+            tuple(range(1, D + 1)) if certify else (D,),
+            attempts=attempts,
+            symmetries=symmetries,
+            halting=halting,
+            start_noise=start_noise,
+            latent_noise=latent_noise,
+            seed=seed,
+        )
+        rule = rule_from(self.kind, select, certify)
+        questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
+        ids = self._ids(puzzle_ids, len(questions))
+        parts = []
+        for found in attempt(self._model, self.weights, effort, questions, ids, self._size(batch_size), self.kind):
+            asked = questions[found.first : found.first + len(found)]
+            satisfied = kept_rules(found, self.kind, asked)
+            if certify:
+                assert satisfied is not None
+                parts.append(certified(found, satisfied))
+            else:
+                parts.append(choose(found, satisfied, rule))
+        fields = ("tokens", "satisfied", "q_halt", "step", "attempt")
+        tokens, valid, q_halt, step, attempt_of = (_joined([getattr(part, name) for part in parts]) for name in fields)
+        answers = Answers(tokens.astype(np.int32), valid, sigmoid(q_halt), step, attempt_of, questions, self.kind)
+        return answers[0] if alone else answers
+
+    def think(self, puzzle: Any, *, steps: int | None = None, puzzle_id: int = 0) -> Iterator[Moment]:
+        """A puzzle being solved: the answer, y, z and q after each supervision step; computed as they are asked for.
+
+        Args:
+          puzzle: one, as `solve` takes it.
+          steps: how many (as many as in training).
+          puzzle_id: its row of the puzzle table, for models that have one.
+
+        >>> import trm_jax as trm
+        >>> model = trm.load("runs/demo")
+        >>> [(moment.step, moment.y.shape) for moment in model.think(".21. ...4 .... .1..", steps=2)]
+        [(1, (16, 64)), (2, (16, 64))]
+        """
+        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        questions, _ = read_questions(self.kind, puzzle, self.experiment.model.vocab_size)
+        if len(questions) != 1:
+            raise DataError(f"think() follows one puzzle, and {len(questions)} were given: give one of them")
+        return self._moments(questions, self._ids(puzzle_id, 1), D)
+
+    def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int) -> Iterator[Moment]:
+        state = self._model.start(self.weights.starts, 1)
+        for step in range(1, steps + 1):
+            state, tokens, q_halt = _supervise(self._model, self.weights, state, question, ids)
+            answer = np.asarray(tokens)[0]
+            valid = self.kind.satisfied(question, answer[None])[0] if self.kind.has_rules else None
+            q = float(sigmoid(np.asarray(q_halt))[0])
+            y, z = (None if part is None else np.asarray(part[0], np.float32) for part in (state.y, state.z))
+            yield Moment(step, Answers(answer, valid, q, step, 0, question[0], self.kind), y, z, q)
+
+    def evaluate(
+        self,
+        puzzles: Any = None,
+        answers: Any = None,
+        *,
+        split: str = "test",
+        limit: int = 0,
+        steps: int | Sequence[int] | None = None,
+        attempts: int = 1,
+        select: str | None = None,
+        symmetries: bool | None = None,
+        halting: bool = False,
+        start_noise: float = 0.0,
+        latent_noise: float = 0.0,
+        batch_size: int | None = None,
+        seed: int = 0,
+    ) -> Figures:
+        """Accuracy on puzzles whose answers are known: what `trm eval --json` writes.
+
+        Args:
+          puzzles: the path of a table or dataset folder (several: with commas between); or puzzles as `solve` takes
+            them, with their `answers`; or None: the experiment's own held-out ones.
+          answers: of puzzles that are given themselves, likewise.
+          split: of a dataset folder.
+          limit: read at most so many; 0: all.
+          steps: numbers of supervision steps to report on (as many as in training).
+          attempts, select, symmetries, halting, start_noise, latent_noise, batch_size, seed: as for `solve`.
+
+        Raises:
+          DataError: puzzles that cannot be read, or are none for this model.
+          ConfigError: an argument out of range, or one that this kind of puzzle does not allow.
+
+        >>> import trm_jax as trm
+        >>> model = trm.load("runs/demo")
+        >>> figures = model.evaluate(steps=[1, 8], limit=100)
+        >>> figures["puzzles"], [row["supervision_steps"] for row in figures["rows"]]
+        (100, [1, 8])
+        """
+        effort = effort_from(
+            self.kind,
+            depths_from(steps, self._steps),
+            attempts=attempts,
+            symmetries=symmetries,
+            halting=halting,
+            start_noise=start_noise,
+            latent_noise=latent_noise,
+            seed=seed,
+        )
+        rule = rule_from(self.kind, select)
+        held_out, named = self._puzzles(puzzles, answers, split, limit)
+        kind = kind_of(self.experiment.data.puzzle or held_out.puzzle or "tokens", held_out.seq_len, self._rules)
+        evaluator = Evaluator(self._model, held_out, self._size(batch_size), effort, kind, rule)
+        votes = votes_for(held_out) if is_arc_test(kind, held_out, split) else None
+        report = evaluator(self.weights, votes=votes)
+        return Figures({"checkpoints": [self.source], "data": named, "split": split} | report.to_dict())
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the model into a folder that `load`, `trm solve` and `trm eval` read; weights only, no training state.
+
+        Raises:
+          CheckpointError: it holds checkpoints already. StorageError: it cannot be written.
+        """
+        workdir = Path(folder)
+        with Lock(workdir), Checkpoints(workdir) as checkpoints:
+            checkpoints.save_weights(self.weights, Meta(self.experiment))
+
+    def __repr__(self) -> str:
+        counts = count_weights(self.weights)
+        puzzle = f"{self.kind.to_dict()['kind']} {self.kind.shape[0]} x {self.kind.shape[1]}"
+        return f"<{self.experiment.name}: {sum(counts.values()):,} weights, for {puzzle}>"
+
+    def _repr_html_(self) -> str:
+        c = self.experiment.model
+        facts = {
+            "experiment": self.experiment.name,
+            "puzzle": f"{self.kind.to_dict()['kind']}, {self.kind.shape[0]} x {self.kind.shape[1]}",
+            "weights": f"{sum(count_weights(self.weights).values()):,}",
+            "network": f"{c.mixer}, {c.layers} layers of width {c.width}",
+            "recursion": f"n = {c.latent_steps}, T = {c.cycles}, N_sup = {c.supervision_steps}",
+        }
+        return table_html([{"": name, " ": value} for name, value in facts.items()])
+
+    @property
+    def _steps(self) -> int:
+        return self.experiment.model.supervision_steps
+
+    def _size(self, batch_size: int | None) -> int:
+        default = self.experiment.train.eval_batch_size
+        return whole("batch_size", default if batch_size is None else batch_size, 1 << 24)
+
+    def _ids(self, puzzle_ids: Any, count: int) -> NDArray[np.int32]:
+        ids = np.asarray(puzzle_ids)
+        rows = self.experiment.model.num_puzzles
+        if ids.dtype.kind not in "iu" or ids.shape not in ((), (count,)):
+            raise ConfigError(f"puzzle_ids {ids.dtype}{list(ids.shape)}: give one whole number, or {count}")
+        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < max(rows, 1):
+            raise ConfigError(f"puzzle_ids from {ids.min()} to {ids.max()}: the puzzle table has rows 0 to {rows - 1}")
+        return np.broadcast_to(ids, (count,)).astype(np.int32)
+
+    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> tuple[PuzzleSet, str]:
+        """What to evaluate on, and where it comes from."""
+        config = self.experiment.model
+        if puzzles is not None and answers is not None:
+            questions, _ = read_questions(self.kind, puzzles, config.vocab_size)
+            labels, _ = read_boards(self.kind, answers, "answer")
+            if len(questions) != len(labels):
+                raise DataError(f"{len(questions)} puzzles, but {len(labels)} answers: give one answer to each")
+            name = self.experiment.data.puzzle
+            return dataset.from_pairs(questions, labels, config.vocab_size, name), "given"
+        if puzzles is None and answers is not None:
+            raise DataError("answers without puzzles: give both, or a path")
+        if puzzles is not None and not isinstance(puzzles, (str, os.PathLike)):
+            raise DataError("evaluate() compares with known answers: give evaluate(puzzles, answers), or a path")
+        source = "" if puzzles is None else os.fspath(puzzles)
+        whole("limit", limit, 1 << 40, least=0)
+        held_out = dataset.load_named(self.experiment, source, split, limit)
+        check_fits(config, held_out, source or self.experiment.data.test)
+        return held_out, source or self.experiment.data.test
+
+
+@partial(jax.jit, static_argnames="model")
+def _supervise(model: Model, weights: Weights, state: Any, inputs_BS: Any, ids_B: Any) -> Any:
+    rows_BR = model.puzzle_rows(weights.puzzle_table, ids_B)
+    state, readout = model.think(weights.params, rows_BR, state, inputs_BS)
+    return state, readout.logits.argmax(-1), readout.q_halt
+
+
+def _joined(parts: list[Any]) -> Any:
+    return None if parts[0] is None else np.concatenate(parts)
