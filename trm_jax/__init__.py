@@ -52,17 +52,27 @@ if TYPE_CHECKING:
     from trm_jax.library.training import init as init
     from trm_jax.library.training import train as train
     from trm_jax.library.training import train_step as train_step
+    from trm_jax.recursion.policies import policy as policy
+    from trm_jax.recursion.recursion import Networks as Networks
+    from trm_jax.recursion.recursion import Schedule as Schedule
+    from trm_jax.recursion.recursion import State as State
+    from trm_jax.recursion.recursion import recurse as recurse
 
 # Where each name is made. JAX is imported when the first of them is used, so that the command starts at once.
 _FACE = {
     "Answers": "library.answers",
     "Experiment": "config",
     "Moment": "library.answers",
+    "Networks": "recursion.recursion",
+    "Schedule": "recursion.recursion",
     "Solver": "library.solver",
+    "State": "recursion.recursion",
     "TrmError": "errors",
     "batch": "library.training",
     "init": "library.training",
     "load": "library.solver",
+    "policy": "recursion.policies",
+    "recurse": "recursion.recursion",
     "train": "library.training",
     "train_step": "library.training",
 }

@@ -10,8 +10,6 @@ from trm_jax.puzzles.kind import kind_of
 
 ABOUT = '{"kind": "grid", "shape": [1, 2], "alphabet": ".ab"}'
 PAIR = kind_of(ABOUT, 2, lambda question, answer: answer in ("ab", "ba"))
-    '{"kind": "grid", "shape": [1, 2], "alphabet": ".ab"}', 2, lambda question, answer: answer in ("ab", "ba")
-)
 QUESTIONS = np.array([[1, 1], [1, 1]])
 A, B = 2, 3
 
