@@ -43,6 +43,7 @@ from trm_jax.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from trm_jax.config import Experiment as Experiment
+    from trm_jax.config.files import experiment as experiment
     from trm_jax.errors import TrmError as TrmError
     from trm_jax.library.answers import Answers as Answers
     from trm_jax.library.answers import Moment as Moment
@@ -69,6 +70,7 @@ _FACE = {
     "State": "recursion.recursion",
     "TrmError": "errors",
     "batch": "library.training",
+    "experiment": "config.files",
     "init": "library.training",
     "load": "library.solver",
     "policy": "recursion.policies",

@@ -27,6 +27,12 @@ def experiment(source: str, changes: Mapping[str, Any] | None = None) -> Experim
 
     Raises:
       ConfigError: one line that names the file or the key; typos with what was probably meant.
+
+    >>> import trm_jax as trm
+    >>> trm.experiment("sudoku_mlp", {"model.width": 128}).model.width
+    128
+    >>> trm.experiment("demo:6x6").data.side
+    6
     """
     return changed(read(source), changes or {})
 
