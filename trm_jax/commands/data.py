@@ -1,4 +1,4 @@
-"""The commands `trm data ...`: their words, and what they tell when they are done. JAX is never imported."""
+"""The commands `trm data ...`: what they do, and what they tell when they are done. JAX is never imported."""
 
 import argparse
 import json
@@ -10,143 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from trm_jax.commands import arguments
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.version import VERSION
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
-
-_Run = Callable[[argparse.Namespace], int]
-
-
-def add_commands(kinds: "argparse._SubParsersAction[Any]") -> None:
-    """Adds a command for each thing to do to `trm data`; every one sets `run`, which takes (args, rest)."""
-
-    def command(name: str, run: _Run, about: str) -> argparse.ArgumentParser:
-        sub = kinds.add_parser(name, help=about, description=about, allow_abbrev=False)
-        sub.set_defaults(run=lambda args, rest: stoppable(partial(_recorded, name, run), args), takes_config=False)
-        return sub
-
-    sudoku = command("sudoku", _sudoku, "build a Sudoku dataset, from tables or generated")
-    _add_pairs(sudoku)
-    sudoku.add_argument("--box", type=arguments.box, help="rows x columns of a box, e.g. 2x3 (by the number of cells)")
-    sudoku.add_argument("--augmentations", type=arguments.count, default=0, help="images of each training puzzle (0)")
-    sudoku.add_argument(
-        "--min-rating",
-        type=arguments.count,
-        help="of training rows (column rating), or generate: of all",
-    )
-    sudoku.add_argument("--clues", type=arguments.low_high, help="generate: LOW,HIGH clues, drawn evenly")
-    sudoku.add_argument("--minimal", action="store_true", help="generate: no clue can go")
-
-    maze = command("maze", _maze, "build a maze dataset, from tables or generated")
-    _add_pairs(maze)
-    maze.add_argument("--size", type=arguments.size, help="rows x columns, e.g. 30x30 (of a table: a square)")
-    maze.add_argument("--min-length", type=arguments.positive, help="generate: steps of a shortest path at least")
-    maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
-
-    arc = command("arc", _arc, "build an ARC dataset from the contests' JSON files")
-    arc.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
-    arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
-    arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
-    arc.add_argument(
-        "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
-        help="single files; the name of each as a subset is the file's, less _challenges.json",
-    )  # fmt: skip
-    arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
-    arc.add_argument("--augmentations", type=arguments.count, default=1000, help="of each task, besides itself (1000)")
-    arc.add_argument("--seed", type=arguments.count, default=0, help="of the augmentations (0)")
-    _add_overlap(arc)
-
-    grid = command("grid", _grid, "build a dataset of your own puzzle on a grid")
-    grid.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
-    grid.add_argument("--train", type=Path, required=True, help="CSV or JSONL file of questions and answers")
-    grid.add_argument("--test", type=Path, help="another, for the test split")
-    grid.add_argument("--shape", type=arguments.size, required=True, help="rows x columns, e.g. 5x5")
-    grid.add_argument("--alphabet", required=True, help="its characters, the blank first, e.g. .01234#O")
-    grid.add_argument("--symmetries", default="", help="under which a puzzle stays one, e.g. 'dihedral relabel(123)'")
-    _add_columns(grid)
-    grid.add_argument(
-        "--rules", type=Path, help="Python file with check(question, answer), which every row has to pass"
-    )
-    grid.add_argument("--holdout", type=arguments.count, default=0, help="so many training rows become the test split")
-    grid.add_argument("--augmentations", type=arguments.count, default=0, help="images of each training puzzle (0)")
-    _add_choice(grid)
-    _add_overlap(grid)
-
-    verify = command("verify", _verify, "check datasets and tables, and what they have in common")
-    verify.add_argument("paths", type=Path, nargs="+", help="dataset folders and tables")
-    _add_kind(verify)
-    verify.add_argument("--quick", action="store_true", help="prove neither single solutions nor augmented images")
-    verify.add_argument("--workers", type=arguments.positive, default=1, help="processes for the proofs (1)")
-    verify.add_argument("--json", type=arguments.output_file, help="also write what was found to this file")
-
-    show = command("show", _show, "print examples of a dataset or a table")
-    show.add_argument("path", type=Path, help="dataset folder or table")
-    show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
-    show.add_argument("--rows", type=arguments.rows, default=[], help="which, counted from 0, e.g. 0,5,7")
-    show.add_argument("--count", type=arguments.positive, default=3, help="the first so many (3)")
-    show.add_argument("--picture", type=arguments.output_file, help="also draw them into this PNG file")
-    _add_kind(show)
-
-    download = command("download", _download, "fetch a public benchmark from the Hugging Face Hub")
-    download.add_argument("name", help="sudoku-extreme, sudoku-extreme-1k or maze-hard")
-    download.add_argument("--to", type=arguments.new_path, help="the folder to be (data/NAME)")
-    download.add_argument("--revision", default="", help="a commit of the repository (the one on record)")
-
-
-def _recorded(name: str, run: _Run, args: argparse.Namespace) -> int:
-    """Runs a command; beside the dataset that it has built, built.json says how, so that it can be built again."""
-    code = run(args)
-    out = getattr(args, "out", None)
-    if out is not None and out.is_dir():
-        words = {
-            key: value for key, value in vars(args).items() if key not in ("run", "takes_config", "out", "workers")
-        }
-        versions = {"trm_jax": VERSION, "numpy": np.__version__}
-        text = json.dumps({"command": f"trm data {name}", "arguments": words} | versions, indent=1, default=str)
-        (out / "built.json").write_text(text + "\n")
-    return code
-
-
-def _add_pairs(sub: argparse.ArgumentParser) -> None:
-    """What Sudokus and mazes have in common."""
-    sub.add_argument("out", type=arguments.new_path, help="the folder to be, or a table to generate (.csv, .csv.gz)")
-    source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
-    source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
-    sub.add_argument("--test", type=Path, help="file of the test puzzles")
-    sub.add_argument("--workers", type=arguments.positive, default=1, help="generate: processes (1)")
-    _add_choice(sub)
-    _add_overlap(sub)
-
-
-def _add_choice(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--limit", type=arguments.positive, default=0, help="only the first so many training rows")
-    sub.add_argument("--sample", type=arguments.positive, default=0, help="only so many of them, drawn at random")
-    sub.add_argument("--seed", type=arguments.count, default=0, help="of all that is drawn (0)")
-
-
-def _add_overlap(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--overlap", choices=("refuse", "drop", "keep"), default="refuse",
-        help="training puzzles that are test puzzles up to symmetry (refuse)",
-    )  # fmt: skip
-
-
-def _add_columns(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--columns", type=arguments.columns, default=("question", "answer"), metavar="QUESTION,ANSWER",
-        help="of a table; in JSONL, the keys (question,answer)",
-    )  # fmt: skip
-
-
-def _add_kind(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--puzzle", default="", help="sudoku, maze, arc or JSON, where the files do not tell")
-    _add_columns(sub)
-    sub.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
 
 
 def _sudoku(args: argparse.Namespace) -> int:
@@ -353,3 +222,32 @@ def _subset(text: str) -> Any:
     challenges, _, solutions = text.partition(":")
     name = Path(challenges).name.removesuffix(".json").removesuffix("_challenges")
     return Subset(name, Path(challenges), Path(solutions) if solutions else None)
+
+
+def _recorded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Runs a command; beside the dataset that it has built, built.json says how, so that it can be built again."""
+    code = run(args)
+    out = getattr(args, "out", None)
+    if out is not None and out.is_dir():
+        words = {
+            key: value for key, value in vars(args).items() if key not in ("command", "takes_config", "out", "workers")
+        }
+        versions = {"trm_jax": VERSION, "numpy": np.__version__}
+        text = json.dumps({"command": f"trm {args.command}", "arguments": words} | versions, indent=1, default=str)
+        (out / "built.json").write_text(text + "\n")
+    return code
+
+
+def _command(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace, list[str]], int]:
+    return lambda args, rest: stoppable(partial(_recorded, run), args)
+
+
+COMMANDS = {
+    "data sudoku": _command(_sudoku),
+    "data maze": _command(_maze),
+    "data arc": _command(_arc),
+    "data grid": _command(_grid),
+    "data verify": _command(_verify),
+    "data show": _command(_show),
+    "data download": _command(_download),
+}

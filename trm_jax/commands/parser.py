@@ -1,0 +1,294 @@
+"""The words of the command `trm`: what may be said to it, and how it is explained. What is done is elsewhere."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from trm_jax.commands import arguments
+from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
+from trm_jax.errors import ConfigError
+from trm_jax.version import VERSION
+
+_Commands: TypeAlias = "argparse._SubParsersAction[Any]"
+
+
+def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What is asked for, and the words that are left, which describe an experiment (`arguments.load_experiment`).
+
+    Returns:
+      A namespace whose `command` is the name of a command, such as "train" or "data sudoku", with its arguments; and
+      the words about an experiment, of a command that takes one.
+
+    Raises:
+      ConfigError: one line, for words that mean nothing.
+    """
+    words = list(words)
+    if words[:2] == ["eval", "arc-score"]:
+        words[:2] = ["eval arc-score"]
+    args, rest = _parser().parse_known_args(words)
+    if rest and not args.takes_config:
+        raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
+    return args, rest
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see `{self.prog} --help`)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="trm",
+        description="Tiny Recursive Models in JAX: train, evaluate, solve, compare.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"trm_jax {VERSION}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", "train a small model on generated Sudokus, evaluate it, draw what it does")
+    demo.add_argument(
+        "--workdir", type=output_folder, default=Path("runs/demo"), help="where everything goes (runs/demo)"
+    )
+    demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
+
+    train = _command(commands, "train", "train an experiment; the same command again resumes it", takes_config=True)
+    train.add_argument("--workdir", type=output_folder, required=True, help="folder for checkpoints and metrics")
+    train.add_argument(
+        "--profile",
+        type=arguments.window,
+        default=range(0),
+        metavar="FIRST:LAST",
+        help="profile these steps into WORKDIR/profile",
+    )
+    train.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits in every run on GPUs too, perhaps slower; CPUs do that anyway",
+    )
+    train.add_argument(
+        "--force", action="store_true", help="go on although the experiment or the puzzles are not those of the workdir"
+    )
+    train.add_argument(
+        "--debug-nans", action="store_true", help="stop at the first number that is not finite and name its operation"
+    )
+    _add_processes(train)
+
+    data = commands.add_parser(
+        "data", help="build, check and show datasets", description="Build, check, show datasets."
+    )
+    _add_data(data.add_subparsers(title="commands", required=True, metavar="COMMAND"))
+
+    evaluate = _command(
+        commands, "eval", "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission"
+    )
+    evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
+    evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
+    evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
+    evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
+    evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
+    evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
+    _add_effort(evaluate)
+    evaluate.add_argument("--race", action="store_true", help="end all attempts at a puzzle when the first halts")
+    evaluate.add_argument("--puzzle-ids", choices=("own", "blank", "random"), default="own", help="an ablation (own)")
+    evaluate.add_argument("--pool", type=Path, nargs="+", default=[], help="checkpoints whose ARC votes are added")
+    evaluate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
+    evaluate.add_argument("--json", type=output_file, help="also write all figures to this file")
+    evaluate.add_argument("--table", type=output_file, help="write accuracy against operations to this CSV file")
+    evaluate.add_argument("--plot", type=output_file, help="draw accuracy against operations into this PNG file")
+    evaluate.add_argument("--submission", type=output_file, help="write ARC answers in the contest's form")
+    evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
+    _add_processes(evaluate)
+
+    arc_score = _command(commands, "eval arc-score", "score a submission to an ARC contest")
+    arc_score.add_argument("submission", type=Path, help="JSON file of attempts")
+    arc_score.add_argument("solutions", type=Path, help="JSON file of solutions, or a dataset's test_puzzles.json")
+    arc_score.add_argument("--tasks", action="store_true", help="print every task's score")
+    arc_score.add_argument("--json", type=output_file, help="also write the scores to this file")
+
+    solve = _command(commands, "solve", "solve one puzzle, step by step")
+    solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
+    solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
+    solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
+    solve.add_argument("--split", default="test", help="of a dataset folder (test)")
+    solve.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
+    _add_effort(solve)
+    solve.add_argument("--certify", action="store_true", help="show an answer that keeps the rules, or none at all")
+    solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
+    solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
+    solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
+    solve.add_argument("--picture", type=output_file, help="draw the answer after every step into this PNG file")
+    solve.add_argument("--gif", type=output_file, help="animate the answer after every cycle in this GIF file")
+
+    parity = _command(commands, "parity", "compare with recordings of the original: is this the same model?")
+    parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
+
+    convert = _command(commands, "convert", "weights of the original in and out", takes_config=True)
+    convert.add_argument("source", type=Path, help="a torch state dict or .safetensors file, or a workdir of ours")
+    convert.add_argument("target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)")
+    convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
+    convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")
+
+    about = "count an experiment's weights and operations; which gradient policy fits into a device's memory"
+    estimate = _command(commands, "estimate", about, takes_config=True)
+    estimate.add_argument(
+        "--device-memory",
+        type=arguments.memory,
+        metavar="SIZE",
+        help="plan for a device with so much, as in 80GiB (this one's)",
+    )
+    estimate.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _command(commands: _Commands, name: str, about: str, takes_config: bool = False) -> argparse.ArgumentParser:
+    """A parser for the words of a command, which `args.command` then names."""
+    usage = f"trm {name} --config=FILE[:VARIANT] [--config.GROUP.KEY=VALUE ...] [options]" if takes_config else None
+    word = name.removeprefix("data ")
+    sub: argparse.ArgumentParser = commands.add_parser(
+        word, help=about, description=about, usage=usage, allow_abbrev=False
+    )
+    sub.set_defaults(command=name, takes_config=takes_config)
+    return sub
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    about = "found by themselves under SLURM, Open MPI and on Cloud TPUs; elsewhere start each with these"
+    group = parser.add_argument_group("several processes", about)
+    group.add_argument(
+        "--coordinator", type=arguments.address, metavar="HOST:PORT", help="where process 0 is to listen"
+    )
+    group.add_argument("--processes", type=positive, default=0, metavar="N", help="how many; 1 stays alone anyway")
+    group.add_argument("--process", type=count, default=-1, metavar="I", help="which of them this is, from 0")
+    group.add_argument(
+        "--start-timeout", type=positive, default=30, metavar="SECONDS", help="in which all have to come (30)"
+    )
+
+
+def _add_effort(parser: argparse.ArgumentParser) -> None:
+    """The switches of `Effort`, but for the supervision steps."""
+    parser.add_argument("--halting", action="store_true", help="end an attempt at the first step with q_halt > 0")
+    parser.add_argument("--halt-above", type=arguments.logit, default=0.0, help="the q_halt that it takes to halt (0)")
+    parser.add_argument("--attempts", type=positive, default=1, help="K tries at each puzzle (1)")
+    parser.add_argument(
+        "--start-noise", type=arguments.noise, default=0.0, help="on y and z at first, of tries but the first"
+    )
+    parser.add_argument(
+        "--latent-noise", type=arguments.noise, default=0.0, help="on z before each supervision step, likewise"
+    )
+    parser.add_argument("--symmetries", action="store_true", help="tries but the first see the puzzle turned")
+    parser.add_argument(
+        "--select", default="", help="the try to believe: first, q, change, vote, rules (rules if known, else q)"
+    )
+    parser.add_argument("--seed", type=whole, default=0, help="of noise and symmetries (0)")
+
+
+def _add_data(kinds: _Commands) -> None:
+    sudoku = _command(kinds, "data sudoku", "build a Sudoku dataset, from tables or generated")
+    _add_pairs(sudoku)
+    sudoku.add_argument("--box", type=arguments.box, help="rows x columns of a box, e.g. 2x3 (by the number of cells)")
+    sudoku.add_argument("--augmentations", type=count, default=0, help="images of each training puzzle (0)")
+    sudoku.add_argument(
+        "--min-rating",
+        type=count,
+        help="of training rows (column rating), or generate: of all",
+    )
+    sudoku.add_argument("--clues", type=arguments.low_high, help="generate: LOW,HIGH clues, drawn evenly")
+    sudoku.add_argument("--minimal", action="store_true", help="generate: no clue can go")
+
+    maze = _command(kinds, "data maze", "build a maze dataset, from tables or generated")
+    _add_pairs(maze)
+    maze.add_argument("--size", type=arguments.size, help="rows x columns, e.g. 30x30 (of a table: a square)")
+    maze.add_argument("--min-length", type=positive, help="generate: steps of a shortest path at least")
+    maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
+
+    arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")
+    arc.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
+    arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
+    arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
+    arc.add_argument(
+        "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
+        help="single files; the name of each as a subset is the file's, less _challenges.json",
+    )  # fmt: skip
+    arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
+    arc.add_argument("--augmentations", type=count, default=1000, help="of each task, besides itself (1000)")
+    arc.add_argument("--seed", type=count, default=0, help="of the augmentations (0)")
+    _add_overlap(arc)
+
+    grid = _command(kinds, "data grid", "build a dataset of your own puzzle on a grid")
+    grid.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
+    grid.add_argument("--train", type=Path, required=True, help="CSV or JSONL file of questions and answers")
+    grid.add_argument("--test", type=Path, help="another, for the test split")
+    grid.add_argument("--shape", type=arguments.size, required=True, help="rows x columns, e.g. 5x5")
+    grid.add_argument("--alphabet", required=True, help="its characters, the blank first, e.g. .01234#O")
+    grid.add_argument("--symmetries", default="", help="under which a puzzle stays one, e.g. 'dihedral relabel(123)'")
+    _add_columns(grid)
+    grid.add_argument(
+        "--rules", type=Path, help="Python file with check(question, answer), which every row has to pass"
+    )
+    grid.add_argument("--holdout", type=count, default=0, help="so many training rows become the test split")
+    grid.add_argument("--augmentations", type=count, default=0, help="images of each training puzzle (0)")
+    _add_choice(grid)
+    _add_overlap(grid)
+
+    verify = _command(kinds, "data verify", "check datasets and tables, and what they have in common")
+    verify.add_argument("paths", type=Path, nargs="+", help="dataset folders and tables")
+    _add_kind(verify)
+    verify.add_argument("--quick", action="store_true", help="prove neither single solutions nor augmented images")
+    verify.add_argument("--workers", type=positive, default=1, help="processes for the proofs (1)")
+    verify.add_argument("--json", type=output_file, help="also write what was found to this file")
+
+    show = _command(kinds, "data show", "print examples of a dataset or a table")
+    show.add_argument("path", type=Path, help="dataset folder or table")
+    show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
+    show.add_argument("--rows", type=arguments.rows, default=[], help="which, counted from 0, e.g. 0,5,7")
+    show.add_argument("--count", type=positive, default=3, help="the first so many (3)")
+    show.add_argument("--picture", type=output_file, help="also draw them into this PNG file")
+    _add_kind(show)
+
+    download = _command(kinds, "data download", "fetch a public benchmark from the Hugging Face Hub")
+    download.add_argument("name", help="sudoku-extreme, sudoku-extreme-1k or maze-hard")
+    download.add_argument("--to", type=arguments.new_path, help="the folder to be (data/NAME)")
+    download.add_argument("--revision", default="", help="a commit of the repository (the one on record)")
+
+
+def _add_pairs(sub: argparse.ArgumentParser) -> None:
+    """What Sudokus and mazes have in common."""
+    sub.add_argument("out", type=arguments.new_path, help="the folder to be, or a table to generate (.csv, .csv.gz)")
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
+    source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
+    sub.add_argument("--test", type=Path, help="file of the test puzzles")
+    sub.add_argument("--workers", type=positive, default=1, help="generate: processes (1)")
+    _add_choice(sub)
+    _add_overlap(sub)
+
+
+def _add_choice(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--limit", type=positive, default=0, help="only the first so many training rows")
+    sub.add_argument("--sample", type=positive, default=0, help="only so many of them, drawn at random")
+    sub.add_argument("--seed", type=count, default=0, help="of all that is drawn (0)")
+
+
+def _add_overlap(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--overlap", choices=("refuse", "drop", "keep"), default="refuse",
+        help="training puzzles that are test puzzles up to symmetry (refuse)",
+    )  # fmt: skip
+
+
+def _add_columns(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--columns", type=arguments.columns, default=("question", "answer"), metavar="QUESTION,ANSWER",
+        help="of a table; in JSONL, the keys (question,answer)",
+    )  # fmt: skip
+
+
+def _add_kind(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--puzzle", default="", help="sudoku, maze, arc or JSON, where the files do not tell")
+    _add_columns(sub)
+    sub.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
