@@ -30,7 +30,7 @@ test-all: lint
 # The tests that make up their own input, with many more cases than `make test` gives them.
 CASES ?= 10000
 fuzz: setup
-	TRM_FUZZ=$(CASES) $(BIN)/pytest $$(grep -l TRM_FUZZ tests/test_*.py)
+	TRM_FUZZ=$(CASES) $(BIN)/pytest $$(grep -rl --include='test_*.py' TRM_FUZZ tests)
 
 # Training that is killed, stopped, damaged and disturbed at random, and watched for leaks.
 soak: setup
