@@ -77,7 +77,8 @@ def test_the_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -
 
     where = run([installed / "python", "-c", "import trm_jax.experiments as e; print(e.__file__)"], tmp_path)
     assert Path(where).is_relative_to(installed.parent)
-    assert run([installed / "python", "-c", "import importlib.util as u; print(u.find_spec('experiments'))"], tmp_path)
+    finding = "import importlib.util as u; print(u.find_spec('experiments'), u.find_spec('benchmarks'))"
+    assert run([installed / "python", "-c", finding], tmp_path) == "None None\n"
     assert run([trm, "--version"], tmp_path) == f"trm_jax {VERSION}\n"
     assert run([installed / "python", "-m", "trm_jax", "--version"], tmp_path) == f"trm_jax {VERSION}\n"
     assert "5,028,866" in run([trm, "estimate", "--config=sudoku_mlp", "--device-memory=900TiB"], tmp_path)
