@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+import trm_jax
 from trm_jax.commands.cli import main
 from trm_jax.experiments import sudoku_mlp
 
@@ -140,6 +141,7 @@ def wrong_names(document: str, text: str) -> Iterator[str]:
         rest = ".".join(words)
         if rest and rest not in defined(path if path.is_file() else path / "__init__.py"):
             yield f"name {name}"
+    yield from (f"name trm.{name}" for name in re.findall(r"\btrm\.(\w+)", text) if name not in trm_jax.__all__)
     for group, key in re.findall(r"\bconfig\.([a-z]+)\.([a-z_0-9]+)", text):
         if key not in CONFIG.get(group, ()):
             yield f"value config.{group}.{key}"
@@ -230,6 +232,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
         ("by test_gone alone", "test test_gone"),
         ("`trm_jax.runs.gone`", "name trm_jax.runs.gone"),
         ("trm_jax.runs.checkpoint.gone", "name trm_jax.runs.checkpoint.gone"),
+        ("`trm.lode(folder)`", "name trm.lode"),
         ("`config.train.stepz`", "value config.train.stepz"),
         ("`train.stepz`", "name train.stepz"),
         ("`step.train_steps`", "name step.train_steps"),
