@@ -18,7 +18,7 @@ from rich.console import Console
 from trm_jax.commands.cli import main
 from trm_jax.data import dataset
 from trm_jax.data.builders import hub
-from trm_jax.data.folder import Writer
+from trm_jax.data.folder_writer import Writer
 from trm_jax.display.datasets import show
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku as sudokus

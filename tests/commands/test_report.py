@@ -17,7 +17,7 @@ from trm_jax.commands.cli import main
 from trm_jax.commands.report import _histogram
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.data import dataset
-from trm_jax.data.folder import Writer
+from trm_jax.data.folder_writer import Writer
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import DataError
 from trm_jax.inference.evaluate import Evaluator

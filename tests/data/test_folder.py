@@ -1,15 +1,10 @@
-"""Dataset folders: written all or not at all, read as written; what is not right is told before it is mapped."""
+"""Dataset folders: read as written; what is not right is told before it is mapped."""
 
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 import tracemalloc
 import warnings
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +13,12 @@ from hostile import EDITS, assert_told, damaged, little_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import ROOT
+from written_folder import GROUPS, IDS, NAMES, PUZZLES, tokens, write
 
 from trm_jax.data import dataset, folder
-from trm_jax.data.folder import Split, Stacked, Writer, read, read_identifiers, read_puzzle, read_test_puzzles
+from trm_jax.data.folder import Split, read, read_identifiers, read_puzzle, read_test_puzzles
+from trm_jax.data.folder_writer import Writer
+from trm_jax.data.stacked import Stacked
 from trm_jax.errors import DataError
 from trm_jax.puzzles.grid import Grid
 
@@ -30,19 +28,6 @@ PUBLIC_KEYS = {
     "pad_id", "ignore_label_id", "blank_identifier_id", "vocab_size", "seq_len", "num_puzzle_identifiers",
     "total_groups", "mean_puzzle_examples", "total_puzzles", "sets",
 }  # fmt: skip
-
-# Three groups of 2, 1 and 3 puzzles, whose numbers of examples are 2, 1, 3, 1, 2 and 2.
-PUZZLES = np.array([0, 2, 3, 6, 7, 9, 11])
-GROUPS = np.array([0, 2, 3, 6])
-IDS = np.array([4, 1, 2, 6, 5, 3])
-NAMES = ["<blank>", *(f"task{i}" for i in range(1, 7))]
-
-
-def tokens(first: int = 1) -> np.ndarray:
-    """[11, 4]; example i holds first + i in its first cell."""
-    grid = np.full((11, 4), 2, np.uint8)
-    grid[:, 0] = first + np.arange(11)
-    return grid
 
 
 def hand_written(path: Path, name: str = "all", first: int = 1, **changes) -> Path:
@@ -67,88 +52,11 @@ def hand_written(path: Path, name: str = "all", first: int = 1, **changes) -> Pa
     return path
 
 
-def write(out: Path, vocab_size: int = 30, puzzle: dict | None = None) -> Path:
-    """The same three groups by our writer, in both splits."""
-    inputs, labels = tokens(), tokens()
-    labels[:, 3] = 0
-    with Writer(out, 4, vocab_size, puzzle=puzzle) as writer:
-        for split in ("train", "test"):
-            for start, end in pairwise(GROUPS):
-                rows = slice(PUZZLES[start], PUZZLES[end])
-                sizes = np.diff(PUZZLES)[start:end]
-                writer.split(split).add(inputs[rows], labels[rows], sizes, IDS[start:end])
-        writer.finish(identifiers=NAMES, test_puzzles={"task1": {"train": [], "test": []}})
-    return out
-
-
 def fault_of(path: Path, split: str = "train") -> str:
     with pytest.raises(DataError) as caught:
         read(path, split)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def hidden(path: Path) -> list[str]:
-    return sorted(child.name for child in path.iterdir() if child.name.startswith("."))
-
-
-# --- Several arrays as one
-
-
-PARTS = st.lists(st.integers(0, 5), min_size=1, max_size=4)
-
-
-@FUZZ
-@given(PARTS, st.data())
-def test_a_stack_is_indexed_like_the_arrays_joined(sizes, data):
-    total, dtypes = sum(sizes), [np.uint8, np.int32, np.int8]
-    values = np.arange(total * 3).reshape(total, 3) % 100
-    ends = np.cumsum([0, *sizes])
-    parts = [values[a:b].astype(dtypes[i % 3]) for i, (a, b) in enumerate(pairwise(ends))]
-    stack, whole = Stacked(parts), np.concatenate(parts)
-    assert (stack.shape, stack.dtype, len(stack)) == (whole.shape, whole.dtype, total)
-    one = st.integers(-total - 2, total + 1)
-    edge = st.none() | one
-    rows = data.draw(
-        one
-        | one.map(np.int16)
-        | st.builds(slice, edge, edge, st.none() | st.integers(1, 3) | st.integers(-3, -1))
-        | st.lists(one, max_size=6)
-        | st.lists(one, max_size=6).map(lambda drawn: np.array(drawn, np.int64))
-        | st.lists(one, min_size=4, max_size=4).map(lambda drawn: np.array(drawn).reshape(2, 2))
-    )
-    try:
-        expected = whole[np.asarray(rows, np.intp) if isinstance(rows, list) else rows]
-    except IndexError:
-        with pytest.raises(IndexError):
-            stack[rows]
-        return
-    assert type(stack[rows]) is np.ndarray
-    assert stack[rows].dtype == expected.dtype
-    np.testing.assert_array_equal(stack[rows], expected)
-
-
-def test_a_stack_of_stacks_and_as_an_array():
-    parts = [np.arange(6, dtype=np.uint8).reshape(3, 2) + 10 * i for i in range(4)]
-    stack = Stacked([Stacked(parts[:2]), parts[2], Stacked(parts[3:])])
-    np.testing.assert_array_equal(np.asarray(stack), np.concatenate(parts))
-    np.testing.assert_array_equal(list(stack), np.concatenate(parts))
-    assert np.asarray(stack, np.int32).dtype == np.int32
-    with pytest.raises(ValueError, match="copy"):
-        np.array(stack, copy=False)
-    assert Stacked([np.ones((1, 1), np.uint64), np.ones((1, 1), np.int64)])[:].dtype == np.int64
-
-
-@pytest.mark.parametrize("rows", [1.0, [0.5], [True, False], np.array([True]), "1", None, ([0], [1])])
-def test_a_stack_is_not_indexed_by_anything_else(rows):
-    with pytest.raises((IndexError, ValueError)):
-        Stacked([np.ones((1, 2), np.uint8)])[rows]
-
-
-@pytest.mark.parametrize("shapes", [[], [()], [(1, 2), (1, 3)], [(2,), (2, 1)]])
-def test_what_is_no_stack(shapes):
-    with pytest.raises(ValueError, match="do not form"):
-        Stacked([np.ones(shape, np.uint8) for shape in shapes])
 
 
 # --- Written and read back
@@ -187,7 +95,7 @@ def test_what_was_written_is_read(tmp_path, vocab_size, dtype):
     assert read_identifiers(path) == NAMES
     assert read_test_puzzles(path) == {"task1": {"train": [], "test": []}}
     assert read_puzzle(path) is None
-    assert hidden(path.parent) == []
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_singles_and_no_word_of_finish(tmp_path):
@@ -296,185 +204,6 @@ def test_a_link_in_the_folder_to_a_neighbour_of_like_name_leads_out(tmp_path):
     (path / "puzzle.json").symlink_to("puzzle.json")
     with pytest.raises(DataError, match=r"puzzle\.json"):
         read_puzzle(path)
-
-
-# --- What a writer refuses, and what it leaves behind
-
-
-def test_a_folder_that_exists_is_not_touched(tmp_path):
-    path = write(tmp_path / "data")
-    before = {file: file.read_bytes() for file in sorted(path.rglob("*.*"))}
-    with pytest.raises(DataError, match=r"data: exists already: remove it"):
-        Writer(path, 4, 30, puzzle=None)
-    assert {file: file.read_bytes() for file in sorted(path.rglob("*.*"))} == before
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for out in (tmp_path / "dangling", tmp_path, Path(".")):
-        with pytest.raises(DataError, match="exists already"):
-            Writer(out, 4, 30, puzzle=None)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, DataError, ZeroDivisionError])
-def test_an_error_leaves_nothing(tmp_path, error):
-    def stopped() -> None:
-        with Writer(tmp_path / "data", 4, 30, puzzle=None) as writer:
-            writer.split("train").add_singles(tokens(), tokens())
-            assert hidden(tmp_path) == [f".data.building-{os.getpid()}"]
-            raise error
-
-    with pytest.raises(error):
-        stopped()
-    assert list(tmp_path.iterdir()) == []
-    write(tmp_path / "data")
-
-
-def test_a_folder_that_comes_up_meanwhile_is_kept(tmp_path):
-    def race() -> None:
-        with Writer(tmp_path / "data", 4, 30, puzzle=None) as writer:
-            writer.split("train").add_singles(tokens(), tokens())
-            (tmp_path / "data").mkdir()
-            (tmp_path / "data" / "mine").touch()
-
-    with pytest.raises(DataError, match="data: cannot be written"):
-        race()
-    assert [path.name for path in tmp_path.rglob("*")] == ["data", "mine"]
-
-
-def test_two_writers_of_one_name(tmp_path):
-    with Writer(tmp_path / "data", 4, 30, puzzle=None) as writer:
-        writer.split("train").add_singles(tokens(), tokens())
-        with pytest.raises(DataError, match="is being built already"), Writer(tmp_path / "data", 4, 30, puzzle=None):
-            pass
-        write(tmp_path / "data2")
-    assert len(read(tmp_path / "data", "train").inputs) == 11
-
-
-KILLED = """
-    import os, signal, sys
-    from pathlib import Path
-    import numpy as np
-    from trm_jax.data.folder import Writer
-    rows = np.ones((50_000, 4), np.uint8)
-    stop = sys.argv[2]
-    if stop == "rename":
-        Path.rename = lambda self, target: os.kill(os.getpid(), signal.SIGKILL)
-    with Writer(Path(sys.argv[1]), 4, 30, puzzle=None) as writer:
-        for _ in range(3):
-            writer.split("train").add_singles(rows, rows)
-        if stop == "midway":
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize("stop", ["midway", "rename"])
-def test_a_killed_build_leaves_nothing_that_could_be_loaded(tmp_path, stop):
-    """Killed between its writes, or when all is written but the name."""
-    out = tmp_path / "data"
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), out, stop], cwd=ROOT, check=False)
-    assert run.returncode == -signal.SIGKILL
-    assert not out.exists()
-    [left] = hidden(tmp_path)
-    size = (tmp_path / left / "train" / "all__inputs.npy").stat().st_size
-    assert size > 100_000
-    if stop == "midway":
-        assert "dataset.json" in fault_of(tmp_path / left)
-    (tmp_path / f".data.building-{os.getppid()}").mkdir()
-    (tmp_path / ".data.building-mine").mkdir()
-    (tmp_path / ".data.building-99999999999999999999").mkdir()
-    (tmp_path / f".data.building-{os.getpid()}").mkdir()
-    (tmp_path / ".other.building-99999999").mkdir()
-    write(out)
-    assert len(read(out, "train").inputs) == 11
-    alive = [f".data.building-{os.getppid()}", ".data.building-mine", ".other.building-99999999"]
-    assert hidden(tmp_path) == sorted(alive), "what a living process builds stays, and what is not ours"
-
-
-FULL = """
-    import resource, sys
-    from pathlib import Path
-    import numpy as np
-    from trm_jax.errors import DataError
-    from trm_jax.data.folder import Writer
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
-    rows = np.ones((50_000, 4), np.uint8)
-    try:
-        with Writer(Path(sys.argv[1]), 4, 30, puzzle=None) as writer:
-            for _ in range(3):
-                writer.split("train").add_singles(rows, rows)
-    except DataError as error:
-        sys.exit(f"told: {error}")
-"""
-
-
-def test_a_full_disk_is_told_and_cleared(tmp_path):
-    """A limit on the size of files stands for the disk; both fail in the same place, in the middle of a write."""
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), tmp_path / "data"], cwd=ROOT, check=False, capture_output=True
-    )
-    assert run.stderr.decode() == f"told: {tmp_path}/data: cannot be written (File too large): " + (
-        "make room there or give another place\n"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_places_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    for out in (tmp_path / "file" / "data", tmp_path / ("x" * 300)):
-        with pytest.raises(DataError, match=r"cannot be written|exists already"):
-            write(out)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_split_without_puzzles_is_an_error(tmp_path):
-    def half() -> None:
-        with Writer(tmp_path / "x", 4, 30, puzzle=None) as writer:
-            writer.split("train").add_singles(tokens(), tokens())
-            writer.split("test")
-
-    with pytest.raises(DataError, match="'test' has no puzzles"):
-        half()
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ((tokens(), tokens()[:10], [11], [1]), "do not go"),
-        ((tokens(), tokens(), [10], [1]), "do not go"),
-        ((tokens(), tokens(), [11], [1, 2]), "do not go"),
-        ((tokens(), tokens(), [11, 0], [1, 2]), "without examples"),
-        ((tokens()[:, :3], tokens(), [11], [1]), "4 wide"),
-        ((tokens(), tokens().astype(float), [11], [1]), "expected integers"),
-        ((tokens(20), tokens(), [11], [1]), "reach from 2 to 30"),
-        ((tokens(), -tokens().astype(int), [11], [1]), "reach from -11 to -1"),
-        ((tokens(), tokens(), [11], [7]), "puzzle ids reach"),
-        ((tokens(), tokens(), [11], [-1]), "puzzle ids reach"),
-    ],
-)
-def test_what_a_caller_may_not_write(tmp_path, arguments, expected):
-    def wrong() -> None:
-        with Writer(tmp_path / "x", 4, 30, puzzle=None) as writer:
-            writer.split("train").add(*arguments)
-            writer.finish(NAMES)
-
-    with pytest.raises(ValueError, match=expected):
-        wrong()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_order_of_calls(tmp_path):
-    writer = Writer(tmp_path / "x", 4, 30, puzzle=None)
-    for call in (lambda: writer.split("train"), writer.finish):
-        with pytest.raises(ValueError, match="no split"):
-            call()
-    with writer:
-        with pytest.raises(ValueError, match=r"no split '\.\./x'"):
-            writer.split("../x")
-        writer.split("train").add_singles(tokens(), tokens())
-        writer.finish()
-        for call in (lambda: writer.split("train"), writer.finish):
-            with pytest.raises(ValueError, match="finished"):
-                call()
-    assert len(read(tmp_path / "x", "train").inputs) == 11
 
 
 # --- Folders that are not what they claim to be

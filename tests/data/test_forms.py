@@ -12,7 +12,7 @@ from trm_jax.commands.cli import main
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig, validate
 from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
-from trm_jax.data.folder import Writer
+from trm_jax.data.folder_writer import Writer
 from trm_jax.data.forms import Forms
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.evaluate import votes_for

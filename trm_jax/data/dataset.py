@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from trm_jax.config import DataConfig, Experiment
 from trm_jax.data import folder
-from trm_jax.data.folder import Stacked
 from trm_jax.data.forms import NO_FORMS, AllForms, Forms
+from trm_jax.data.stacked import Stacked
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_search, table
 from trm_jax.puzzles.arc import IDENTITY, parse_name

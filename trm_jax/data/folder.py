@@ -1,4 +1,4 @@
-"""Dataset folders in the public on-disk format: read with everything checked, written all or not at all.
+"""Dataset folders in the public on-disk format: read, with everything checked.
 
 A folder holds one subfolder for each split, and for both of them `identifiers.json` (the name of each puzzle id), for
 ARC also `test_puzzles.json`, and if we wrote it `puzzle.json` (the kind of puzzle, for the program's own use). A split
@@ -13,81 +13,27 @@ import math
 import os
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, NamedTuple, Self, SupportsIndex
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from trm_jax.data.disk import remove, remove_leftovers, sync
+from trm_jax.data.stacked import Stacked, Tokens
 from trm_jax.errors import DataError
-
-Tokens = NDArray[np.integer[Any]]
 
 BLANK = "<blank>"
 """The name of puzzle id 0."""
 
 _CHUNK_BYTES = 1 << 26
-_HEADER_BYTES = 128
 _LONGEST_DESCRIPTION = 1 << 20
 # Several times what a million names take; as lists and texts it would be some gigabytes.
 _LONGEST_JSON = 1 << 28
 _WHOLE_FOLDER = ("identifiers.json", "test_puzzles.json", "puzzle.json")
 # Whole numbers of any length can stand in a file, but not be printed or made a float.
 _BOUND = 1 << 63
-
-
-class Stacked:
-    """Rows of several arrays [N_i, ...] as if they were one [N, ...]; nothing is read before it is asked for.
-
-    A part may be a stack itself. Indexing by an integer, a slice or an array of integers gives a plain array, as NumPy
-    does; dtype holds the tokens of all parts. Raises ValueError where they differ in more than their number of rows.
-    """
-
-    def __init__(self, parts: Sequence["Tokens | Stacked"]) -> None:
-        shapes = [part.shape for part in parts]
-        if not shapes or any(not shape or shape[1:] != shapes[0][1:] for shape in shapes):
-            raise ValueError(f"arrays of shapes {shapes} do not form one stack of rows")
-        self._parts = tuple(parts)
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        common = np.result_type(*(part.dtype for part in parts))
-        # NumPy would take floats for signed and unsigned numbers of 64 bits; no token is as large.
-        self.dtype: np.dtype[Any] = common if common.kind in "iu" else np.dtype(np.int64)
-        self.shape: tuple[int, ...] = (int(self._starts[-1]), *shapes[0][1:])
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: SupportsIndex | slice | ArrayLike) -> Tokens:
-        if isinstance(rows, slice):
-            first, stop, step = rows.indices(len(self))
-            return self._taken(np.arange(first, stop, step))
-        indices = np.asarray(rows)
-        if indices.size == 0 and indices.ndim and not isinstance(rows, np.ndarray):
-            indices = indices.astype(np.intp)
-        if indices.dtype.kind not in "iu":
-            raise IndexError(f"rows are chosen by integers or a slice, not by {indices.dtype}")
-        if indices.size and not -len(self) <= int(indices.min()) <= int(indices.max()) < len(self):
-            raise IndexError(f"a row between {indices.min()} and {indices.max()} is out of bounds for {len(self)} rows")
-        indices = indices.astype(np.int64)
-        return self._taken(np.where(indices < 0, indices + len(self), indices))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Tokens:
-        if copy is False:
-            raise ValueError("several arrays cannot become one without a copy")
-        return self[:].astype(dtype or self.dtype, copy=False)
-
-    def _taken(self, rows: NDArray[np.int64]) -> Tokens:
-        found = np.empty((*rows.shape, *self.shape[1:]), self.dtype)
-        part_of = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(part_of):
-            here = part_of == number
-            found[here] = self._parts[number][rows[here] - self._starts[number]]
-        return found
 
 
 @dataclass(frozen=True)
@@ -186,203 +132,6 @@ def read_puzzle(path: Path) -> dict[str, Any] | None:
     file = path / "puzzle.json"
     _check_inside(path, [file])
     return _read_object(file) if os.path.lexists(file) else None
-
-
-class Writer:
-    """Writes a dataset folder that appears complete or not at all.
-
-        with Writer(out, seq_len=81, vocab_size=11, puzzle=None) as writer:
-            writer.split("train").add_singles(inputs, labels)
-            writer.finish(identifiers=["<blank>"])
-
-    Arrays stream to a hidden folder beside `out`, which takes its name as the last act of `finish`. A block left
-    without `finish` is finished with the blank identifier alone; one left by an exception leaves nothing. What a killed
-    process leaves behind has no dataset.json, and the next build of that name removes it.
-
-    Args:
-      out: the dataset folder to be; must not exist.
-      seq_len: S, cells of a puzzle.
-      vocab_size: tokens are below it; up to 256 they take a byte each.
-      puzzle: the kind of puzzle, as JSON, for puzzle.json; None writes none.
-
-    Raises:
-      DataError: `out` exists, another writer of this process builds it, or the disk is full or not writable.
-      ValueError: a caller's fault: tokens, ids or shapes that the format cannot hold.
-    """
-
-    _building: ClassVar[set[Path]] = set()
-
-    def __init__(self, out: Path, seq_len: int, vocab_size: int, *, puzzle: Mapping[str, Any] | None) -> None:
-        if os.path.lexists(out):
-            raise DataError(f"{out}: exists already: remove it or give another name")
-        self._out, self._seq_len, self._vocab_size, self._puzzle = out.absolute(), seq_len, vocab_size, puzzle
-        self._folder = self._out.parent / f".{out.name}.building-{os.getpid()}"
-        self._splits: dict[str, SplitWriter] = {}
-        self._open = False
-
-    def __enter__(self) -> Self:
-        if self._folder in Writer._building:
-            raise DataError(f"{self._out}: is being built already: wait for it or give another name")
-        with _writing(self._out):
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            remove_leftovers(self._folder)
-            self._folder.mkdir()
-        Writer._building.add(self._folder)
-        self._open = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None and self._open:
-                self.finish()
-        finally:
-            for split in self._splits.values():
-                split.abandon()
-            if self._open:
-                remove(self._folder, ignore_errors=True)
-                self._closed()
-
-    def split(self, name: str) -> "SplitWriter":
-        """The writer of a split, begun if this is the first time."""
-        if not self._open or not name.isidentifier():
-            raise ValueError(f"no split {name!r} can be written: it is no name, or the folder is finished or not begun")
-        if name not in self._splits:
-            with _writing(self._out):
-                (self._folder / name).mkdir()
-                self._splits[name] = SplitWriter(self._out, self._folder / name, self._seq_len, self._vocab_size)
-        return self._splits[name]
-
-    def finish(self, identifiers: Sequence[str] = (BLANK,), test_puzzles: Mapping[str, Any] | None = None) -> None:
-        """Writes what is missing, sees to it that all of it is on the disk, and gives the folder its name.
-
-        Args:
-          identifiers: the name of each puzzle id.
-          test_puzzles: the tasks of the test split, for test_puzzles.json; None writes none.
-
-        Raises:
-          DataError: a split without puzzles, a full disk, or a folder of that name that has come up meanwhile.
-        """
-        if not self._open or not self._splits:
-            raise ValueError(f"{self._out}: no split was written, or the folder is finished already")
-        descriptions = {name: split.close(len(identifiers)) for name, split in self._splits.items()}
-        jsons = {"identifiers": list(identifiers), "test_puzzles": test_puzzles, "puzzle": self._puzzle}
-        with _writing(self._out):
-            for name, value in jsons.items():
-                if value is not None:
-                    _write_json(self._folder / f"{name}.json", value)
-            # Without dataset.json nothing of the folder can be loaded.
-            for name, description in descriptions.items():
-                _write_json(self._folder / name / "dataset.json", description)
-                sync(self._folder / name)
-            sync(self._folder)
-            self._folder.rename(self._out)
-            sync(self._folder.parent)
-        self._closed()
-
-    def _closed(self) -> None:
-        self._open = False
-        Writer._building.discard(self._folder)
-
-
-class SplitWriter:
-    """Appends the groups of one split; `Writer.split` gives it."""
-
-    def __init__(self, out: Path, folder: Path, seq_len: int, vocab_size: int) -> None:
-        self._out, self._folder, self._seq_len, self._vocab_size = out, folder, seq_len, vocab_size
-        self._dtype = np.dtype(np.uint8 if vocab_size <= 256 else "<i4")
-        self._files: dict[str, BinaryIO] = {}
-        for field in ("inputs", "labels"):
-            self._files[field] = (folder / f"all__{field}.npy").open("wb")
-            self._files[field].write(bytes(_HEADER_BYTES))
-        self._sizes: list[NDArray[np.int64]] = []  # examples of each puzzle
-        self._ids: list[NDArray[np.int64]] = []
-        self._group_sizes: list[NDArray[np.int64]] = []  # puzzles of each group
-        self._examples = 0
-
-    def add(self, inputs: Tokens, labels: Tokens, examples_per_puzzle: ArrayLike, puzzle_ids: ArrayLike) -> None:
-        """Appends one group of P puzzles.
-
-        Args:
-          inputs, labels: tokens [E, S] of the puzzles' examples, one puzzle after the other.
-          examples_per_puzzle: [P], at least 1 each, E together.
-          puzzle_ids: [P].
-        """
-        sizes, ids = np.asarray(examples_per_puzzle), np.asarray(puzzle_ids)
-        self._append(inputs, labels, sizes, ids, np.array([sizes.size]))
-
-    def add_singles(self, inputs: Tokens, labels: Tokens) -> None:
-        """Appends N groups [N, S], each a puzzle of one example with id 0."""
-        ones = np.ones(len(inputs), np.int32)
-        self._append(inputs, labels, ones, np.zeros_like(ones), ones)
-
-    def close(self, num_puzzles: int) -> dict[str, Any]:
-        """Completes the arrays; gives the content of dataset.json. DataError for a split without puzzles."""
-        if not self._examples:
-            raise DataError(f"{self._out}: the split {self._folder.name!r} has no puzzles")
-        ids, sizes, groups = (np.concatenate(each) for each in (self._ids, self._sizes, self._group_sizes))
-        if not 0 <= ids.min() <= ids.max() < num_puzzles:
-            raise ValueError(f"puzzle ids reach from {ids.min()} to {ids.max()}, but there are {num_puzzles} names")
-        indices: dict[str, Tokens] = {
-            "puzzle_identifiers": ids,
-            "puzzle_indices": _starts(sizes),
-            "group_indices": _starts(groups),
-        }
-        with _writing(self._out):
-            for file in self._files.values():
-                file.seek(0)
-                file.write(_header(self._dtype, (self._examples, self._seq_len)))
-                _flush(file)
-                file.close()
-            for field, array in indices.items():
-                with (self._folder / f"all__{field}.npy").open("wb") as file:
-                    values = array.astype("<i4")
-                    file.write(_header(values.dtype, values.shape))
-                    file.write(values.data)
-                    _flush(file)
-        return {
-            "seq_len": self._seq_len,
-            "vocab_size": self._vocab_size,
-            "pad_id": 0,
-            "ignore_label_id": 0,
-            "blank_identifier_id": 0,
-            "num_puzzle_identifiers": num_puzzles,
-            "total_groups": len(groups),
-            "mean_puzzle_examples": self._examples / len(sizes),
-            "total_puzzles": len(sizes),
-            "sets": ["all"],
-        }
-
-    def abandon(self) -> None:
-        """Closes the files, whatever still waits to be written."""
-        for file in self._files.values():
-            with suppress(OSError):
-                file.close()
-
-    def _append(self, inputs: Tokens, labels: Tokens, sizes: Tokens, ids: Tokens, group_sizes: Tokens) -> None:
-        examples = len(inputs)
-        if not examples == int(sizes.sum()) == len(labels) or sizes.ndim != 1 or sizes.shape != ids.shape:
-            counts = f"{len(labels)} labels, {sizes.sum()} examples of puzzles {sizes.shape}, ids {ids.shape}"
-            raise ValueError(f"{examples} inputs do not go with {counts}")
-        if sizes.size and sizes.min() < 1:
-            raise ValueError("a puzzle without examples")
-        if not examples:
-            return
-        for tokens in (inputs, labels):
-            if tokens.shape != (examples, self._seq_len) or tokens.dtype.kind not in "iu":
-                raise ValueError(f"tokens are {tokens.dtype} {tokens.shape}, expected integers {self._seq_len} wide")
-            low, high = int(tokens.min()), int(tokens.max())
-            if not 0 <= low <= high < self._vocab_size:
-                raise ValueError(f"tokens reach from {low} to {high}, the vocabulary has {self._vocab_size}")
-        if self._examples + examples >= 1 << 31:
-            raise DataError(f"{self._out}: more examples than the format's 32-bit indices can count: build fewer")
-        with _writing(self._out):
-            for field, tokens in (("inputs", inputs), ("labels", labels)):
-                self._files[field].write(np.ascontiguousarray(tokens, self._dtype).data)
-        self._examples += examples
-        for kept, array in ((self._sizes, sizes), (self._ids, ids), (self._group_sizes, group_sizes)):
-            kept.append(array.astype(np.int64))
 
 
 class _About(NamedTuple):
@@ -610,34 +359,3 @@ def _joined(starts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Starts of sets that follow each other."""
     ends = np.cumsum([0, *(each[-1] for each in starts)])
     return np.concatenate([np.zeros(1, np.int64), *(each[1:] + end for each, end in zip(starts, ends, strict=False))])
-
-
-def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-
-
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """An .npy header that keeps its length whatever the shape, so that it can be written again over itself."""
-    about = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
-    start = np.lib.format.magic(1, 0)
-    length = _HEADER_BYTES - len(start) - 2
-    return start + length.to_bytes(2, "little") + about.encode().ljust(length - 1) + b"\n"
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}): make room there or give another place") from None
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with path.open("wb") as file:
-        file.write(json.dumps(value).encode())
-        _flush(file)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

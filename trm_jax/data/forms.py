@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.folder import Stacked
 from trm_jax.data.order import digest
+from trm_jax.data.stacked import Stacked
 from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.kind import Arc
 from trm_jax.puzzles.symmetry import Array, Tokens

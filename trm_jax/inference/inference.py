@@ -21,7 +21,7 @@ from jax.experimental.multihost_utils import process_allgather
 from numpy.typing import NDArray
 
 from trm_jax.config import MemoryConfig, ModelConfig
-from trm_jax.data.folder import Stacked
+from trm_jax.data.stacked import Stacked
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, Layout
 from trm_jax.errors import ConfigError
 from trm_jax.model.model import Model, Weights

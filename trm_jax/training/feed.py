@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
 from trm_jax.data.dataset import PuzzleSet
-from trm_jax.data.folder import Stacked
 from trm_jax.data.forms import NO_FORMS, Forms
 from trm_jax.data.order import Order, Position
+from trm_jax.data.stacked import Stacked
 from trm_jax.devices.sharding import AXIS, EVERYWHERE, Layout
 from trm_jax.errors import DataError
 from trm_jax.model.losses import IGNORE

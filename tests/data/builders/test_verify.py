@@ -17,7 +17,7 @@ from trm_jax.data.builders import arc, maze, sudoku
 from trm_jax.data.builders.arc import Subset
 from trm_jax.data.builders.checks import Check, Report
 from trm_jax.data.builders.verify import verify
-from trm_jax.data.folder import Writer
+from trm_jax.data.folder_writer import Writer
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze as mazes
 from trm_jax.puzzles import maze_generator, sudoku_search

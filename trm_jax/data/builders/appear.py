@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all, for what is no dataset folder (that is `folder.Writer`'s)."""
+"""Files and folders that appear complete or not at all, where they are no dataset folders (folder_writer.py)."""
 
 import os
 from collections.abc import Iterator

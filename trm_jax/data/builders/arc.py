@@ -20,7 +20,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from trm_jax.data.folder import BLANK, Writer
+from trm_jax.data.folder import BLANK
+from trm_jax.data.folder_writer import Writer
 from trm_jax.errors import DataError
 from trm_jax.puzzles.arc import (
     CELLS,

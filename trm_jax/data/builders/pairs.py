@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.folder import Writer
+from trm_jax.data.folder_writer import Writer
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
