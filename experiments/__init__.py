@@ -3,7 +3,7 @@
 A file's `get_config(variant)` returns an ml_collections ConfigDict that `trm_jax.config.experiment_from`
 reads. All keys of trm_jax/config/values.py are present, so any of them can be overridden on the command line
 although the configuration is locked: `--config.optim.learning_rate=2e-4`. A variant follows the file's name:
-`--config=experiments/arc1.py:n6`. Each file has the variant `smoke`: tiny, for tests of the machine.
+`--config=arc1:n6`. Each file has the variant `smoke`: tiny, for tests of the machine.
 """
 
 from ml_collections import ConfigDict

@@ -4,11 +4,11 @@ Paper: 44.6 % of the 400 evaluation tasks within two tries, 7M weights (arXiv 25
 Cost: 518,226 steps at batch 768, 158 EFLOP; the original took three days on four H100. Variant n6: 1.4 times.
 
     trm data arc data/arc1 --prefix arc-agi --subsets training,evaluation,concept --test evaluation --overlap keep
-    trm train --config=experiments/arc1.py --workdir=runs/arc1 --config.data.train=data/arc1
+    trm train --config=arc1 --workdir=runs/arc1 --config.data.train=data/arc1
     trm eval runs/arc1 data/arc1 --submission=submission.json
 
 Variants: "" has n = 4 latent steps, as in the original's command; "n6" has the 6 of the paper's text
-(`--config=experiments/arc1.py:n6`). A reproduction found 43.0 with 4 and 52.8 with 6. "smoke": tiny, for tests of the
+(`--config=arc1:n6`). A reproduction found 43.0 with 4 and 52.8 with 6. "smoke": tiny, for tests of the
 machine.
 
 The data is a folder in the public dataset format. Its 960 tasks (400 training, 400 evaluation, 160

@@ -4,7 +4,7 @@ Paper: 7.8 % of the 120 evaluation tasks within two tries, 7M weights (arXiv 251
 Cost: 722,099 steps at batch 768, 221 EFLOP; the original took three days on four H100. Variant n6: 1.4 times.
 
     trm data arc data/arc2 --prefix arc-agi --subsets training2,evaluation2,concept --test evaluation2
-    trm train --config=experiments/arc2.py --workdir=runs/arc2 --config.data.train=data/arc2
+    trm train --config=arc2 --workdir=runs/arc2 --config.data.train=data/arc2
 
 Variants: "" has n = 4 latent steps, as in the original's command; "n6" has the 6 of the paper's text;
 "smoke": tiny, for tests of the machine.

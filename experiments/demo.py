@@ -2,9 +2,9 @@
 
 Not in the paper. 4x4 has but 288 solutions, so this shows that everything works, not that the model is good.
 
-    trm train --config=experiments/demo.py --workdir=runs/demo
+    trm train --config=demo --workdir=runs/demo
 
-Variants: "" is 4x4; "6x6" and "9x9" (`--config=experiments/demo.py:6x6`) are larger boards, for which model,
+Variants: "" is 4x4; "6x6" and "9x9" (`--config=demo:6x6`) are larger boards, for which model,
 recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-Extreme; a GPU is advisable.
 "smoke" is 4x4 and tiny, for tests of the machine.
 """

@@ -4,7 +4,7 @@ Paper: 85.3 % exact on 1,000 test mazes, 7M weights, trained on 1,000 mazes (arX
 Cost: 65,104 steps at batch 768, 20 EFLOP; the original took 24 hours on four L40S, and one of them with batch
 128 is said to do as well.
 
-    trm train --config=experiments/maze.py --workdir=runs/maze \
+    trm train --config=maze --workdir=runs/maze \
         --config.data.train=train.csv --config.data.test=monitor.csv --config.train.eval_every=2000
 
 The CSV files have the columns question and answer. The paper uses the 8 symmetries of the square, which the

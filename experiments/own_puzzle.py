@@ -3,7 +3,7 @@
 Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
 
     trm data grid data/mine --train rows.csv --holdout 500 --shape 7x7 --alphabet '.1234<>^v ' --symmetries '...'
-    trm train --config=experiments/own_puzzle.py --workdir=runs/mine \\
+    trm train --config=own_puzzle --workdir=runs/mine \\
         --config.data.train=data/mine --config.data.test=data/mine --config.train.eval_every=200
 """
 

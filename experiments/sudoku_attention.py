@@ -3,7 +3,7 @@
 Paper: 74.7 % exact on 422,786 test puzzles, 7M weights (arXiv 2510.04871).
 Cost: 65,104 steps at batch 768, 2.4 EFLOP, 1.1 times that of sudoku_mlp.
 
-    trm train --config=experiments/sudoku_attention.py --workdir=runs/sudoku_attention \
+    trm train --config=sudoku_attention --workdir=runs/sudoku_attention \
         --config.data.train=train.csv --config.data.test=monitor.csv --config.train.eval_every=2000
 
 All else is as in sudoku_mlp, where each value is explained.

@@ -3,7 +3,7 @@
 Paper: 87.4 % exact on 422,786 test puzzles, 5M weights, trained on 1,000 puzzles (arXiv 2510.04871).
 Cost: 65,104 steps at batch 768, 2.1 EFLOP; the original took 18 to 36 hours on one L40S.
 
-    trm train --config=experiments/sudoku_mlp.py --workdir=runs/sudoku_mlp \
+    trm train --config=sudoku_mlp --workdir=runs/sudoku_mlp \
         --config.data.train=train.csv --config.data.test=monitor.csv --config.train.eval_every=2000
 
 The CSV files have the columns question and answer. To choose a checkpoint while training, watch puzzles that

@@ -4,7 +4,7 @@ Paper: 86.1 % (87.4 without). The model also learns the value of going on, from 
 halts while training where the value of halting is the larger.
 Cost: 1.6 times sudoku_mlp: 56 network applications' worth a step, (T + 2)(n + 1) = 35 and 21 more forward.
 
-    trm train --config=experiments/ablations/continue_head.py --workdir=runs/continue_head \
+    trm train --config=ablations/continue_head --workdir=runs/continue_head \
         --config.data.train=train.csv
 """
 

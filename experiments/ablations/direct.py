@@ -4,7 +4,7 @@ Paper: 0.0 % on Sudoku-Extreme, 27M weights; 21.0 % on ARC-AGI-1 and 0.0 on ARC-
 applied once to the last step's answer and the puzzle.
 Cost: a third of sudoku_mlp: one application of eight layers, forward and backward, is worth 12 of two.
 
-    trm train --config=experiments/ablations/direct.py --workdir=runs/direct --config.data.train=train.csv
+    trm train --config=ablations/direct --workdir=runs/direct --config.data.train=train.csv
 
 The original's file has 12 heads at width 512. They are 42 wide, and its attention so 504, which cannot be
 said here: heads must divide the width, so there are 8, as in all other models. The original halts by

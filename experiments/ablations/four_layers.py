@@ -4,7 +4,7 @@ Paper: 79.5 % (87.4 with two layers and n = 6).
 Cost: 1.1 times sudoku_mlp: (T + 2)(n + 1) = 20 applications of a network twice as deep, against 35. Twice the
 weights.
 
-    trm train --config=experiments/ablations/four_layers.py --workdir=runs/four_layers \
+    trm train --config=ablations/four_layers --workdir=runs/four_layers \
         --config.data.train=train.csv
 """
 

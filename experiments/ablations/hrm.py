@@ -6,7 +6,7 @@ puzzle token. Optimiser, batch, length of the run and data are those of sudoku_m
 Cost: 0.9 times sudoku_mlp. A step is 16 applications' worth of four layers: 6 forward, 4 for the gradients of
 two, and 6 more forward for the continue head.
 
-    trm train --config=experiments/ablations/hrm.py --workdir=runs/hrm --config.data.train=train.csv
+    trm train --config=ablations/hrm --workdir=runs/hrm --config.data.train=train.csv
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,7 @@
     n12_T3    out of memory   78   2.23   (65 and the 13 that are computed twice)
     n12_T6    out of memory   117  3.34   (104 and 13)
 
-    trm train --config=experiments/ablations/latent_steps_and_cycles.py:n8_T4 --workdir=runs/n8_T4 \
+    trm train --config=ablations/latent_steps_and_cycles:n8_T4 --workdir=runs/n8_T4 \
         --config.data.train=train.csv
 
 The cost is (T + 2)(n + 1): T - 1 cycles forward, and one forward and backward at three times the price. The

@@ -3,7 +3,7 @@
 Paper: 79.9 % (87.4 with it). Evaluation uses the weights as they are.
 Cost: as sudoku_mlp.
 
-    trm train --config=experiments/ablations/no_ema.py --workdir=runs/no_ema --config.data.train=train.csv
+    trm train --config=ablations/no_ema --workdir=runs/no_ema --config.data.train=train.csv
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
 Paper: 56.5 % (87.4 with gradients through a whole cycle).
 Cost: 0.7 times sudoku_mlp: T(n + 1) = 21 applications forward and two of them backward, 25 against 35.
 
-    trm train --config=experiments/ablations/one_step_gradient.py --workdir=runs/one_step_gradient \
+    trm train --config=ablations/one_step_gradient --workdir=runs/one_step_gradient \
         --config.data.train=train.csv
 """
 

@@ -3,7 +3,7 @@
 Paper: 82.4 % (87.4 with one network for both).
 Cost: as sudoku_mlp, 35 network applications' worth a step; twice the weights.
 
-    trm train --config=experiments/ablations/separate_networks.py --workdir=runs/separate_networks \
+    trm train --config=ablations/separate_networks --workdir=runs/separate_networks \
         --config.data.train=train.csv
 """
 

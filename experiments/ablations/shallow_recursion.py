@@ -3,7 +3,7 @@
 Paper: 73.7 % (87.4 with T = 3, n = 6).
 Cost: a third of sudoku_mlp: (T + 2)(n + 1) = 12 network applications' worth a step, against 35.
 
-    trm train --config=experiments/ablations/shallow_recursion.py --workdir=runs/shallow_recursion \
+    trm train --config=ablations/shallow_recursion --workdir=runs/shallow_recursion \
         --config.data.train=train.csv
 """
 

@@ -4,7 +4,7 @@ Paper: 71.9 % (87.4 with y and z). The answer is read from z, which sees the puz
 not in the last.
 Cost: as sudoku_mlp, 35 network applications' worth a step; the carried state is half as large.
 
-    trm train --config=experiments/ablations/single_latent.py --workdir=runs/single_latent \
+    trm train --config=ablations/single_latent --workdir=runs/single_latent \
         --config.data.train=train.csv
 """
 

@@ -3,7 +3,7 @@
 Paper: 77.6 % (87.4 with y and one z). Each latent step overwrites one of them, and reads their sum.
 Cost: as sudoku_mlp, 35 network applications' worth a step; the carried state is 3.5 times as large.
 
-    trm train --config=experiments/ablations/six_latents.py --workdir=runs/six_latents \
+    trm train --config=ablations/six_latents --workdir=runs/six_latents \
         --config.data.train=train.csv
 """
 

@@ -23,7 +23,7 @@ def run(folder: Path, *, steps: int = 0, attempts: int = 0) -> list[str]:
     (folder / "futoshiki.py").write_text(source)
     printed = []
     for line in "".join(blocks("sh")).replace("\\\n", " ").splitlines():
-        words = shlex.split(line.replace("CONFIG", str(ROOT / "experiments" / "own_puzzle.py"), 1))
+        words = shlex.split(line)
         if steps and words[1] == "train":
             words += [f"--config.train.steps={steps}", "--config.train.eval_every=0", "--config.optim.ema_decay=0.9"]
         if attempts and "--attempts" in words:
