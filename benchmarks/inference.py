@@ -44,7 +44,7 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError
-from trm_jax.inference.inference import Effort, attempt
+from trm_jax.inference.attempts import Effort, attempt
 from trm_jax.model.estimate import estimate
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
@@ -94,7 +94,7 @@ class Work:
 
 
 class Ours:
-    """A pass of `trm_jax.inference.inference.attempt`, one attempt at each puzzle."""
+    """A pass of `trm_jax.inference.attempts.attempt`, one attempt at each puzzle."""
 
     def __init__(self, work: Work, halting: bool) -> None:
         self._work, self._model = work, model_of(work.experiment)

@@ -10,8 +10,8 @@ import pytest
 from trm_jax.config import ModelConfig
 from trm_jax.data.dataset import PuzzleSet, from_pairs
 from trm_jax.errors import ConfigError
+from trm_jax.inference.attempts import Effort, attempt
 from trm_jax.inference.evaluate import Evaluator
-from trm_jax.inference.inference import Effort, attempt
 from trm_jax.inference.statistics import calibration, share
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.inference.inference import Attempts
+from trm_jax.inference.attempts import Attempts
 from trm_jax.inference.selection import Rule, select
 from trm_jax.inference.thoughts import judged
 from trm_jax.puzzles.kind import Kind

@@ -18,8 +18,8 @@ from trm_jax.display.html import table_html
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import certify as certified
 from trm_jax.inference.answers import choose, kept_rules
+from trm_jax.inference.attempts import attempt
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
-from trm_jax.inference.inference import attempt
 from trm_jax.inference.selection import sigmoid
 from trm_jax.library.answers import Answers, Figures, Moment
 from trm_jax.library.asked import MOST_STEPS, depths_from, effort_from, rule_from, whole

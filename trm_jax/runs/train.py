@@ -23,8 +23,8 @@ from trm_jax.data.order import Position
 from trm_jax.devices.cluster import any_of_us, check_shared, is_main, joined, noticing_loss, unanimous
 from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import ConfigError, DataError, NotFiniteError
+from trm_jax.inference.attempts import Effort
 from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
-from trm_jax.inference.inference import Effort
 from trm_jax.model.losses import Metrics
 from trm_jax.model.model import count_weights
 from trm_jax.puzzles.kind import kind_of

@@ -21,8 +21,8 @@ from trm_jax.data.dataset import from_pairs
 from trm_jax.data.folder_writer import Writer
 from trm_jax.devices.sharding import ALONE, EVERYWHERE, Layout, mesh_layout
 from trm_jax.errors import ConfigError
+from trm_jax.inference.attempts import Attempts, Effort, attempt
 from trm_jax.inference.evaluate import Evaluator
-from trm_jax.inference.inference import Attempts, Effort, attempt
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.runs.checkpoint import Checkpoints
@@ -51,7 +51,7 @@ address, process, checkpoint, folder = sys.argv[1:]
 cluster.join(address, 2, int(process), 60)
 from pathlib import Path
 import numpy as np
-import test_inference_sharded as example
+import test_attempts_sharded as example
 found = example.tried(example.split(4))
 np.savez(Path(folder, process), **{name: getattr(found, name) for name in example.FIELDS})
 example.told(Path(checkpoint), 0, Path(folder, f"{process}.json"))
