@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from untrained import leave_demo
 
 import trm_jax as trm
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
 
 # What is no more than a type of what others take or give back.
 TYPES = {"Answers", "Experiment", "Moment", "TrmError", "__version__"}
-# Takes a minute: trained by tests/library/test_notebook.py.
+# Takes a minute; tests/docs/test_library.py trains in its manner.
 LONG = {"train"}
 
 
@@ -21,8 +22,7 @@ LONG = {"train"}
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which runs/demo is a model of the demo's sizes, which nobody has trained."""
     folder = tmp_path_factory.mktemp("examples")
-    experiment = trm.experiment("demo")
-    trm.Solver(experiment, trm.init(experiment)).save(folder / "runs" / "demo")
+    leave_demo(folder)
     return folder
 
 

@@ -84,7 +84,7 @@ def test_thinking_goes_through_the_answers_of_solving(solver: Solver) -> None:
         assert moment.y.shape == (17, 16)  # one puzzle token in front
         assert moment.z.shape == (1, 17, 16)
     assert not np.allclose(moments[0].z, moments[1].z)
-    with pytest.raises(DataError, match="one puzzle, and 3 were given"):
+    with pytest.raises(DataError, match="one puzzle at a time is followed, and 3 were given"):
         solver.think(TEXTS)
 
 

@@ -15,12 +15,14 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
+from trm_jax.display.pictures import animate_thoughts, draw_thoughts
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import certify as certified
 from trm_jax.inference.answers import choose, kept_rules
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference.selection import sigmoid
+from trm_jax.inference.thoughts import think
 from trm_jax.library.answers import Answers, Figures, Moment
 from trm_jax.library.asked import MOST_STEPS, depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
@@ -175,10 +177,7 @@ class Solver:
         [(1, (16, 64)), (2, (16, 64))]
         """
         D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
-        questions, _ = read_questions(self.kind, puzzle, self.experiment.model.vocab_size)
-        if len(questions) != 1:
-            raise DataError(f"think() follows one puzzle, and {len(questions)} were given: give one of them")
-        return self._moments(questions, self._ids(puzzle_id, 1), D)
+        return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D)
 
     def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int) -> Iterator[Moment]:
         state = self._model.start(self.weights.starts, 1)
@@ -189,6 +188,28 @@ class Solver:
             q = float(sigmoid(np.asarray(q_halt))[0])
             y, z = (None if part is None else np.asarray(part[0], np.float32) for part in (state.y, state.z))
             yield Moment(step, Answers(answer, valid, q, step, 0, question[0], self.kind), y, z, q)
+
+    def draw(self, puzzle: Any, path: str | Path, *, steps: int | None = None) -> Path:
+        """Draws how the answer to a puzzle forms: the question, the answer after each step, how sure the model was.
+
+        Args:
+          puzzle, steps: as `think` takes them.
+          path: the file to write: a filmstrip (.png), or an animation (.gif).
+
+        Returns:
+          The path.
+
+        Raises:
+          ConfigError: another ending, or matplotlib is missing. DataError: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix not in (".png", ".gif"):
+            raise ConfigError(f"{path}: give a file that ends in .png or .gif")
+        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        question = self._one(puzzle)[0]
+        thoughts = think(self._model, self.weights, self.kind, question, D)
+        (draw_thoughts if path.suffix == ".png" else animate_thoughts)(path, self.kind, question, thoughts)
+        return path
 
     def evaluate(
         self,
@@ -271,6 +292,13 @@ class Solver:
             "recursion": f"n = {c.latent_steps}, T = {c.cycles}, N_sup = {c.supervision_steps}",
         }
         return table_html([{"": name, " ": value} for name, value in facts.items()])
+
+    def _one(self, puzzle: Any) -> Tokens:
+        """One puzzle as tokens [1, S]."""
+        questions, _ = read_questions(self.kind, puzzle, self.experiment.model.vocab_size)
+        if len(questions) != 1:
+            raise DataError(f"one puzzle at a time is followed, and {len(questions)} were given: give one of them")
+        return questions
 
     @property
     def _steps(self) -> int:
