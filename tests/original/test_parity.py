@@ -203,8 +203,8 @@ def average_of_the_puzzle_table(patch):
 
 
 def decay_of_untouched_rows(patch):
-    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay):
-        new = optim.sign_sgd_rows(table_NR, ids_B, grads_BR, rate, weight_decay)
+    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay, first):
+        new = optim.sign_sgd_rows(table_NR, ids_B, grads_BR, rate, weight_decay, first)
         touched = jnp.zeros(len(table_NR), bool).at[ids_B].set(True)
         return jnp.where(touched[:, None], new, table_NR * (1 - rate * weight_decay))
 
@@ -212,7 +212,7 @@ def decay_of_untouched_rows(patch):
 
 
 def duplicate_rows_not_summed(patch):
-    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay):
+    def faulty(table_NR, ids_B, grads_BR, rate, weight_decay, first):
         rows_BR = table_NR[ids_B] * (1 - rate * weight_decay) - rate * jnp.sign(grads_BR)
         return table_NR.at[ids_B].set(rows_BR)
 

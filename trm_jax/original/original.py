@@ -5,9 +5,10 @@ linear weights as [out, in], and keeps start vectors and the puzzle table as buf
 checkpoints come in through here, and go out again; nothing else knows these names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,7 @@ _OUTSIDE = {
 
 def export_params(params: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """A tree shaped like Weights.params (weights, gradients, moments), by the original's names and layout."""
-    exported = {}
-    for path, leaf in _leaves(params):
-        name, transposed = _name(path)
-        exported[name] = np.asarray(leaf).T if transposed else np.asarray(leaf)
-    return exported
+    return {name: np.asarray(array) for name, array in _named_params(params).items()}
 
 
 def import_params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
@@ -56,34 +53,23 @@ def import_params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     Raises:
       CheckpointError: names every tensor that is missing, not of floats, or of another shape.
     """
-    return _params(like, _fitting("weights", _param_shapes(like), arrays))
+    return _params(like, _fitting("weights", _shapes(_named_params, like), arrays))
 
 
 def export_state(state: State, suffix: str = "") -> dict[str, NDArray[Any]]:
     """y and z, or with suffix "_init" their starts, by the original's names: z_H, z_L or z_L1 ... z_LK."""
-    stem = "" if suffix else "z_"
-    exported = {}
-    if state.y is not None:
-        exported[f"{stem}H{suffix}"] = np.asarray(state.y, np.float32)
-    if state.z is not None:
-        latents = np.moveaxis(np.asarray(state.z, np.float32), 0 if suffix else 1, 0)
-        names = ["L"] if len(latents) == 1 else [f"L{k + 1}" for k in range(len(latents))]
-        exported |= {f"{stem}{name}{suffix}": latent for name, latent in zip(names, latents, strict=True)}
-    return exported
+    return {name: np.asarray(array, np.float32) for name, array in _named_state(state, suffix).items()}
 
 
-def import_state(like: State, arrays: Arrays, prefix: str, suffix: str = "") -> State:
+def import_state(like: State, arrays: Arrays, prefix: str) -> State:
     """The inverse of `export_state`, from the arrays named after `prefix`; raises like `import_params`."""
-    return _state(_fitting("states", _state_shapes(like, prefix, suffix), arrays), prefix, suffix)
+    shapes = {prefix + name: shape for name, shape in _shapes(_named_state, like).items()}
+    return _state(_fitting("states", shapes, arrays), prefix + "z_H", axis=1)
 
 
 def export_weights(weights: Weights) -> dict[str, NDArray[Any]]:
     """A state dict as the original would save it."""
-    exported = export_params(weights.params)
-    exported |= {PREFIX + name: vector for name, vector in export_state(weights.starts, "_init").items()}
-    if weights.puzzle_table is not None:
-        exported[TABLE] = np.asarray(weights.puzzle_table)
-    return exported
+    return {name: np.asarray(array) for name, array in _named_weights(weights).items()}
 
 
 def import_weights(like: Weights, arrays: Arrays) -> Weights:
@@ -97,9 +83,9 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
       CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape.
     """
     found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
-    starts = _state({name: found[name] for name in _state_shapes(like.starts, PREFIX, "_init")}, PREFIX, "_init")
+    starts = {name: array for name, array in found.items() if name.endswith("_init")}
     table: Any = found.get(TABLE)
-    return Weights(_params(like.params, found), starts, table)
+    return Weights(_params(like.params, found), _state(starts, PREFIX + "H_init", axis=0), table)
 
 
 def strip_compiled(arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -109,8 +95,7 @@ def strip_compiled(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 def export_shapes(like: Weights) -> dict[str, tuple[int, ...]]:
     """The names and shapes that `export_weights` gives to weights like these (arrays or shapes)."""
-    table = {} if like.puzzle_table is None else {TABLE: tuple(like.puzzle_table.shape)}
-    return _param_shapes(like.params) | _state_shapes(like.starts, PREFIX, "_init") | table
+    return _shapes(_named_weights, like)
 
 
 # kind of a recording -> the parts in which its model differs from TRM
@@ -177,14 +162,45 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
     return experiment_from(values)
 
 
-def _name(path: tuple[str, ...]) -> tuple[str, bool]:
+def _name(path: Sequence[Any]) -> tuple[str, bool]:
     """A trained tensor's name in the original, and whether the original stores it transposed."""
-    if path in _OUTSIDE:
-        name, transposed = _OUTSIDE[path]
+    keys = tuple(step.key for step in path)
+    if keys in _OUTSIDE:
+        name, transposed = _OUTSIDE[keys]
         return PREFIX + name, transposed
-    net, block, part, dense, _ = path
+    net, block, part, dense, _ = keys
     level = {"latent_net": "L_level", "answer_net": "H_level"}[net]
     return f"{PREFIX}{level}.layers.{block.removeprefix('block_')}.{_BLOCK[part, dense]}.weight", True
+
+
+def _named_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    named = {}
+    for path, leaf in jax.tree.leaves_with_path(params):
+        name, transposed = _name(path)
+        named[name] = leaf.T if transposed else leaf
+    return named
+
+
+def _named_state(state: State, suffix: str = "") -> dict[str, Any]:
+    stem, axis = ("", 0) if suffix else ("z_", 1)
+    named = {} if state.y is None else {f"{stem}H{suffix}": state.y}
+    if state.z is not None:
+        count = state.z.shape[axis]
+        for k in range(count):
+            number = k + 1 if count > 1 else ""
+            named[f"{stem}L{number}{suffix}"] = state.z[k] if suffix else state.z[:, k]
+    return named
+
+
+def _named_weights(weights: Weights) -> dict[str, Any]:
+    starts = {PREFIX + name: vector for name, vector in _named_state(weights.starts, "_init").items()}
+    table = {} if weights.puzzle_table is None else {TABLE: weights.puzzle_table}
+    return _named_params(weights.params) | starts | table
+
+
+def _shapes(named: Callable[[Any], dict[str, Any]], like: Any) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of what `named` makes of a tree like this, of arrays or of shapes."""
+    return {name: tuple(array.shape) for name, array in jax.eval_shape(named, like).items()}
 
 
 def _fitting(
@@ -208,48 +224,18 @@ def _fitting(
     return {name: np.asarray(arrays[name], np.float32) for name in expected}
 
 
-def _param_shapes(like: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    shapes = {}
-    for path, leaf in _leaves(like):
-        name, transposed = _name(path)
-        shapes[name] = tuple(leaf.shape[::-1] if transposed else leaf.shape)
-    return shapes
-
-
 def _params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, _ in _leaves(like):
+    def take(path: Sequence[Any], _: Any) -> NDArray[Any]:
         name, transposed = _name(path)
-        _set(tree, path, np.ascontiguousarray(arrays[name].T if transposed else arrays[name]))
-    return tree
+        return np.ascontiguousarray(arrays[name].T if transposed else arrays[name])
+
+    params: dict[str, Any] = jax.tree.map_with_path(take, like)
+    return params
 
 
-def _state_shapes(like: State, prefix: str, suffix: str) -> dict[str, tuple[int, ...]]:
-    def zeros(array: Any) -> Any:
-        return None if array is None else np.zeros(array.shape, np.float32)
-
-    exported = export_state(State(zeros(like.y), zeros(like.z)), suffix)
-    return {prefix + name: array.shape for name, array in exported.items()}
-
-
-def _state(arrays: Arrays, prefix: str, suffix: str) -> State:
-    """y and z from arrays in the order of `export_state`."""
-    answer = prefix + ("H_init" if suffix else "z_H")
+def _state(arrays: Arrays, answer: str, axis: int) -> State:
+    """y, which is called `answer`, and the latents, in order, joined along an axis."""
     latents = [array for name, array in arrays.items() if name != answer]
     y: Any = arrays.get(answer)
-    z: Any = np.stack(latents, axis=0 if suffix else 1) if latents else None
+    z: Any = np.stack(latents, axis) if latents else None
     return State(y, z)
-
-
-def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, key))
-        else:
-            yield (*path, key), value
-
-
-def _set(tree: dict[str, Any], path: tuple[str, ...], leaf: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = leaf

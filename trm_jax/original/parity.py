@@ -6,10 +6,9 @@ steps from recorded states (training recordings). Keys are described in docs/par
 """
 
 import json
-import math
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -21,9 +20,10 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError, TrmError, printable
 from trm_jax.original import original
-from trm_jax.original.reenact import Below, Reenactment, RunStep, Scenes
+from trm_jax.original.reenact import Reenactment, Scene
 
-COUNTS = ("count", "exact_accuracy", "q_halt_accuracy", "steps")
+COUNTS = ["metrics/count", "metrics/exact_accuracy", "metrics/q_halt_accuracy", "metrics/steps"]
+TABLE = f"params/{original.TABLE}"
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def check_recording(path: Path) -> list[Check]:
             ours = Reenactment(arrays, config)
             tolerances = MIXER if ours.experiment.model.mixer == "mlp" else Tolerances()
             if "steps" not in config:
-                return list(_forward(path.stem, arrays, ours, tolerances))
-            checks = list(_single_steps(path.stem, arrays, ours, tolerances, config))
+                return list(_forward(path.stem, ours, tolerances))
+            checks = list(_single_steps(path.stem, ours, tolerances))
             # Of the recorded runs only HRM's stays within rounding for all of its steps.
-            return checks + (list(_whole_run(path.stem, arrays, ours, config)) if config["kind"] == "hrm" else [])
+            return checks + (list(_whole_run(path.stem, ours)) if config["kind"] == "hrm" else [])
     except KeyError as error:
         raise DataError(f"{path}: the recording lacks the key {error}") from None
     except TrmError as error:
@@ -161,187 +161,174 @@ def _config(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
 Measure = Callable[[Any, Any], float]
 
 
-class _Scene:
-    """One scene of a recording beside ours; makes checks of it."""
+@dataclass(frozen=True)
+class _Beside:
+    """Ours beside what is recorded of a scene; makes checks of it.
 
-    def __init__(
-        self, recording: str, label: str, recorded: Below, ours: Scenes, nudged: Callable[[], list[Scenes]]
-    ) -> None:
-        self._recording, self._label, self.recorded = recording, label, recorded
-        self.ours, self._nudged = ours[label], lambda: [scenes[label] for scenes in nudged()]
+    nudged: all scenes again, as they come from nudged weights; this one is number `index` among them.
+    """
+
+    recording: str
+    scene: Scene
+    index: int
+    nudged: Callable[[], list[list[Scene]]]
 
     def largest(self, quantity: str, keys: Sequence[str], tolerance: float, measure: Measure | None = None) -> Check:
         """The largest distance of the keys' arrays; beyond the tolerance, against what rounding does to it."""
         measure = measure or _distance
         if not keys:
-            raise KeyError(f"{self.recorded.prefix}... for {quantity}")
-        errors = {key: measure(self._of_ours(key), self.recorded[key]) for key in keys}
+            raise KeyError(f"{self.scene.recorded.prefix}... for {quantity}")
+        errors = {key: measure(*self._both(key)) for key in keys}
         worst = max(errors, key=lambda key: np.inf if np.isnan(errors[key]) else errors[key])
         if errors[worst] > tolerance:
-            moved = max(measure(self.ours[key], nudged[key]) for nudged in self._nudged() for key in errors)
+            others = [scenes[self.index].ours for scenes in self.nudged()]
+            moved = max(measure(self.scene.ours[key], other[key]) for other in others for key in keys)
             tolerance = max(tolerance, min(ROUNDING * moved, MOST * tolerance))
-        return self._check(quantity, errors[worst], tolerance, worst)
+        return self.check(quantity, errors[worst], tolerance, worst)
 
-    def share(self, quantity: str, keys: Iterable[str], tolerance: float, allowed: float, source: str = "") -> Check:
-        """The share of entries that are further apart than the tolerance; ours under `source` in the keys' place."""
-        beyond = [
-            ~(
-                np.abs(
-                    np.asarray(self._of_ours(key.replace("params/", source, 1) if source else key)) - self.recorded[key]
-                )
-                <= tolerance
-            )
-            for key in keys
-        ]
-        share = float(np.concatenate([entries.ravel() for entries in beyond]).mean())
-        return self._check(f"{quantity}, share beyond {tolerance:.0e}", share, allowed)
+    def share(self, quantity: str, keys: Sequence[str], tolerance: float, allowed: float) -> Check:
+        """The share of entries that are further apart than the tolerance."""
+        share = np.concatenate([_beyond(*self._both(key), tolerance) for key in keys]).mean()
+        return self.check(f"{quantity}, share beyond {tolerance:.0e}", float(share), allowed)
 
-    def equal(self, quantity: str, keys: Iterable[str]) -> Check:
+    def equal(self, quantity: str, keys: Sequence[str]) -> Check:
         """How many of the keys' arrays are not exactly equal."""
-        unequal = [key for key in keys if not np.array_equal(self._of_ours(key), self.recorded[key])]
-        return self._check(quantity, len(unequal), 0, ", ".join(unequal))
+        unequal = [key for key in keys if not np.array_equal(*self._both(key))]
+        return self.check(quantity, len(unequal), 0, ", ".join(unequal))
+
+    def loss(self, tolerance: float) -> Check:
+        """The total and all that it is made of."""
+        parts = [key for key in self.scene.ours if key.startswith("metrics/") and key.endswith("_loss")]
+        return self.largest("loss, its parts, accuracy", ["loss", *parts, "metrics/accuracy"], tolerance)
 
     def below(self, prefix: str) -> list[str]:
         """The recorded keys with a prefix; the recording says what is compared."""
-        return [key for key in self.recorded if key.startswith(prefix)]
+        return [key for key in self.scene.recorded if key.startswith(prefix)]
 
-    def _of_ours(self, key: str) -> Any:
-        if key not in self.ours:
+    def check(self, quantity: str, error: float, tolerance: float, where: str = "") -> Check:
+        """A row of the report about this scene."""
+        return Check(self.recording, f"{self.scene.label}: {quantity}", error, tolerance, where)
+
+    def _both(self, key: str) -> tuple[Any, Any]:
+        """Ours and theirs."""
+        if key not in self.scene.ours:
             raise DataError(f"the recording holds {key}, which the model of its configuration does not have")
-        return self.ours[key]
-
-    def _check(self, quantity: str, error: float, tolerance: float, where: str = "") -> Check:
-        return Check(self._recording, f"{self._label}: {quantity}", error, tolerance, where)
+        return self.scene.ours[key], self.scene.recorded[key]
 
 
-def _forward(name: str, arrays: Mapping[str, Any], ours: Reenactment, tolerances: Tolerances) -> Iterator[Check]:
+def _beside(recording: str, perform: Callable[[int], list[Scene]]) -> Iterator[_Beside]:
+    """Every scene of a performance, which takes the number of a nudge."""
+    nudged = cache(lambda: [perform(nudge) for nudge in range(1, NUDGES + 1)])
+    for index, scene in enumerate(perform(0)):
+        yield _Beside(recording, scene, index, nudged)
+
+
+def _forward(name: str, ours: Reenactment, tolerances: Tolerances) -> Iterator[Check]:
     """Evaluation steps one after another, then gradients of the first two training steps."""
-    if not ours.evaluation_steps:
-        raise KeyError("eval/0/logits")
-    scenes, nudged = ours.forward(), cache(lambda: [ours.forward(nudge) for nudge in range(1, NUDGES + 1)])
-    for s in range(ours.evaluation_steps):
-        scene = _Scene(name, f"evaluation {s + 1}", Below(arrays, f"eval/{s}/"), scenes, nudged)
-        if states := scene.below("carry/"):
-            yield scene.largest("states", states, tolerances.states[min(s, 1)])
-        counts = [f"metrics/{count}" for count in COUNTS]
+    evaluated = False
+    for beside in _beside(name, ours.evaluation):
+        evaluated = True
+        s, scene = beside.scene.number, beside.scene
+        if states := beside.below("carry/"):
+            yield beside.largest("states", states, tolerances.states[min(s, 1)])
+        counts = COUNTS
         if s < 2:
-            yield scene.largest("logits", ["logits"], tolerances.states[s])
-            yield scene.largest("q", ["q_halt", "q_continue"], tolerances.q[s])
-            yield _loss(scene, tolerances.loss[s])
+            yield beside.largest("logits", ["logits"], tolerances.states[s])
+            yield beside.largest("q", ["q_halt", "q_continue"], tolerances.q[s])
+            yield beside.loss(tolerances.loss[s])
         elif tolerances.later_logits is not None:
-            yield scene.largest("logits", ["logits"], tolerances.later_logits)
+            yield beside.largest("logits", ["logits"], tolerances.later_logits)
             tokens = (np.argmax(logits, axis=-1) for logits in (scene.ours["logits"], scene.recorded["logits"]))
-            yield Check(name, f"evaluation {s + 1}: predicted tokens", float(not np.array_equal(*tokens)), 0, "logits")
+            yield beside.check("predicted tokens", float(not np.array_equal(*tokens)), 0, "logits")
         else:
             counts = []
-        yield scene.equal("halted, steps, counts", ["halted", "steps", *counts])
-    for s in range(2):
-        scene = _Scene(name, f"training {s + 1}", Below(arrays, f"grad/{s}/"), scenes, nudged)
-        yield _loss(scene, tolerances.loss[s])
-        yield scene.equal("counts", [f"metrics/{count}" for count in COUNTS])
-        rows = ["puzzle_emb_rows"] if scene.ours["puzzle_emb_rows"] is not None else []
-        yield scene.largest("gradients", scene.below("params/") + rows, tolerances.gradients[s])
+        yield beside.equal("halted, steps, counts", ["halted", "steps", *counts])
+    if not evaluated:
+        raise KeyError("eval/0/logits")
+    for beside in _beside(name, ours.training):
+        s = beside.scene.number
+        yield beside.loss(tolerances.loss[s])
+        yield beside.equal("counts", COUNTS)
+        rows = ["puzzle_emb_rows"] if beside.scene.ours["puzzle_emb_rows"] is not None else []
+        yield beside.largest("gradients", beside.below("params/") + rows, tolerances.gradients[s])
 
 
-def _single_steps(
-    name: str, arrays: Mapping[str, Any], ours: Reenactment, tolerances: Tolerances, config: Mapping[str, Any]
-) -> Iterator[Check]:
+def _single_steps(name: str, ours: Reenactment, tolerances: Tolerances) -> Iterator[Check]:
     """One optimiser step from each recorded state."""
-    scenes, nudged = ours.single_steps(), cache(lambda: [ours.single_steps(nudge) for nudge in range(1, NUDGES + 1)])
-    for label in scenes:
-        t = int(label.partition(",")[0].removeprefix("step "))
-        recorded = Below(arrays, f"after/{t}/")
-        recorded.update({key: values[t - 1] for key, values in Below(arrays, "rows/").items()})
-        scene = _Scene(name, label, recorded, scenes, nudged)
-        table = [key for key in scene.below("params/") if key == f"params/{original.TABLE}"]
-        weights = [key for key in scene.below("params/") if key not in table]
+    for beside in _beside(name, ours.single_steps):
+        scene = beside.scene
+        weights = [key for key in beside.below("params/") if key != TABLE]
         # An average too many or too few is told by name, below.
-        averages = [key for key in scene.below("ema/") if key in scene.ours]
-        if t == 1:
-            yield scene.share("weights", weights, tolerances.weights, FLIPPED_WEIGHTS)
-            yield scene.share("averages", averages, tolerances.ema, FLIPPED_WEIGHTS)
+        averages = [key for key in beside.below("ema/") if key in scene.ours]
+        if scene.number == 1:
+            yield beside.share("weights", weights, tolerances.weights, FLIPPED_WEIGHTS)
+            yield beside.share("averages", averages, tolerances.ema, FLIPPED_WEIGHTS)
         else:
-            yield scene.largest("weights", weights, tolerances.weights)
-            yield scene.largest("averages", averages, tolerances.ema)
-        if label == f"step {t}":
-            alone = ours.update_alone(t)
-            roundings = {key: _roundings(array, recorded[key]) for key, array in alone.items()}
-            if roundings:
-                where = max(roundings, key=roundings.__getitem__)
-                yield Check(name, f"{label}: update alone, in roundings", roundings[where], UPDATE_ROUNDINGS, where)
-        expected = {
-            key for key in scene.ours if key.startswith("ema/") and key.replace("ema/", "params/", 1) in weights
-        }
-        differing = sorted(expected ^ set(scene.below("ema/")))
-        yield Check(name, f"{label}: which tensors are averaged", len(differing), 0, ", ".join(differing))
-        if table:
-            yield scene.share("puzzle table", table, tolerances.weights, FLIPPED_TABLE)
-            yield scene.share("puzzle table in evaluation", table, tolerances.weights, FLIPPED_TABLE, "evaluation/")
-        yield scene.largest("m, relative", scene.below("m/"), tolerances.moments, _relative(5e-9))
-        yield scene.largest("v, relative", scene.below("v/"), tolerances.moments, _relative(1e-12))
-        yield scene.largest("states", scene.below("carry/z_"), tolerances.states[0])
-        yield scene.largest("q", ["q_halt"], tolerances.q[0])
-        yield _loss(scene, tolerances.loss[0])
-        yield scene.largest("learning rate", ["lr"], 1e-6 * config["lr"])
+            yield beside.largest("weights", weights, tolerances.weights)
+            yield beside.largest("averages", averages, tolerances.ema)
+        if scene.label == f"step {scene.number}" and (alone := ours.update_alone(scene.number)):
+            roundings = {key: _roundings(array, scene.recorded[key]) for key, array in alone.items()}
+            where = max(roundings, key=roundings.__getitem__)
+            yield beside.check("update alone, in roundings", roundings[where], UPDATE_ROUNDINGS, where)
+        expected = {key for key in scene.ours if key.startswith("ema/") and f"params/{key[4:]}" in weights}
+        differing = sorted(expected ^ set(beside.below("ema/")))
+        yield beside.check("which tensors are averaged", len(differing), 0, ", ".join(differing))
+        if TABLE in scene.recorded:
+            yield beside.share("puzzle table", [TABLE], tolerances.weights, FLIPPED_TABLE)
+            in_evaluation = {TABLE: scene.ours[f"evaluation/{original.TABLE}"]}
+            evaluated = replace(beside, scene=scene._replace(ours=in_evaluation))
+            yield evaluated.share("puzzle table in evaluation", [TABLE], tolerances.weights, FLIPPED_TABLE)
+        yield beside.largest("m, relative", beside.below("m/"), tolerances.moments, _relative(5e-9))
+        yield beside.largest("v, relative", beside.below("v/"), tolerances.moments, _relative(1e-12))
+        yield beside.largest("states", beside.below("carry/z_"), tolerances.states[0])
+        yield beside.largest("q", ["q_halt"], tolerances.q[0])
+        yield beside.loss(tolerances.loss[0])
+        yield beside.largest("learning rate", ["lr"], 1e-6 * ours.experiment.optim.learning_rate)
         data = [f"carry/data/{field}" for field in ("inputs", "labels", "puzzle_identifiers")]
-        counts = [f"metrics/{count}" for count in COUNTS]
-        yield scene.equal("halted, steps, counts, carried puzzles", [*data, "halted", "steps", *counts])
+        yield beside.equal("halted, steps, counts, carried puzzles", [*data, "halted", "steps", *COUNTS])
 
 
-def _whole_run(name: str, arrays: Mapping[str, Any], ours: Reenactment, config: Mapping[str, Any]) -> Iterator[Check]:
+def _whole_run(name: str, ours: Reenactment) -> Iterator[Check]:
     """All optimiser steps in a row. Carried out in float64, the steps of a recorded run leave its q by 7e-5 within 24.
 
     Beside the run we make nudged ones: how far these have moved tells what rounding can do by each step. From the step
     on at which one of them halts otherwise, and so solves other puzzles, there is nothing left to compare.
     """
-    rows = Below(arrays, "rows/")
 
-    def alike(performances: tuple[RunStep, ...]) -> bool:
-        return all(np.array_equal(performances[0].halted, other.halted) for other in performances)
+    def alike(scenes: tuple[Scene, ...]) -> bool:
+        return all(np.array_equal(scenes[0].ours["halted"], other.ours["halted"]) for other in scenes)
 
     worst: dict[str, Check] = {}
     moved = {"weights": 0.0, "q and loss": 0.0}
-    otherwise, beyond = [], [np.zeros(0, np.bool_)]
+    otherwise, beyond = [], []
     runs = (ours.whole_run(nudge) for nudge in range(NUDGES + 1))
-    for t, (mine, *others) in enumerate(takewhile(alike, zip(*runs, strict=True)), start=1):
-        # what -> (ours, nudged ones, recorded)
-        compared: dict[str, list[tuple[Any, list[Any], Any]]] = {
-            "q and loss": [
-                (mine.q_halt, [other.q_halt for other in others], rows["q_halt"][t - 1]),
-                (mine.loss, [other.loss for other in others], rows["loss"][t - 1]),
-            ]
-        }
-        if t in config["snapshots"]:
-            recorded = Below(arrays, f"after/{t}/params/")
-            if original.TABLE in recorded:
-                difference = np.abs(mine.weights[original.TABLE] - recorded.pop(original.TABLE))
-                beyond.append(~(difference <= CHAINED_WEIGHTS).ravel())
-            compared["weights"] = [
-                (mine.weights[key], [other.weights[key] for other in others], array) for key, array in recorded.items()
-            ]
-        for what, entries in compared.items():
-            moved[what] = max([moved[what], *(_distance(a, b) for a, nudged, _ in entries for b in nudged)])
-            error = max(_distance(a, b) for a, _, b in entries)
-            fixed = CHAINED_WEIGHTS if what == "weights" else CHAINED_LOSS
-            check = Check(name, f"whole run: {what}", error, max(fixed, ROUNDING * moved[what]), f"step {t}")
+    for (label, _, recorded, mine), *others in takewhile(alike, zip(*runs, strict=True)):
+        weights = [key for key in recorded if key.startswith("params/") and key != TABLE]  # at snapshots
+        compared = {"q and loss": (["q_halt", "loss"], CHAINED_LOSS), "weights": (weights, CHAINED_WEIGHTS)}
+        for what, (keys, fixed) in compared.items():
+            if not keys:
+                continue
+            error = max(_distance(mine[key], recorded[key]) for key in keys)
+            moves = [_distance(mine[key], other.ours[key]) for other in others for key in keys]
+            moved[what] = max(moved[what], *moves)
+            check = Check(name, f"whole run: {what}", error, max(fixed, ROUNDING * moved[what]), label)
             # Kept is the step at which error and tolerance come closest; nan comes closer than any number.
             if what not in worst or not check.error / check.tolerance <= worst[what].error / worst[what].tolerance:
                 worst[what] = check
-        if not (
-            np.array_equal(mine.halted, rows["halted"][t - 1]) and np.array_equal(mine.steps, rows["steps"][t - 1])
-        ):
-            otherwise.append(f"step {t}")
+        if TABLE in recorded:
+            beyond.append(_beyond(mine[TABLE], recorded[TABLE], CHAINED_WEIGHTS))
+        if not all(np.array_equal(mine[key], recorded[key]) for key in ("halted", "steps")):
+            otherwise.append(label)
     yield from worst.values()
-    if sum(map(len, beyond)):
-        share = float(np.concatenate(beyond).mean())
+    if beyond:
         quantity = f"whole run: puzzle table, share beyond {CHAINED_WEIGHTS:.0e}"
-        yield Check(name, quantity, share, FLIPPED_TABLE)
+        yield Check(name, quantity, float(np.concatenate(beyond).mean()), FLIPPED_TABLE)
     yield Check(name, "whole run: halted and steps of every step", len(otherwise), 0, ", ".join(otherwise))
 
 
-def _loss(scene: _Scene, tolerance: float) -> Check:
-    parts = [key for key in scene.ours if key.startswith("metrics/") and key.endswith("_loss")]
-    return scene.largest("loss, its parts, accuracy", ["loss", *parts, "metrics/accuracy"], tolerance)
+def _beyond(ours: Any, theirs: Any, tolerance: float) -> NDArray[np.bool_]:
+    """Which entries are further apart than the tolerance, or not numbers: bool, flat."""
+    return ~(np.abs(np.asarray(ours) - theirs) <= tolerance).ravel()
 
 
 def _distance(ours: Any, theirs: Any) -> float:
@@ -381,15 +368,9 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
     """One array, of numbers or of text. Raises whatever a damaged archive makes of it."""
     with archive.open(member) as file:
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"{member.filename} has version {version} of the .npy format")
-        shape, _, dtype = readers[version](file)
-        if dtype.kind not in "biufU":
-            raise ValueError(f"{member.filename} holds {dtype}, not numbers")
-        if member.file_size != file.tell() + math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{member.filename} has {member.file_size} bytes, its header says otherwise")
-    with archive.open(member) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        return array
+        if file.read(1):
+            raise ValueError(f"{member.filename} is longer than its header says")
+    if array.dtype.kind not in "biufU":
+        raise ValueError(f"{member.filename} holds {array.dtype}, not numbers")
+    return array
