@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from trm_jax.display.boards import Window, readable, window
+from trm_jax.display.boards import Window, readable, shared_window, window
 from trm_jax.display.show import changed_cells, show
 from trm_jax.inference.thoughts import Thought, judged
 from trm_jax.puzzles import arc
@@ -268,7 +268,7 @@ def test_what_is_worth_a_look_of_an_arc_board() -> None:
     assert window(ARC, full) == Window(0, 30, 0, 30)
     assert window(ARC, np.zeros(900, np.int32)) == Window(0, 1, 0, 1)
     assert window(SUDOKU, SUDOKU.parse(PUZZLE)) == Window(0, 4, 0, 4)
-    assert Window(0, 3, 2, 4).joined(Window(1, 5, 0, 3)) == Window(0, 5, 0, 4)
+    assert shared_window(ARC, [shifted, tokens, shifted]) == Window(0, 7, 0, 10)
 
 
 def test_cells_outside_an_arc_grid_do_not_count_as_changed() -> None:

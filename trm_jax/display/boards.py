@@ -38,15 +38,6 @@ class Window(NamedTuple):
         """The part of flat cells [S] that lies in the window, [rows, columns]."""
         return cells.reshape(shape)[self.top : self.bottom, self.left : self.right]
 
-    def joined(self, other: "Window") -> "Window":
-        """The smallest window that holds both."""
-        return Window(
-            min(self.top, other.top),
-            max(self.bottom, other.bottom),
-            min(self.left, other.left),
-            max(self.right, other.right),
-        )
-
 
 def readable(kind: Kind, tokens: Tokens) -> Tokens:
     """The cells [S] worth a look: of an ARC board those of the grid and its end markers, and padding elsewhere.
@@ -76,6 +67,12 @@ def window(kind: Kind, tokens: Tokens) -> Window:
         return Window(0, 1, 0, 1)
     across, down = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
     return Window(int(across[0]), int(across[-1]) + 1, int(down[0]), int(down[-1]) + 1)
+
+
+def shared_window(kind: Kind, boards: Sequence[Tokens]) -> Window:
+    """The smallest window that holds what is readable of all boards."""
+    tops, bottoms, lefts, rights = zip(*(window(kind, tokens) for tokens in boards), strict=True)
+    return Window(min(tops), max(bottoms), min(lefts), max(rights))
 
 
 def print_line(out: Console, line: str | Text) -> None:

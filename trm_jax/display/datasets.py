@@ -1,7 +1,6 @@
 """Examples of a dataset or a table: questions beside their answers, on the terminal and as a picture."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,13 @@ from rich.console import Console
 from trm_jax.data import folder
 from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
-from trm_jax.display.boards import Window, board_lines, print_line, side_by_side, window
+from trm_jax.display.boards import board_lines, print_line, shared_window, side_by_side
 from trm_jax.errors import DataError, printable
 from trm_jax.puzzles.kind import Arc, Maze, Rules
 from trm_jax.puzzles.symmetry import Tokens
 
 _MOST_DRAWN = 50
-_DPI = 150
 _LARGEST_BOARD = 400  # pixels
-_HEAD, _GAP, _MARGIN = 26, 24, 16  # pixels
 
 
 def show(
@@ -97,21 +94,16 @@ def _titles(shown: OpenSet, rows: Sequence[int]) -> list[str]:
 
 def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[tuple[Tokens, Tokens]]) -> None:
     """One row of the picture for each example: its question, then its answer."""
-    from trm_jax.display.canvas import INK, Board, Sheet, save_figure
+    from trm_jax.display.canvas import INK, Sheet, draw_board, literal, save_figure
 
     kind = shown.kind
-    part = Window(0, 1, 0, 1)
-    for tokens in (tokens for example in examples for tokens in example):
-        part = part.joined(window(kind, tokens))
+    part = shared_window(kind, [tokens for example in examples for tokens in example])
     unit = max(4, min(36, _LARGEST_BOARD // max(part.rows, part.columns)))
-    sheet = Sheet(kind, examples[0][0], part, len(examples), 2, unit, 200, _HEAD, 0, _GAP, _MARGIN, _DPI)
-    figure = sheet.figure()
-    for i, (title, (question, answer)) in enumerate(zip(titles, examples, strict=True)):
-        own = replace(sheet, question=question)
+    sheet = Sheet(part, len(examples), 2, unit=unit, width=200, head=26, foot=0, gap=24, margin=16, dpi=150)
+    for row, (title, (question, answer)) in enumerate(zip(titles, examples, strict=True)):
         nothing = np.zeros(len(question), np.bool_)
-        first = own.board_axes(figure, i, 0)
-        # A dollar sign would begin mathematics.
-        first.set_title(title.replace("$", r"\$"), loc="left", fontsize=7, color=INK, pad=5)
-        Board(first, own).draw(question, nothing)
-        Board(own.board_axes(figure, i, 1), own).draw(answer, _found(shown, question, answer))
-    save_figure(figure, path)
+        left, right = sheet.board_axes(row, 0), sheet.board_axes(row, 1)
+        draw_board(left, kind, part, question, question, nothing)
+        draw_board(right, kind, part, question, answer, _found(shown, question, answer))
+        left.set_title(literal(title), loc="left", fontsize=7, color=INK, pad=5)
+    save_figure(sheet.figure, path)

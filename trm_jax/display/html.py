@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.display.boards import readable, window
+from trm_jax.display.boards import readable, shared_window
 from trm_jax.display.canvas import CHANGED, FAINT, GIVEN, GOAL, INK, PATH, START, WALL, ink_on
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
@@ -34,7 +34,7 @@ def table_html(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _board(kind: Kind, question: Tokens, answer: Tokens, caption: str) -> str:
-    part = window(kind, answer).joined(window(kind, question))
+    part = shared_window(kind, [answer, question])
     tokens, clues = (part.cut(readable(kind, board), kind.shape) for board in (answer, question))
     given = part.cut(kind.given(question), kind.shape)
     glyphs = part.cut(np.array(kind.glyphs(readable(kind, answer))), kind.shape)

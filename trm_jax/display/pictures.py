@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.display.boards import Window, window
+from trm_jax.display.boards import shared_window
 from trm_jax.display.canvas import (
     CHANGE,
     CHANGED,
@@ -21,9 +21,9 @@ from trm_jax.display.canvas import (
     SURE,
     WALL,
     WRONG,
-    Board,
-    Curve,
     Sheet,
+    draw_board,
+    draw_curve,
     new_figure,
     rgb,
     save_figure,
@@ -33,9 +33,6 @@ from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 __all__ = ["animate_thoughts", "draw_thoughts", "draw_training", "new_figure", "save_figure"]
 
@@ -76,19 +73,18 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
         places = [divmod(i, columns) for i in range(1, 1 + len(shown))]
         curves_at = divmod(panels - 1, columns)
 
-    part = _part(kind, question, shown)
+    part = shared_window(kind, [question, *(thought.tokens for thought in shown)])
     longest = max(part.rows, part.columns)
     unit = max(1, min(540, max(270, 36 * longest)) // longest)
     # A flat board leaves little room for curves.
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
-    sheet = Sheet(kind, question, part, rows, columns, unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150)
-    figure = sheet.figure()
-    axis = sheet.board_axes(figure, 0, 0)
-    Board(axis, sheet).draw(question, np.zeros(len(question), np.bool_))
+    sheet = Sheet(part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150)
+    axis = sheet.board_axes(0, 0)
+    draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
     axis.set_title("question", fontsize=10, color=INK)
     for thought, (row, column) in zip(shown, places, strict=True):
-        axis = sheet.board_axes(figure, row, column)
-        Board(axis, sheet).draw(thought.tokens, visibly_changed(kind, thought))
+        axis = sheet.board_axes(row, column)
+        draw_board(axis, kind, part, question, thought.tokens, visibly_changed(kind, thought))
         when = f"step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else "")
         count = changed_cells(kind, thought).split()[0]
         axis.set_title(f"{when}\n{count} changed, {thought.sure:.0%} sure", fontsize=10, color=INK)
@@ -99,9 +95,9 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
         right = sheet.corner(0, columns - 1)[0] + sheet.panel[0]
         width, height = right - left - 70, (sheet.panel[1] - 190) // 2
         for i, name in enumerate(("sure", "change")):
-            axis = sheet.axes(figure, left + 60, top + 56 + i * (height + 84), width, height)
-            Curve(axis, thoughts, name).draw(len(thoughts))
-    save_figure(figure, path)
+            axis = sheet.axes(left + 60, top + 56 + i * (height + 84), width, height)
+            draw_curve(axis, thoughts, name, len(thoughts))
+    save_figure(sheet.figure, path)
 
 
 def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> None:
@@ -111,8 +107,14 @@ def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequenc
       path: the GIF file to write.
       kind, question, thoughts: as in `draw_thoughts`.
     """
-    palette = _palette(kind)
-    images = (_image(frame, palette) for frame in _frames(kind, question, thoughts))
+    from PIL import Image
+
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_palette(kind).tobytes())
+    images = (
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in _frames(kind, question, thoughts)
+    )
     durations = [_FIRST, *[_EACH] * len(thoughts)]
     durations[-1] = _LAST
     first = next(images)
@@ -124,67 +126,50 @@ def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequenc
 
 def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Iterator[NDArray[np.uint8]]:
     """The frames of the animation, [height, width, 3]."""
-    part = _part(kind, question, thoughts)
+    part = shared_window(kind, [question, *(thought.tokens for thought in thoughts)])
     unit = max(1, min(64, 396 // max(part.rows, part.columns)))
     foot = 118 if len(thoughts) > 1 else 0
-    sheet = Sheet(kind, question, part, 1, 1, unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100)
-    figure = sheet.figure()
-    board = Board(sheet.board_axes(figure, 0, 0), sheet)
-    board.draw(question, np.zeros(len(question), np.bool_))
-    (across, down), (left, right) = sheet.size, (sheet.margin, sheet.size[0] - sheet.margin)
-    head = figure.text(left / across, 1 - 14 / down, "question", va="top", fontsize=11, color=INK, fontweight="bold")
-    changed = figure.text(left / across, 1 - 38 / down, "", va="top", fontsize=9, color=INK)
-    judged = figure.text(right / across, 1 - 38 / down, "", va="top", ha="right", fontsize=9)
-    curves = []
+    sheet = Sheet(part, 1, 1, unit=unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100)
+    board = sheet.board_axes(0, 0)
+    draw_board(board, kind, part, question, question, np.zeros(len(question), np.bool_))
+    (left, top), (across, down) = sheet.corner(0, 0), sheet.size
+
+    def words(x: int, y: int, text: str, **style: Any) -> Any:
+        return sheet.figure.text(x / across, 1 - y / down, text, va="top", **style)
+
+    head = words(left, top, "question", fontsize=11, color=INK, fontweight="bold")
+    changed = words(left, top + 24, "", fontsize=9, color=INK)
+    judged = words(across - left, top + 24, "", fontsize=9, ha="right")
+    curves = {}
     if foot:
-        width, top = (sheet.panel[0] - 90) // 2, sheet.size[1] - 90
-        places = {"sure": left + 30, "change": left + sheet.panel[0] - width}
-        curves = [Curve(sheet.axes(figure, x, top, width, 50), thoughts, name) for name, x in places.items()]
+        width = (sheet.panel[0] - 90) // 2
+        for name, x in {"sure": left + 30, "change": across - left - width}.items():
+            curves[name] = sheet.axes(x, down - 90, width, 50)
     for i in range(1 + len(thoughts)):
         if i:
             thought = thoughts[i - 1]
-            board.draw(thought.tokens, visibly_changed(kind, thought))
+            draw_board(board, kind, part, question, thought.tokens, visibly_changed(kind, thought))
             head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
             changed.set_text(changed_cells(kind, thought))
             judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
-        for curve in curves:
-            curve.draw(i)
-        figure.canvas.draw()
-        yield np.array(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
-
-
-def _image(frame: NDArray[np.uint8], palette: NDArray[np.uint8]) -> "Image":
-    """The frame with each colour replaced by the nearest of the palette."""
-    from PIL import Image
-
-    packed = frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, places = np.unique(packed, return_inverse=True)
-    parts = np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.int32)
-    distance = np.square(parts[:, None] - palette[None].astype(np.int32)).sum(axis=-1)
-    image = Image.fromarray(distance.argmin(axis=1)[places].reshape(packed.shape).astype(np.uint8))
-    image.putpalette(palette.tobytes())
-    return image
+        for name, axis in curves.items():
+            draw_curve(axis, thoughts, name, i)
+        sheet.figure.canvas.draw()
+        yield np.array(sheet.figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
 
 
 def _palette(kind: Kind) -> NDArray[np.uint8]:
     """At most 255 colours [n, 3]: all that are drawn with, and mixtures of them for smooth edges.
 
-    The same for every frame, so that what stays the same in a picture is the same in the file, which keeps it small.
+    The same for every frame, so that what stays the same in a picture is the same in the file, which keeps it small;
+    and far enough apart that Pillow, which looks for the nearest by the upper six bits, finds each of them.
     """
-    inks = ["#000000", INK, FAINT, CHANGED, WRONG, SURE, CHANGE, START, GOAL]
-    pure = ["#ffffff", GIVEN, WALL, PATH, CHANGED_PATH, *inks, *(kind.palette or ())]
+    inks = [INK, FAINT, CHANGED, WRONG, SURE, CHANGE, START, GOAL]
+    pure = ["#000000", "#ffffff", GIVEN, WALL, PATH, CHANGED_PATH, *inks, *(kind.palette or ())]
     mixtures = [(ink, "#ffffff") for ink in inks] + [(ink, GIVEN) for ink in (INK, CHANGED)]
-    shares = np.arange(1, 16)[:, None] / 16
+    shares = np.arange(1, 8)[:, None] / 8
     mixed = [(1 - shares) * np.array(rgb(ink)) + shares * np.array(rgb(ground)) for ink, ground in mixtures]
     return np.unique(np.concatenate([[rgb(colour) for colour in pure], *mixed]).round().astype(np.uint8), axis=0)
-
-
-def _part(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Window:
-    """What of the board is worth drawing, the same on every panel."""
-    part = window(kind, question)
-    for thought in thoughts:
-        part = part.joined(window(kind, thought.tokens))
-    return part
 
 
 def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
