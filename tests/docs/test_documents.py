@@ -254,6 +254,13 @@ def test_what_is_not_there_is_found(text: str, fault: str) -> None:
     assert any(found.startswith(fault) for found in wrong("README.md", text + "\n")), wrong("README.md", text + "\n")
 
 
-def test_every_page_is_linked_from_the_first() -> None:
-    links = set(re.findall(r"\]\(([^)\s#]+)", (ROOT / "README.md").read_text()))
-    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").iterdir() if path.suffix == ".md"} <= links
+def links(document: str) -> set[Path]:
+    """The files that a document has a link to."""
+    targets = re.findall(r"\]\(([^)\s#]+)", (ROOT / document).read_text())
+    return {((ROOT / document).parent / target).resolve() for target in targets}
+
+
+def test_every_page_is_linked_from_the_first_and_every_other_file_from_a_page() -> None:
+    assert {ROOT / document for document in DOCUMENTS} - {ROOT / "README.md"} <= links("README.md")
+    files = {path for path in (ROOT / "docs").iterdir() if path.is_file()}
+    assert files <= set().union(*map(links, DOCUMENTS))
