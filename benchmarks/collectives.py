@@ -28,7 +28,7 @@ def main() -> None:
     import numpy as np
 
     from trm_jax.commands.arguments import load_experiment
-    from trm_jax.data.order import Position
+    from trm_jax.data.order import Order, Position
     from trm_jax.devices.collectives import collectives_of, table
     from trm_jax.devices.sharding import EVERYWHERE, layout_of
     from trm_jax.model.estimate import estimate
@@ -44,7 +44,8 @@ def main() -> None:
     experiment = replace(experiment, model=model, data=replace(experiment.data, augment=False))
     layout = layout_of(experiment)
     tokens, starts = whole((args.puzzles, model.seq_len), np.uint8), whole((args.puzzles + 1,), np.int32)
-    source = Resident(tokens, tokens, whole((args.puzzles,), np.int32), starts, starts, single=True)
+    order = Order(starts, starts, experiment.train.seed, single=True)
+    source = Resident(tokens, tokens, whole((args.puzzles,), np.int32), order)
     position = Position(*(whole((), np.int32) for _ in range(3)))
     state, totals = like(experiment, layout)
     compiled = advance.lower(experiment, layout, 1, state, totals, position, source, None).compile()

@@ -29,9 +29,10 @@ from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.console import hush
 from trm_jax.data import dataset
+from trm_jax.data.fit import resolve
 from trm_jax.data.order import Position
 from trm_jax.devices.sharding import layout_of
-from trm_jax.runs.train import resolve, train
+from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training.feed import Feed
 from trm_jax.training.program import advance, fresh_state, no_metrics, settled

@@ -12,13 +12,13 @@ from trm_jax.commands.cli import main
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig, validate
 from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
+from trm_jax.data.fit import resolve
 from trm_jax.data.folder_writer import Writer
 from trm_jax.data.forms import Forms
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.evaluate import votes_for
 from trm_jax.puzzles.arc import IDENTITY, decode_placed, encode, parse_name
 from trm_jax.runs.checkpoint import load as load_weights
-from trm_jax.runs.train import resolve
 
 K, SEED = 5, 7
 TRAINING = {f"train{i}": (1 + i, 1) for i in range(4)}

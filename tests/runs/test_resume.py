@@ -25,12 +25,13 @@ from small_run import Row, experiment, figures
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.fit import resolve
 from trm_jax.devices.sharding import layout_of
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.runs import train as training
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.meta import Meta
-from trm_jax.runs.train import Outcome, resolve, train
+from trm_jax.runs.train import Outcome, train
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.training import program
 from trm_jax.training.program import like

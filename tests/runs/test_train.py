@@ -168,7 +168,7 @@ def test_auto_is_settled_afresh_by_each_part_of_a_run(tmp_path, monkeypatch, cap
 
 
 def test_a_policy_that_this_machine_lacks_is_refused_before_anything_is_compiled(tmp_path, monkeypatch):
-    monkeypatch.setattr("trm_jax.runs.train.fresh_state", lambda *_: pytest.fail("compiled"))
+    monkeypatch.setattr("trm_jax.runs.run.fresh_state", lambda *_: pytest.fail("compiled"))
     for key in ("policy", "outer_policy"):
         values = to_dict(experiment())
         values["memory"][key] = "offload"

@@ -12,6 +12,7 @@ from typing import cast
 
 from trm_jax.console import Bar
 from trm_jax.data import dataset
+from trm_jax.data.fit import check_fits
 from trm_jax.data.user_rules import load_rules
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.sharding import Layout, mesh_layout
@@ -26,7 +27,6 @@ from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.runs.checkpoint import load
-from trm_jax.runs.train import check_fits
 from trm_jax.sizes import si
 
 # More steps than these have no place on a line, each with its own share.

@@ -12,6 +12,7 @@ from rich.console import Console
 from trm_jax.config import Experiment
 from trm_jax.console import say
 from trm_jax.data import dataset
+from trm_jax.data.fit import check_fits
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs import checkpoint
-from trm_jax.runs.train import check_fits
 
 __all__ = ["Request", "Thought", "read_question", "run", "show", "think"]
 

@@ -1,9 +1,19 @@
-"""Files and folders: when they are on the disk itself, and how they go away, those of other processes' too."""
+"""Files and folders: paths, when something is on the disk itself, and how it goes away, other processes' too."""
 
 import os
 import shutil
 from contextlib import nullcontext, suppress
 from pathlib import Path
+
+from trm_jax.errors import ConfigError
+
+
+def as_path(given: str | os.PathLike[str], name: str) -> Path:
+    """A path from what a caller gave as the argument of this name. Raises ConfigError: it is none."""
+    try:
+        return Path(given)
+    except TypeError:
+        raise ConfigError(f"{name} is of type {type(given).__name__}: give a path, as a str or a Path") from None
 
 
 def sync(path: Path) -> None:

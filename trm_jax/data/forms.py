@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.config import Experiment
 from trm_jax.data.order import digest
 from trm_jax.data.stacked import Stacked
 from trm_jax.puzzles.arc import IDENTITY, parse_name
@@ -84,6 +85,11 @@ class Forms:
 
 
 NO_FORMS = Forms(0, 0)
+
+
+def forms_of(experiment: Experiment) -> Forms:
+    """The forms of each puzzle that an experiment trains on."""
+    return Forms(experiment.data.forms, experiment.train.seed)
 
 
 @dataclass(frozen=True)

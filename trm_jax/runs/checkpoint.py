@@ -16,11 +16,11 @@ import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment
+from trm_jax.data.disk import as_path
 from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.model import Model, Params, Weights
 from trm_jax.runs.leaks import stop_leaks
@@ -49,7 +50,7 @@ logging.getLogger("absl").setLevel(logging.CRITICAL)
 stop_leaks()
 
 
-class Checkpoints:
+class Checkpoints(AbstractContextManager["Checkpoints"]):
     """The checkpoints of one working directory. A context manager: leaving it waits for saves under way.
 
     Several processes make the same calls; one of them, which `writes`, names, deletes and judges folders.
@@ -70,9 +71,6 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._under_way: Future[None] | None = None
         self._newest: int | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -232,12 +230,8 @@ class Checkpoints:
         return experiment, restored["weights"], restored["ema"]
 
     def _save(self, step: int, arrays: dict[str, jax.Array], meta: Meta) -> None:
-        weights = {name: array for name, array in arrays.items() if _is_weight(name)}
-        training = {name: array for name, array in arrays.items() if name not in weights}
-        text = ocp.args.JsonSave(meta_to_json(step, meta))
-        items: dict[str, Any] = {"weights": ocp.args.StandardSave(weights), "meta": text}
-        if training:
-            items["training"] = ocp.args.StandardSave(training)
+        items: dict[str, Any] = {item: ocp.args.StandardSave(part) for item, part in _parts(arrays).items()}
+        items["meta"] = ocp.args.JsonSave(meta_to_json(step, meta))
         try:
             self._orbax.save(self._folders.saving(step), args=ocp.args.Composite(**items))
         except Exception as error:
@@ -277,22 +271,20 @@ class Checkpoints:
         shapes = {n: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding or alone) for n, a in like.items()}
         zeros = {}
         if read_json(folder)["format"] < 4:
-            zeros = {n: _zeros(shapes.pop(n)) for n in _SINCE_FORMAT_4 if n in shapes and n not in found}
-        items = {
-            "weights": [n for n in shapes if _is_weight(n)],
-            "training": [n for n in shapes if not _is_weight(n)],
-        }
+            for name in _SINCE_FORMAT_4:
+                if name in shapes and name not in found:
+                    absent = shapes.pop(name)
+                    zeros[name] = jnp.zeros(absent.shape, absent.dtype, device=absent.sharding)
+        parts = _parts(shapes)
         wrong = [f"{name} is missing" for name in shapes if name not in found]
         for name, array in shapes.items():
             if name in found and (found[name].shape, found[name].dtype) != (array.shape, array.dtype):
                 there = f"{found[name].dtype}{list(found[name].shape)}"
                 wrong.append(f"{name} is {there}, expected {array.dtype}{list(array.shape)}")
-        wrong += [f"{name} is unknown" for name in found if name not in shapes and items["training"]]
+        wrong += [f"{name} is unknown" for name in found if name not in shapes and "training" in parts]
         if wrong:
             raise CheckpointError(f"{folder} does not fit the model: {together(wrong)}")
-        requests = {
-            item: ocp.args.StandardRestore({n: shapes[n] for n in names}) for item, names in items.items() if names
-        }
+        requests = {item: ocp.args.StandardRestore(part) for item, part in parts.items()}
         try:
             restored = self._orbax.restore(folder, args=ocp.args.Composite(**requests))
         except Exception as error:
@@ -300,19 +292,20 @@ class Checkpoints:
         return zeros | {name: array for item in requests for name, array in restored[item].items()}
 
 
-def load(path: Path, averaged: bool = True) -> tuple[Experiment, Weights]:
+def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experiment, Weights]:
     """Weights for evaluation, from a working directory (its newest valid checkpoint) or one checkpoint's own directory.
 
     Args:
-      path: e.g. runs/demo, or runs/demo/checkpoints/1000.
+      path: e.g. "runs/demo", or "runs/demo/checkpoints/1000"; a str or a Path.
       averaged: the moving average (as the paper evaluates), or the weights as trained.
 
     Raises:
       CheckpointError: nothing there, damaged, or of an unknown format.
+      ConfigError: what was given is no path.
     """
-    workdir, step = path, None
-    if path.parent.name == FOLDER and (named := step_of(path.name)) is not None:
-        workdir, step = path.parent.parent, named
+    workdir, step = as_path(path, "path"), None
+    if workdir.parent.name == FOLDER and (named := step_of(workdir.name)) is not None:
+        workdir, step = workdir.parent.parent, named
     if not (workdir / FOLDER).is_dir():
         raise CheckpointError(
             f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written"
@@ -356,13 +349,13 @@ def _unflat(like: Any, arrays: Mapping[str, Any]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in _flat(like)])
 
 
-def _is_weight(name: str) -> bool:
-    return name.startswith(("state.weights.", "state.ema."))
-
-
-def _zeros(like: jax.ShapeDtypeStruct) -> jax.Array:
-    values = np.zeros(like.shape, like.dtype)
-    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: values[index])
+def _parts(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The named arrays by the item of a checkpoint to which they belong."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        item = "weights" if name.startswith(("state.weights.", "state.ema.")) else "training"
+        parts.setdefault(item, {})[name] = array
+    return parts
 
 
 def _reason(error: Exception) -> str:

@@ -14,8 +14,8 @@ from trm_jax.errors import printable
 
 NAME = "manifest.sha256"
 
-# Bytes of a file that are in memory at a time.
-_CHUNK = 1 << 20
+# Bytes that are read of a manifest beyond what it should have.
+_BEYOND = 1 << 20
 _LINE = re.compile("([0-9a-f]{64})  (.+)")
 
 
@@ -42,7 +42,7 @@ def fault(folder: Path) -> str:
             return f"{NAME} is no file"
         expected = _text(now)
         with (folder / NAME).open("rb") as file:
-            written = file.read(len(expected) + _CHUNK).decode()
+            written = file.read(len(expected) + _BEYOND).decode()
     except (OSError, ValueError) as error:
         return f"{NAME} or a file beside it cannot be read: {_shown(str(error))}"
     if written == expected:
@@ -76,13 +76,11 @@ def _text(digests: Mapping[str, str]) -> str:
 
 
 def _digest(path: Path, sync: bool) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         if sync:
             os.fsync(file.fileno())
-    return digest.hexdigest()
+    return digest
 
 
 def _shown(text: str) -> str:

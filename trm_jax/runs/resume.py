@@ -1,9 +1,7 @@
 """When a run may go on from a checkpoint: what has to be as before, and what is told."""
 
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -70,10 +68,6 @@ def check_same_run(meta: Meta, experiment: Experiment, fingerprint: str, workdir
         say("going on with other puzzles than before, from the start of an epoch, since --force was given")
     if changes:
         say(f"going on with other settings than before: {'; '.join(changes)}")
-    if others := _other_versions(meta.versions):
-        say(f"going on with other versions than before, and so perhaps with other rounding: {'; '.join(others)}")
-
-
-def _other_versions(versions: Mapping[str, Any]) -> list[str]:
-    before = versions.get("jax", jax.__version__)
-    return [] if before == jax.__version__ else [f"jax: {before} -> {jax.__version__}"]
+    if (version := meta.versions.get("jax", jax.__version__)) != jax.__version__:
+        change = f"jax: {version} -> {jax.__version__}"
+        say(f"going on with other versions than before, and so perhaps with other rounding: {change}")

@@ -5,9 +5,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from types import FrameType
+from typing import Self, TypeVar
 
 from trm_jax.console import say_at_once
 
@@ -26,7 +27,7 @@ class Stopped(Exception):
     """A signal came, and what was going on has been left."""
 
 
-class StopSignals:
+class StopSignals(AbstractContextManager["StopSignals"]):
     """While entered, SIGTERM, SIGINT and SIGUSR1 ask for a stop; a second SIGINT interrupts at once.
 
     Elsewhere than in the main thread, where Python hears no signals, nothing happens.
@@ -37,18 +38,15 @@ class StopSignals:
         self._leaves = leaves
         self.stop = False
         self.name = ""
-        self._previous: dict[int, Any] = {}
+        self._entered = ExitStack()
+        self._hears = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {s: signal.signal(s, self._ask) for s in ASKING}
+        self._hears = self._entered.enter_context(_heard_by(self._ask))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def __exit__(self, *_: object) -> None:
+        self._entered.close()
 
     def check(self) -> None:
         """Raises Stopped if a stop was asked for."""
@@ -65,18 +63,18 @@ class StopSignals:
           Stopped: at once; the work goes on by itself until it is done or the process ends (`leave`), and what becomes
             of it is of no interest any more.
         """
-        if not (self._leaves and self._previous):
+        if not (self._leaves and self._hears):
             return work()
-        outcome: list[Result] = []
-        fault: list[BaseException] = []
+        outcome: Future[Result] = Future()
 
         def run() -> None:
             try:
-                outcome.append(work())
+                outcome.set_result(work())
             except BaseException as error:  # raised again below, where it belongs
-                fault.append(error)
+                outcome.set_exception(error)
 
         self.check()
+        # Python would wait for the threads of an executor before it ends.
         thread = threading.Thread(target=run, name="work", daemon=True)
         thread.start()
         while thread.is_alive():
@@ -84,9 +82,7 @@ class StopSignals:
             if self.stop and thread.is_alive():
                 _left.append(thread)
                 raise Stopped
-        if fault:
-            raise fault[0]
-        return outcome[0]
+        return outcome.result()
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.stop and number == signal.SIGINT:
@@ -102,20 +98,25 @@ def ending_at_once(exit_code: int) -> Iterator[None]:
 
     For the main program alone, and to be entered before anything that takes long, imports included.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def end(number: int, frame: FrameType | None) -> None:
         say_at_once(f"{signal.Signals(number).name}: stopped before anything was begun")
         os._exit(exit_code)
 
-    previous = {s: signal.signal(s, end) for s in ASKING}
-    try:
+    with _heard_by(end):
         yield
+
+
+@contextmanager
+def _heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool]:
+    """Has a handler hear the signals, and gives whether it does: in the main thread alone."""
+    hears = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in ASKING if hears}
+    try:
+        yield hears
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def leave(exit_code: int) -> int:

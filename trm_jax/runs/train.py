@@ -5,56 +5,31 @@ run that was cut and goes on from its last checkpoint makes the same steps, bit 
 """
 
 import json
+import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from trm_jax.config import Experiment, ModelConfig, to_dict, validate
+from trm_jax.config import Experiment, to_dict
 from trm_jax.console import Bar, say
-from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.disk import as_path
 from trm_jax.data.order import Position
-from trm_jax.devices.cluster import any_of_us, check_shared, is_main, joined, noticing_loss, unanimous
-from trm_jax.devices.sharding import Layout, layout_of
-from trm_jax.errors import ConfigError, DataError, NotFiniteError
-from trm_jax.inference.attempts import Effort
-from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
-from trm_jax.model.losses import Metrics
-from trm_jax.model.model import count_weights
-from trm_jax.puzzles.kind import kind_of
-from trm_jax.runs import nans
-from trm_jax.runs.checkpoint import Checkpoints
+from trm_jax.devices.cluster import any_of_us, is_main, joined, noticing_loss, unanimous
+from trm_jax.errors import ConfigError, NotFiniteError
+from trm_jax.runs import evaluation, nans
 from trm_jax.runs.figures import Log
 from trm_jax.runs.lock import Lock
-from trm_jax.runs.meta import Meta
 from trm_jax.runs.profiling import Profile
-from trm_jax.runs.resume import check_same_run, position_of
+from trm_jax.runs.run import Run, announce, begin
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.watch import LossWatch, check_finite
 from trm_jax.runs.writers import MetricsWriter, read_metrics
-from trm_jax.sizes import format_bytes
-from trm_jax.training.feed import Feed, Source, forms_of
-from trm_jax.training.program import (
-    Signs,
-    advance,
-    asked_to_stop,
-    compile_ahead,
-    fresh_state,
-    like,
-    no_metrics,
-    settled,
-)
-from trm_jax.training.step import TrainState, averaged_weights, model_of
-from trm_jax.version import VERSION
-
-# Rows of a large puzzle table are a multiple of this.
-_TABLE_UNIT = 1_024
+from trm_jax.training.feed import Source
+from trm_jax.training.program import Signs, advance, asked_to_stop, compile_ahead, no_metrics
 
 
 @dataclass(frozen=True)
@@ -67,41 +42,12 @@ class Outcome:
     seconds: float
 
 
-def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
-    """Fills in the sizes and the kind of puzzle that the experiment leaves to the data, and checks what it states.
-
-    Raises:
-      ConfigError: the data is of another size or kind than the experiment says.
-    """
-    # A large table gets rows that nobody uses, so that any usual number of devices can share it.
-    rows = forms_of(experiment).number_of_ids(puzzles.num_puzzles)
-    if rows > _TABLE_UNIT and experiment.model.num_puzzles != rows:
-        rows = -(-rows // _TABLE_UNIT) * _TABLE_UNIT
-    sizes = {"vocab_size": puzzles.vocab_size, "seq_len": puzzles.seq_len, "num_puzzles": rows}
-    for name, found in sizes.items():
-        stated = getattr(experiment.model, name)
-        if stated not in (0, found):
-            raise ConfigError(
-                f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0"
-            )
-    stated, found_puzzle = experiment.data.puzzle, puzzles.puzzle or "tokens"
-    if stated and puzzles.puzzle:
-        there, here = (kind_of(puzzle, puzzles.seq_len).to_dict() for puzzle in (puzzles.puzzle, stated))
-        if there != here:
-            raise ConfigError(
-                f"config.data.puzzle = {stated!r}, but the data says {json.dumps(there)}: set it to that, or to ''"
-            )
-    resolved = replace(
-        experiment,
-        model=replace(experiment.model, **sizes),  # type: ignore[arg-type]
-        data=replace(experiment.data, puzzle=stated or found_puzzle),
-    )
-    validate(resolved)
-    return resolved
-
-
 def train(
-    experiment: Experiment, workdir: Path, profile: range = range(0), force: bool = False, debug_nans: bool = False
+    experiment: Experiment,
+    workdir: str | os.PathLike[str],
+    profile: range = range(0),
+    force: bool = False,
+    debug_nans: bool = False,
 ) -> Outcome:
     """Trains until config.train.steps, or until a signal asks to stop; goes on from a checkpoint where there is one.
 
@@ -124,24 +70,27 @@ def train(
       ProcessLost: another process has gone.
     """
     began = time.monotonic()
+    if not isinstance(experiment, Experiment):
+        raise ConfigError(f"experiment is of type {type(experiment).__name__}: give an Experiment")
+    folder = as_path(workdir, "workdir")
     with ExitStack() as stack:
         signals = stack.enter_context(StopSignals(leaves=not joined()))
         stack.enter_context(noticing_loss())
         with unanimous():
             if is_main():
-                stack.enter_context(Lock(workdir))
+                stack.enter_context(Lock(folder))
         try:
-            run = signals.during(partial(_begin, experiment, workdir, force, debug_nans))
+            run = signals.during(partial(begin, experiment, folder, force, debug_nans))
         except Stopped:
             say(f"stopped by {signals.name} before a step was made: run the same command again")
             return Outcome(0, False, False, time.monotonic() - began)
         stack.enter_context(run.feed)
         stack.enter_context(run.checkpoints)
         first = run.step
-        _announce(run)
-        with MetricsWriter(workdir, first, is_main()) as writer:
+        announce(run)
+        with MetricsWriter(folder, first, is_main()) as writer:
             writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
-            _go_on(run, signals, writer, profile, began)
+            _go_on(run, signals, writer, profile, debug_nans, began)
         run.checkpoints.wait()
     finished = run.step >= run.experiment.train.steps and not run.evaluation_due
     if not finished:
@@ -150,96 +99,13 @@ def train(
     return Outcome(run.step, finished, run.step > first, time.monotonic() - began)
 
 
-@dataclass
-class _Run:
-    """A run as it stands after a step.
-
-    debug_nans: as for `train`.
-    experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
-    here: as these devices run it.
-    position: where the next batch starts, on the devices.
-    step: as in the state, which is not to be waited for.
-    evaluation_due: the evaluation after this step has not been made, or not to its end.
-    """
-
-    workdir: Path
-    debug_nans: bool
-    experiment: Experiment
-    here: Experiment
-    layout: Layout
-    puzzles: PuzzleSet
-    feed: Feed
-    evaluation: "_Evaluation | None"
-    checkpoints: Checkpoints
-    state: TrainState
-    totals: Metrics
-    position: Position
-    step: int
-    evaluation_due: bool
-
-    def save(self) -> None:
-        """Starts to save; see Checkpoints.save."""
-        place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
-        meta = Meta(self.experiment, place | {"fingerprint": self.puzzles.fingerprint}, self.evaluation_due)
-        self.checkpoints.save(self.state, self.totals, meta)
-
-
-def _begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) -> _Run:
-    """Everything that comes before the first step but its compilation."""
-    config = experiment.train
-    with unanimous() as facts:
-        puzzles = dataset.load(experiment.data, "train", config.seed)
-        experiment = resolve(experiment, puzzles)
-        layout = layout_of(experiment)
-        if debug_nans:
-            nans.prepare(layout)
-        here = settled(experiment, layout)
-        feed = Feed(puzzles, experiment, layout)
-        evaluation = _Evaluation.of(here, layout) if config.eval_every else None
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--workdir={workdir}: cannot be made: {error.strerror}") from None
-        facts |= _facts(here, feed, puzzles, evaluation)
-    check_shared(workdir)
-    checkpoints = Checkpoints(workdir, config.keep_checkpoints, is_main())
-    empty, nothing = like(here, layout)
-    with unanimous():
-        if is_main():
-            checkpoints.recover()
-            checkpoints.check_space(empty)
-    with unanimous():
-        meta = checkpoints.latest_meta()
-        if meta is not None:
-            check_same_run(meta, experiment, puzzles.fingerprint, workdir, force)
-    if meta is None:
-        state, totals, position = fresh_state(here, layout), no_metrics(here, layout), Position()
-    else:
-        state, totals = checkpoints.restore(empty, nothing)
-        position = position_of(meta, puzzles.fingerprint)
-    return _Run(
-        workdir,
-        debug_nans,
-        experiment,
-        here,
-        layout,
-        puzzles,
-        feed,
-        evaluation,
-        checkpoints,
-        state,
-        totals,
-        layout.everywhere(Position(*map(np.int32, position))),
-        step=int(state.step),
-        evaluation_due=meta is not None and meta.evaluation_due and evaluation is not None,
-    )
-
-
-def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: range, began: float) -> None:
+def _go_on(
+    run: Run, signals: StopSignals, writer: MetricsWriter, profile: range, debug_nans: bool, began: float
+) -> None:
     """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
     config, first = run.here.train, run.step
     nothing = no_metrics(run.here, run.layout)
-    ends = _calls(first, config.steps, 1 if run.debug_nans else run.here.devices.steps_per_call)
+    ends = _calls(first, config.steps, 1 if debug_nans else run.here.devices.steps_per_call)
     sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in ends))
     earlier = read_metrics(run.workdir) if is_main() else []
     watch = LossWatch(earlier)
@@ -253,16 +119,22 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
             kept = run.checkpoints.hold(explosion.good_step)
             say(f"warning: {explosion}" + ("" if kept is None else f"; checkpoint {kept} will not be deleted"))
 
+    def evaluate() -> None:
+        """The evaluation that is due; where a signal comes first, which raises Stopped, it is due still."""
+        assert run.evaluation is not None
+        evaluation.tell(signals.during(partial(run.evaluation, run.state, signals)), run.step, writer)
+        run.evaluation_due = False
+
     with (
         Bar("training", config.steps, first, every=config.log_every) as bar,
         Profile(run.workdir / "profile", profile) as profiler,
     ):
         log = Log(config, writer, bar, look)
-        calls = _Calls(run, signals, log, profiler)
+        calls = _Calls(run, signals, log, profiler, debug_nans)
         fault: NotFiniteError | None = None
         try:
             if run.evaluation_due:
-                _evaluate(run, signals, writer)
+                evaluate()
             for (t, count), source in zip(ends, sources, strict=True):
                 calls.make(t, count, source)
                 if t - count == first:
@@ -281,7 +153,7 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
                 if run.evaluation_due or saves:
                     log.write_late()
                 if run.evaluation_due:
-                    _evaluate(run, signals, writer)
+                    evaluate()
                     log.restart_clock(t)
                 if saves:
                     run.save()
@@ -298,11 +170,18 @@ def _go_on(run: _Run, signals: StopSignals, writer: MetricsWriter, profile: rang
             raise fault
 
 
+def _calls(first: int, steps: int, at_once: int) -> list[tuple[int, int]]:
+    """For each call the step that it leads to and how many it makes: up to the next multiple of `at_once`."""
+    ends = [*range(first // at_once * at_once + at_once, steps, at_once), steps]
+    return [(end, end - start) for start, end in zip([first, *ends], ends, strict=False)] if first < steps else []
+
+
 class _Calls:
     """Calls of the compiled program; what they tell is looked at one call late, while the devices work."""
 
-    def __init__(self, run: _Run, signals: StopSignals, log: Log, profiler: Profile) -> None:
+    def __init__(self, run: Run, signals: StopSignals, log: Log, profiler: Profile, debug_nans: bool) -> None:
         self._run, self._signals, self._log, self._profiler = run, signals, log, profiler
+        self._debug_nans = debug_nans
         self._compiled: set[int] = set()
         self._signs: Signs | None = None
         self._signs_before: Signs | None = None
@@ -321,7 +200,7 @@ class _Calls:
             self._signals.during(partial(compile_ahead, *call))
             self._compiled.add(count)
         totals_before, position_before = run.totals, run.position
-        state_before = jax.tree.map(jnp.copy, run.state) if run.debug_nans else None
+        state_before = jax.tree.map(jnp.copy, run.state) if self._debug_nans else None
         self._profiler.before(t - count)
         with jax.transfer_guard("disallow"):
             run.state, run.totals, run.position, self._signs = advance(*call)
@@ -348,116 +227,3 @@ class _Calls:
         """Raises NotFiniteError if too many steps up to the last one were skipped."""
         if self._signs is not None:
             check_finite(self._signs, self._run.step, self._run.here.train.bad_steps)
-
-
-def _evaluate(run: _Run, signals: StopSignals, writer: MetricsWriter) -> None:
-    """The evaluation that is due. Raises Stopped if a signal comes first; it is due still, then."""
-    assert run.evaluation is not None
-    report = signals.during(partial(run.evaluation, run.state, signals))
-    run.evaluation.tell(report, run.step, writer)
-    run.evaluation_due = False
-
-
-def _facts(
-    experiment: Experiment, feed: Feed, puzzles: PuzzleSet, evaluation: "_Evaluation | None"
-) -> dict[str, object]:
-    """What has to be the same in all processes, for they are to run one program: names to values."""
-    groups = to_dict(experiment)
-    settings = {f"config.{g}.{key}": value for g in groups if g != "name" for key, value in groups[g].items()}
-    return settings | {
-        "config.devices.puzzles": "resident" if feed.resident else "streamed",
-        "the fingerprint of config.data.train": puzzles.fingerprint[:12],
-        "the fingerprint of config.data.test": evaluation and evaluation.held_out.fingerprint[:12],
-        "the version of trm_jax": VERSION,
-        "the version of jax": jax.__version__,
-    }
-
-
-def _calls(first: int, steps: int, at_once: int) -> list[tuple[int, int]]:
-    """For each call the step that it leads to and how many it makes: up to the next multiple of `at_once`."""
-    ends = [*range(first // at_once * at_once + at_once, steps, at_once), steps]
-    return [(end, end - start) for start, end in zip([first, *ends], ends, strict=False)] if first < steps else []
-
-
-def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
-    """Raises DataError if a model of these sizes cannot read the puzzles."""
-    for what, takes, found in (
-        ("cells", config.seq_len, puzzles.seq_len),
-        ("kinds of token", config.vocab_size, puzzles.vocab_size),
-    ):
-        if takes != found:
-            raise DataError(f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind")
-    if config.puzzle_dim and int(puzzles.puzzle_ids.max()) >= config.num_puzzles:
-        raise DataError(
-            f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
-        )
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    """The evaluation of the averaged weights while they are trained."""
-
-    evaluator: Evaluator
-    held_out: PuzzleSet
-    arc: bool
-
-    @classmethod
-    def of(cls, experiment: Experiment, layout: Layout) -> "_Evaluation":
-        """On the experiment's held-out puzzles. Raises DataError if the model cannot read them."""
-        data, model = experiment.data, model_of(experiment)
-        held_out = dataset.load(data, "test", experiment.train.seed)
-        check_fits(experiment.model, held_out, data.test)
-        kind = kind_of(data.puzzle, held_out.seq_len)
-        arc = is_arc_test(kind, held_out, "test")
-        if arc:
-            votes_for(held_out)  # what is wrong with its files is told now and not hours later
-        effort = Effort((experiment.model.supervision_steps,))
-        batch_size = experiment.train.eval_batch_size
-        return cls(Evaluator(model, held_out, batch_size, effort, kind, layout=layout), held_out, arc)
-
-    def __call__(self, state: TrainState, signals: StopSignals) -> Report:
-        """Evaluates a state. Raises Stopped if a signal asks for it in the meantime."""
-        held_out = self.held_out
-        with Bar("  evaluating", len(held_out), every=max(1, len(held_out) // 4)) as bar:
-
-            def progress(done: int) -> None:
-                bar.update(done)
-                if any_of_us(signals.stop):
-                    raise Stopped
-
-            return self.evaluator(averaged_weights(state), progress, votes_for(held_out) if self.arc else None)
-
-    def tell(self, report: Report, t: int, writer: MetricsWriter) -> None:
-        """Writes and says what came out."""
-        row = report.rows[-1]
-        passed = report.arc.pass_at if report.arc is not None else None
-        writer.write(
-            t,
-            {
-                "eval/exact_accuracy": row.exact.value,
-                "eval/cell_accuracy": row.cells.value,
-                "eval/q_halt_accuracy": row.q_right,
-                "time/eval_seconds": report.seconds,
-                **{f"eval/arc_pass_{k}": share for k, share in (passed or {}).items()},
-            },
-        )
-        if passed:
-            say(f"step {t}: ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
-        say(f"step {t}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
-
-
-def _announce(run: _Run) -> None:
-    experiment, feed = run.experiment, run.feed
-    counts = count_weights(run.state.weights)
-    parts = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-    devices = f"{run.layout.count} x {jax.devices()[0].device_kind}"
-    processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
-    say(f"{experiment.name}: {parts} weights; on {devices}{processes}; into {run.workdir}")
-    where = "on each device" if feed.resident else "streamed from the host"
-    say(f"{len(feed):,} examples, {format_bytes(feed.size)}, {where}")
-    steps, size = experiment.train.steps, experiment.train.batch_size
-    if run.step >= steps:
-        say(f"finished already, at step {run.step}: raise config.train.steps to go on, or give a new workdir")
-    else:
-        start = f"going on at step {run.step}" if run.step else "starting"
-        say(f"{start}, {steps} steps of batch {size}; compiling ...")

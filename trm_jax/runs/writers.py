@@ -7,10 +7,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -21,7 +20,7 @@ from trm_jax.errors import StorageError
 FILE = "metrics.jsonl"
 
 
-class MetricsWriter:
+class MetricsWriter(AbstractContextManager["MetricsWriter"]):
     """Appends rows of figures. Rows of steps after `resumed_at` are taken back: those steps will be made again."""
 
     def __init__(self, workdir: Path, resumed_at: int, writes: bool = True) -> None:
@@ -44,9 +43,6 @@ class MetricsWriter:
             self._events = _new_event_file(workdir)
             self._add(Event(file_version="brain.Event:2"))
             self._add(Event(step=resumed_at + 1, session_log=SessionLog(status=SessionLog.START)))
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

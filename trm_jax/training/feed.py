@@ -9,10 +9,10 @@ is streamed, each process reads its own rows only.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
 from trm_jax.data.dataset import PuzzleSet
-from trm_jax.data.forms import NO_FORMS, Forms
+from trm_jax.data.forms import forms_of
 from trm_jax.data.order import Order, Position
 from trm_jax.data.stacked import Stacked
 from trm_jax.devices.sharding import AXIS, EVERYWHERE, Layout
@@ -40,45 +40,40 @@ _AHEAD = 2
 # No step has the number 0, so that its key is free for the stream of symmetries.
 _SYMMETRIES = 0
 
+Rows = tuple[jax.Array, jax.Array, jax.Array, Position]
 
-@partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["inputs", "labels", "puzzle_ids", "puzzle_starts", "group_starts"],
-    meta_fields=["single", "forms"],
+jax.tree_util.register_dataclass(
+    Order, data_fields=["puzzle_starts", "group_starts"], meta_fields=["seed", "single", "forms"]
 )
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["inputs", "labels", "puzzle_ids", "order"], meta_fields=[])
 @dataclass(frozen=True)
 class Resident:
     """A whole set on each device.
 
     inputs, labels: tokens [N, S], uint8 where they fit into that.
     puzzle_ids: int32 [N], of the puzzles themselves.
-    puzzle_starts, group_starts, single: as in `Order`.
-    forms: of each puzzle.
+    order: in which they come.
     """
 
     inputs: jax.Array
     labels: jax.Array
     puzzle_ids: jax.Array
-    puzzle_starts: jax.Array
-    group_starts: jax.Array
-    single: bool
-    forms: Forms = NO_FORMS
+    order: Order
 
     def specs(self) -> Any:
         """How the arrays lie."""
         return jax.tree.map(lambda _: EVERYWHERE, self)
 
-    def rows(
-        self, layout: Layout, seed: int, position: Position, number: jax.Array | int, batch_size: int
-    ) -> tuple[jax.Array, jax.Array, jax.Array, Position]:
+    def rows(self, experiment: Experiment, layout: Layout, position: Position, number: jax.Array | int) -> Rows:
         """This device's rows of the next batch as tokens, the ids of their forms, and the position after the batch.
 
         The tokens are those of the puzzles themselves: no form is shown yet.
         """
-        order = Order(self.puzzle_starts, self.group_starts, seed, self.single, self.forms.count)
-        examples, numbers, after = order.examples(position, batch_size)
-        own, numbers = layout.own((examples, numbers))
-        return self.inputs[own], self.labels[own], self.forms.ids(self.puzzle_ids[own], numbers), after
+        examples, forms, after = self.order.examples(position, experiment.train.batch_size)
+        own, forms = layout.own((examples, forms))
+        return self.inputs[own], self.labels[own], forms_of(experiment).ids(self.puzzle_ids[own], forms), after
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["inputs", "labels", "puzzle_ids", "after"], meta_fields=[])
@@ -101,9 +96,7 @@ class Streamed:
         by_rows = PartitionSpec(None, AXIS)
         return Streamed(by_rows, by_rows, by_rows, Position(EVERYWHERE, EVERYWHERE, EVERYWHERE))  # type: ignore[arg-type]
 
-    def rows(
-        self, layout: Layout, seed: int, position: Position, number: jax.Array | int, batch_size: int
-    ) -> tuple[jax.Array, jax.Array, jax.Array, Position]:
+    def rows(self, experiment: Experiment, layout: Layout, position: Position, number: jax.Array | int) -> Rows:
         """As `Resident.rows`, of batch `number` of the call."""
         take = partial(jax.lax.dynamic_index_in_dim, index=number, axis=0, keepdims=False)
         return take(self.inputs), take(self.labels), take(self.puzzle_ids), Position(*map(take, self.after))
@@ -135,25 +128,19 @@ def next_batch(
     Returns:
       The rows, and the position after the whole batch.
     """
-    batch_size = experiment.train.batch_size
-    inputs, labels, ids, after = source.rows(layout, experiment.train.seed, position, number, batch_size)
+    inputs, labels, ids, after = source.rows(experiment, layout, position, number)
     if experiment.data.forms:
         inputs, labels = forms_of(experiment).turned(ids, inputs, labels)
     if experiment.data.augment:
         kind = kind_of(experiment.data.puzzle, experiment.model.seq_len)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key_data), _SYMMETRIES), step)
-        words = jax.random.bits(key, (batch_size, kind.words))
+        words = jax.random.bits(key, (experiment.train.batch_size, kind.words))
         inputs, labels = kind.augment(layout.own(words), inputs, labels)
     labels = labels.astype(jnp.int32)
     return Batch(inputs.astype(jnp.int32), jnp.where(labels == 0, IGNORE, labels), ids), after
 
 
-def forms_of(experiment: Experiment) -> Forms:
-    """The forms of each puzzle that an experiment trains on."""
-    return Forms(experiment.data.forms, experiment.train.seed)
-
-
-class Feed:
+class Feed(AbstractContextManager["Feed"]):
     """The sources of a run's calls, one after the other. A context manager."""
 
     def __init__(self, puzzles: PuzzleSet, experiment: Experiment, layout: Layout) -> None:
@@ -222,18 +209,11 @@ class Feed:
             yield waiting.popleft().result()
 
     def _whole(self) -> Resident:
-        puzzles, order = self._puzzles, self._order
+        puzzles = self._puzzles
         inputs, labels = (np.asarray(part).astype(self._dtype, copy=False) for part in (puzzles.inputs, puzzles.labels))
-        everything = Resident(
-            inputs,  # type: ignore[arg-type]
-            labels,  # type: ignore[arg-type]
-            puzzles.puzzle_ids,  # type: ignore[arg-type]
-            order.puzzle_starts,
-            order.group_starts,
-            order.single,
-            self._forms,
-        )
-        return self._layout.everywhere(everything)
+        everything: Any = Resident(inputs, labels, puzzles.puzzle_ids, self._order)  # type: ignore[arg-type]
+        whole: Resident = self._layout.everywhere(everything)
+        return whole
 
     def _sent(self, count: int) -> Streamed:
         """Draws and gathers the batches of a call, in the feed's thread, which does one call after the other."""
@@ -265,11 +245,6 @@ class Feed:
             self._layout.everywhere(Position(*np.array(after, np.int32).T)),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._thread.shutdown(cancel_futures=True)

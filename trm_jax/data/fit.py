@@ -1,0 +1,59 @@
+"""What an experiment and a set of puzzles have to agree on: sizes and kind."""
+
+import json
+from dataclasses import replace
+
+from trm_jax.config import Experiment, ModelConfig, validate
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.forms import forms_of
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kind import kind_of
+
+# Rows of a large puzzle table are a multiple of this, so that any usual number of devices can share it.
+_TABLE_UNIT = 1_024
+
+
+def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
+    """Fills in the sizes and the kind of puzzle that the experiment leaves to the data, and checks what it states.
+
+    Raises:
+      ConfigError: the data is of another size or kind than the experiment says.
+    """
+    rows = forms_of(experiment).number_of_ids(puzzles.num_puzzles)
+    if rows > _TABLE_UNIT and experiment.model.num_puzzles != rows:
+        rows = -(-rows // _TABLE_UNIT) * _TABLE_UNIT
+    sizes = {"vocab_size": puzzles.vocab_size, "seq_len": puzzles.seq_len, "num_puzzles": rows}
+    for name, found in sizes.items():
+        stated = getattr(experiment.model, name)
+        if stated not in (0, found):
+            raise ConfigError(
+                f"config.model.{name} = {stated}, but the puzzles have {found}: set it to {found}, or to 0"
+            )
+    stated, found_puzzle = experiment.data.puzzle, puzzles.puzzle or "tokens"
+    if stated and puzzles.puzzle:
+        there, here = (kind_of(puzzle, puzzles.seq_len).to_dict() for puzzle in (puzzles.puzzle, stated))
+        if there != here:
+            raise ConfigError(
+                f"config.data.puzzle = {stated!r}, but the data says {json.dumps(there)}: set it to that, or to ''"
+            )
+    resolved = replace(
+        experiment,
+        model=replace(experiment.model, **sizes),  # type: ignore[arg-type]
+        data=replace(experiment.data, puzzle=stated or found_puzzle),
+    )
+    validate(resolved)
+    return resolved
+
+
+def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
+    """Raises DataError if a model of these sizes cannot read the puzzles."""
+    for what, takes, found in (
+        ("cells", config.seq_len, puzzles.seq_len),
+        ("kinds of token", config.vocab_size, puzzles.vocab_size),
+    ):
+        if takes != found:
+            raise DataError(f"{source}: puzzles with {found} {what}, the model takes {takes}: give puzzles of its kind")
+    if config.puzzle_dim and int(puzzles.puzzle_ids.max()) >= config.num_puzzles:
+        raise DataError(
+            f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
+        )
