@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from benchmarks.batches import in_order
 from benchmarks.machine import describe, temporary_bytes
 from trm_jax.config import ModelConfig
 from trm_jax.data import dataset
@@ -54,8 +55,8 @@ def main() -> None:
     args = parser.parse_args()
     experiment, weights = load(args.run)
     puzzles = dataset.load(experiment.data, "test", experiment.train.seed)
-    arrays, count = next(dataset.in_order(puzzles, min(args.puzzles, len(puzzles))))
-    batch = Batch(*map(jnp.asarray, arrays))
+    arrays, count = next(in_order(puzzles, min(args.puzzles, len(puzzles))))
+    batch: Batch = jax.tree.map(jnp.asarray, arrays)
     model = Model(experiment.model)
     table_rows = model.puzzle_rows(weights.puzzle_table, batch.puzzle_ids)
     think = jax.jit(model.think)

@@ -35,6 +35,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from benchmarks.batches import in_order
 from benchmarks.machine import describe
 from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
@@ -165,7 +166,7 @@ def measure(work: Work, names: Sequence[str], repeats: int, checkout: Path | Non
                 variants[name] = Ours(work, name == "halting")
             elif checkout is not None:
                 # No more rows than puzzles: the original would fill the batch up, where ours makes it smaller.
-                batches = [batch for batch, _ in dataset.in_order(work.puzzles, work.batch_size)]
+                batches = [batch for batch, _ in in_order(work.puzzles, work.batch_size)]
                 order = order_for(work.experiment, "evaluate", batches, name == "compiled")
                 variants[name] = original = Original(python, checkout, order, trained)
                 processes.callback(original.close)

@@ -10,10 +10,8 @@ from places import ROOT
 
 from trm_jax.config import DataConfig, experiment_from
 from trm_jax.data.dataset import (
-    IGNORE,
     PuzzleSet,
     from_pairs,
-    in_order,
     load,
     load_named,
     read_folder,
@@ -70,28 +68,6 @@ def assert_consistent(puzzles: PuzzleSet) -> None:
         assert starts[0] == 0
         assert starts[-1] == total
         assert (np.diff(starts) > 0).all()
-
-
-# --- In order
-
-
-@pytest.mark.parametrize(("batch_size", "sizes"), [(4, [4, 4, 3]), (11, [11]), (50, [11]), (1, [1] * 11)])
-def test_in_order_gives_every_example_once_and_fills_up_the_last_batch(folder, batch_size, sizes):
-    puzzles = read_folder(folder, "train")
-    batches = list(in_order(puzzles, batch_size))
-    assert [real for _, real in batches] == sizes
-    for batch, real in batches:
-        assert (batch.inputs.shape, batch.labels.shape, batch.puzzle_ids.shape) == (
-            (batch_size, 4), (batch_size, 4), (batch_size,)
-        )  # fmt: skip
-        assert {array.dtype for array in batch} == {np.dtype(np.int32)}
-        np.testing.assert_array_equal(batch.labels[real:], IGNORE)
-        np.testing.assert_array_equal(batch.inputs[real:], 0)
-        np.testing.assert_array_equal(batch.puzzle_ids[real:], 0)
-    found = np.concatenate([batch.inputs[:real, 0] for batch, real in batches])
-    np.testing.assert_array_equal(found, np.arange(1, 12))
-    ids = np.concatenate([batch.puzzle_ids[:real] for batch, real in batches])
-    np.testing.assert_array_equal(ids, np.repeat(IDS, np.diff(PUZZLES)))
 
 
 # --- CSV files
@@ -192,7 +168,6 @@ def test_a_limit_leaves_whole_what_it_keeps(folder, limit, puzzles, groups):
     np.testing.assert_array_equal(limited.group_starts, groups)
     np.testing.assert_array_equal(limited.puzzle_ids, read_folder(folder, "train").puzzle_ids[:limit])
     np.testing.assert_array_equal(limited.inputs[:, 0], np.arange(min(limit, 11)) + 1)
-    assert sum(real for _, real in in_order(limited, 4)) == len(limited)
 
 
 def test_two_sets_are_joined(tmp_path):
@@ -222,7 +197,7 @@ def test_several_datasets_are_one_and_keep_their_puzzle_ids_apart(tmp_path):
     np.testing.assert_array_equal(whole.puzzle_ids[11:], np.where(two.puzzle_ids > 0, two.puzzle_ids + 6, 0))
     assert [(origin.path, origin.shift) for origin in whole.origins] == [(first, 0), (second, 6)]
     assert_consistent(whole)
-    assert sum(real for _, real in in_order(whole, 4)) == 22
+    assert len(whole) == 22
     assert whole.fingerprint not in (one.fingerprint, two.fingerprint)
 
 

@@ -9,10 +9,11 @@ from made_batches import assert_same, key_data, made, with_devices
 
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.data import dataset
-from trm_jax.data.dataset import IGNORE, from_pairs
+from trm_jax.data.dataset import from_pairs
 from trm_jax.data.order import Order, Position
 from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import DataError
+from trm_jax.model.losses import IGNORE
 from trm_jax.puzzles import sudoku
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.training.feed import Feed

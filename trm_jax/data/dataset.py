@@ -5,12 +5,10 @@ one augmentation), puzzles to groups (one task). In which order training visits 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +23,6 @@ from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.arc_votes import read_names
 from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
-
-IGNORE = -100
 
 
 @dataclass(frozen=True)
@@ -85,14 +81,6 @@ class PuzzleSet:
             sample = np.asarray(array[np.arange(0, len(array), -(-len(array) // 4_096) or 1)])
             digest.update(sample.astype(np.int64).tobytes())
         return digest.hexdigest()
-
-
-class Arrays(NamedTuple):
-    """A batch on the host: inputs, labels [B, S] int32 (labels: IGNORE where not predicted), puzzle_ids [B] int32."""
-
-    inputs: NDArray[np.int32]
-    labels: NDArray[np.int32]
-    puzzle_ids: NDArray[np.int32]
 
 
 def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "") -> PuzzleSet:
@@ -308,29 +296,6 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         (Origin(path, 0, part.num_puzzles),),
     )
     return _first(whole, limit) if limit else whole
-
-
-def in_order(puzzles: PuzzleSet, batch_size: int) -> Iterator[tuple[Arrays, int]]:
-    """Every example once, in order, with how many rows of the batch are real; the last batch is filled up."""
-    for start in range(0, len(puzzles), batch_size):
-        rows = slice(start, start + batch_size)
-        inputs, labels = np.asarray(puzzles.inputs[rows]), np.asarray(puzzles.labels[rows])
-        filled = batch_size - len(inputs)
-        batch = _collate(inputs, labels, puzzles.puzzle_ids[rows])
-        padding = ((0, filled), (0, 0))
-        yield (
-            Arrays(
-                np.pad(batch.inputs, padding),
-                np.pad(batch.labels, padding, constant_values=IGNORE),
-                np.pad(batch.puzzle_ids, (0, filled)),
-            ),
-            len(inputs),
-        )
-
-
-def _collate(inputs: Tokens, labels: Tokens, ids: NDArray[np.int32]) -> Arrays:
-    labels = labels.astype(np.int32)
-    return Arrays(inputs.astype(np.int32), np.where(labels == 0, IGNORE, labels), ids)
 
 
 @lru_cache(maxsize=2)
