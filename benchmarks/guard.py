@@ -21,7 +21,7 @@ from benchmarks.machine import describe
 from benchmarks.turns import fields, print_rows, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
-from trm_jax.training.planner import compile_step
+from trm_jax.training.memory import compile_step
 from trm_jax.training.step import init_state
 from trm_jax.training.supervision import Batch
 

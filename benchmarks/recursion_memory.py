@@ -73,7 +73,7 @@ def measure(points: Group, repeats: int) -> list[Row]:
 def _compile(point: Point) -> _Trial:
     import jax
 
-    from trm_jax.training.planner import compile_step, memory_of
+    from trm_jax.training.memory import compile_step, memory_of
 
     trial = _Trial(point.row)
     start = time.perf_counter()

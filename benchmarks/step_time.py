@@ -37,7 +37,7 @@ from trm_jax.config import Experiment, MemoryConfig
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError
 from trm_jax.model.estimate import estimate
-from trm_jax.training.planner import compile_step, memory_of
+from trm_jax.training.memory import compile_step, memory_of
 from trm_jax.training.planner import describe as describe_memory
 from trm_jax.training.step import init_state
 from trm_jax.training.supervision import Batch

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import recursion_memory, recursion_plots
 from benchmarks.recursion_memory import TABLE, Table, measure, measure_apart, run_sweep
 from benchmarks.recursion_points import Group, Point, Row, sweep
-from trm_jax.training import planner
+from trm_jax.training import memory
 
 MACHINE = {"device": "Abacus 3", "platform": "cpu", "jax": "0.10.2"}
 SMALL: dict[str, Any] = {"width": 32, "batch": 8, "dtype": "float32"}
@@ -171,8 +171,8 @@ def test_a_point_that_takes_too_long_is_ended(child: None) -> None:
 
 
 def test_too_large_a_step_is_compiled_and_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner, "compile_step", lambda experiment: f"{experiment.model.latent_steps} steps")
-    monkeypatch.setattr(planner, "memory_of", lambda compiled: planner.Memory(10**9, 7 * 10**9, "cpu"))
+    monkeypatch.setattr(memory, "compile_step", lambda experiment: f"{experiment.model.latent_steps} steps")
+    monkeypatch.setattr(memory, "memory_of", lambda compiled: memory.Memory(10**9, 7 * 10**9, "cpu"))
     monkeypatch.setattr(recursion_memory, "_free_bytes", lambda: 9 * 10**9)
     (row,) = measure((Point("run", **SMALL),), 1)
     assert row["failed"] == "out of memory: needs 8.0 GB, and 9.0 GB are free"  # not to the last byte

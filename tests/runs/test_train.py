@@ -34,9 +34,21 @@ def uncut(tmp_path_factory) -> Path:
 
 def test_a_finished_run_makes_no_further_step(uncut):
     before = (uncut / "metrics.jsonl").read_text()
-    outcome = train(experiment(), uncut)
+    outcome = train(experiment(), str(uncut))
     assert (outcome.finished, outcome.trained) == (True, False)
     assert (uncut / "metrics.jsonl").read_text() == before
+
+
+def test_arguments_of_a_wrong_type_are_told_in_one_line(uncut):
+    assert fingerprint(load(str(uncut))) == fingerprint(load(uncut))
+    for call, said in (
+        (lambda: train(experiment(), 3), "workdir is of type int"),
+        (lambda: train(to_dict(experiment()), uncut), "experiment is of type dict"),
+        (lambda: load(None), "path is of type NoneType"),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 def test_rows_hold_what_was_promised(uncut):

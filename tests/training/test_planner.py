@@ -15,8 +15,9 @@ from trm_jax.config.files import experiment
 from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import graded_flops
 from trm_jax.recursion.policies import Residuals, plan
-from trm_jax.training import planner
-from trm_jax.training.planner import Memory, alternatives, compare, compile_step, describe, memory_of, needs_of, settle
+from trm_jax.training import memory, planner
+from trm_jax.training.memory import Memory, compile_step, memory_of, needs_of
+from trm_jax.training.planner import alternatives, compare, describe, settle
 from trm_jax.training.step import init_state
 
 # Wide against its weights, so that kept states weigh more than all else.
@@ -227,7 +228,7 @@ def test_the_rates_are_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_device_says_how_much_it_has() -> None:
-    size, where = planner.device_memory()
+    size, where = memory.device_memory()
     assert size > 100_000_000
     assert where
     assert Memory(3, 4, "cpu").peak == 7
@@ -237,7 +238,7 @@ def test_a_step_that_the_compiler_refuses_does_not_fit(monkeypatch: pytest.Monke
     def refuse(experiment: Experiment, to_run: bool) -> None:
         raise jax.errors.JaxRuntimeError(experiment.name)
 
-    monkeypatch.setattr(planner, "compile_step", refuse)
+    monkeypatch.setattr(memory, "compile_step", refuse)
     needs = needs_of(replace(TINY, name="RESOURCE_EXHAUSTED: out of memory"))
     assert needs.size == "too much"
     assert needs.peak > 10**18

@@ -9,7 +9,7 @@ import pytest
 
 from trm_jax.config import ModelConfig
 from trm_jax.model.model import Model, Readout
-from trm_jax.training.supervision import Batch, advance, continue_target, empty_carry, halted, refill
+from trm_jax.training.supervision import Batch, continue_target, empty_carry, halted, next_carry, refill
 
 CONFIG = ModelConfig(
     vocab_size=5, seq_len=4, num_puzzles=9, width=8, heads=2, puzzle_dim=8, puzzle_tokens=1, dtype="float32",
@@ -57,7 +57,7 @@ def test_only_halted_rows_take_data_states_and_a_new_count():
 
 def test_steps_count_and_the_carry_keeps_its_own_data():
     carry = refill(MODEL, STARTS, empty_carry(MODEL, STARTS, 3), batch_of(1))
-    after = advance(MODEL, carry, carry.state, readout([1.0, -1.0, 0.0]), jax.random.key(0))
+    after = next_carry(MODEL, carry, carry.state, readout([1.0, -1.0, 0.0]), jax.random.key(0))
     np.testing.assert_array_equal(after.steps, 1)
     np.testing.assert_array_equal(after.halted, [True, False, False])
     assert after.data is carry.data

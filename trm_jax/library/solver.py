@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.fit import check_fits
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
 from trm_jax.display.pictures import animate_thoughts, draw_thoughts
@@ -33,7 +34,6 @@ from trm_jax.runs import checkpoint
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
-from trm_jax.runs.train import check_fits
 from trm_jax.training.step import TrainState, averaged_weights
 
 

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment
-from trm_jax.data.dataset import IGNORE
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.library.questions import read_boards, read_questions
-from trm_jax.model.losses import Metrics, means
+from trm_jax.model.losses import IGNORE, Metrics, means
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.runs import train as runs
 from trm_jax.runs.train import Outcome

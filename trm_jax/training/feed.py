@@ -30,7 +30,7 @@ from trm_jax.errors import DataError
 from trm_jax.model.losses import IGNORE
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.training.planner import device_memory
+from trm_jax.training.memory import device_memory
 from trm_jax.training.supervision import Batch
 
 # A set may take this share of a device's memory.

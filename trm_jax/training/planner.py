@@ -1,15 +1,13 @@
-"""Which gradient policy to train with: memory by XLA's own plan of the compiled step, time by counting applications.
+"""Which gradient policy to train with: memory by compiling the step (`memory`), time by counting applications.
 
-Every step is compiled ahead of time for the present device, with no array allocated. The largest batch and the deepest
-n follow from a few such compilations: peak memory is a constant, plus what every puzzle of a batch costs, plus what
-every kept state costs (docs/deep_recursion.md).
+The largest batch and the deepest n follow from a few compilations: peak memory is a constant, plus what every puzzle of
+a batch costs, plus what every kept state costs (docs/deep_recursion.md).
 """
 
-import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -24,71 +22,14 @@ from trm_jax.model.model import Model
 from trm_jax.recursion.chain import check_available
 from trm_jax.recursion.policies import POLICIES, Policy, Residuals, plan
 from trm_jax.sizes import format_bytes, parse_bytes, si
-from trm_jax.training.step import init_state, train_step
-from trm_jax.training.supervision import Batch
+from trm_jax.training.memory import Memory, device_memory, needs_of
 
 # What is left to the runtime, and to evaluation.
 SHARE = 0.9
 # Deeper than this nobody is told how deep a policy goes.
 DEEPEST = 10_000
-# Bytes of a step that the compiler itself refuses.
-TOO_MUCH = 1 << 62
 # No slice is made smaller than so many rows: matrix products of fewer waste the hardware.
 LEAST_ROWS = 8
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that a compiled training step needs, by XLA's buffer assignment for `platform`.
-
-    arguments: weights, averages, optimiser, puzzle table, carry and batch; the results overwrite them.
-    temporary: everything else: kept states, activations, gradients.
-    """
-
-    arguments: int
-    temporary: int
-    platform: str
-
-    @property
-    def peak(self) -> int:
-        """Both together."""
-        return self.arguments + self.temporary
-
-    @property
-    def size(self) -> str:
-        """The peak for people."""
-        return format_bytes(self.peak) if self.peak < TOO_MUCH else "too much"
-
-
-def compile_step(experiment: Experiment, to_run: bool = True) -> jax.stages.Compiled:
-    """The training step of an experiment with all sizes filled in, compiled for the default device.
-
-    to_run: False compiles a slow program on a CPU, in half the time; its memory is the same.
-    """
-    state: Any = jax.eval_shape(partial(init_state, experiment))
-    rows, cells = experiment.train.batch_size, experiment.model.seq_len
-    tokens = partial(jnp.zeros, dtype=jnp.int32)
-    batch = jax.eval_shape(lambda: Batch(tokens((rows, cells)), tokens((rows, cells)), tokens(rows)))
-    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" and not to_run else None
-    return jax.jit(partial(train_step, experiment), donate_argnums=0).lower(state, batch).compile(options)
-
-
-def memory_of(compiled: jax.stages.Compiled) -> Memory:
-    """Reads XLA's buffer assignment of a compiled step (`compile_step`)."""
-    analysis: Any = compiled.memory_analysis()
-    results = analysis.output_size_in_bytes - analysis.alias_size_in_bytes
-    return Memory(analysis.argument_size_in_bytes + results, analysis.temp_size_in_bytes, jax.default_backend())
-
-
-@lru_cache(maxsize=256)
-def needs_of(experiment: Experiment) -> Memory:
-    """What the compiled training step of an experiment needs; each is compiled once."""
-    try:
-        return memory_of(compile_step(experiment, to_run=False))
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        return Memory(0, TOO_MUCH, jax.default_backend())
 
 
 @dataclass(frozen=True)
@@ -190,21 +131,6 @@ def describe(memory: MemoryConfig) -> str:
         if (count := getattr(memory, name)) > 1:
             words.append(f"{count} {name.replace('_', '-')}")
     return ", ".join(words)
-
-
-def device_memory() -> tuple[int, str]:
-    """Bytes that the default device has for a process, and where the figure comes from."""
-    device = jax.local_devices()[0]
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        return int(stats["bytes_limit"]), f"{device.device_kind}, its allocator's limit"
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        with open("/sys/fs/cgroup/memory.max") as file:
-            total = min(total, int(file.read()))
-    except (OSError, ValueError):  # no control group, or one without a limit
-        pass
-    return total, "this machine's memory"
 
 
 def _given_memory(experiment: Experiment) -> tuple[int, str]:
@@ -335,32 +261,30 @@ class _Scale:
 
     def _deepest(self, experiment: Experiment, peak: int) -> int:
         """The largest n that fits, by how many more states its plan keeps, or by what twice the n needs."""
-        model, memory = experiment.model, experiment.memory
-        n, policy = model.latent_steps, memory.step_policy
+        model, n = experiment.model, experiment.model.latent_steps
         if model.gradient != "cycles" or model.states == "y":
             return DEEPEST if peak <= self._usable else 0  # what is kept does not grow with n
-        kept: Callable[[int], float]
-        if isinstance(plan(policy, n), Residuals):
-            deeper = replace(experiment, model=replace(model, latent_steps=2 * n))
-            per_step = (needs_of(deeper).peak - peak) / n
-            kept = lambda n: n * per_step  # noqa: E731
-        else:
-            itemsize = jnp.dtype(model.dtype).itemsize
-            state = model.latents * model.positions_total * model.width * itemsize
-            cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
-            per_state = state * cycles * experiment.train.batch_size // memory.micro_batches
+        kept = self._kept(experiment, peak)
+        room = self._usable - peak + kept(n)
+        return bisect_right(range(1, DEEPEST + 1), room, key=kept)
 
-            def kept(n: int) -> float:
-                how = plan(policy, n)
-                assert not isinstance(how, Residuals)
-                return how.states * per_state
+    def _kept(self, experiment: Experiment, peak: int) -> Callable[[int], float]:
+        """Bytes of what the policy keeps of n latent steps, as a function of n."""
+        model, memory = experiment.model, experiment.memory
+        if isinstance(plan(memory.step_policy, model.latent_steps), Residuals):
+            deeper = replace(experiment, model=replace(model, latent_steps=2 * model.latent_steps))
+            per_step = (needs_of(deeper).peak - peak) / model.latent_steps
+            return lambda n: n * per_step
+        state = model.latents * model.positions_total * model.width * jnp.dtype(model.dtype).itemsize
+        cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
+        per_state = state * cycles * experiment.train.batch_size // memory.micro_batches
 
-        low, high = 0, DEEPEST
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = peak + kept(middle) - kept(n) <= self._usable
-            low, high = (middle, high) if fits else (low, middle - 1)
-        return low
+        def of_states(n: int) -> float:
+            how = plan(memory.step_policy, n)
+            assert not isinstance(how, Residuals)
+            return how.states * per_state
+
+        return of_states
 
 
 def _rates(experiment: Experiment) -> tuple[float, float]:

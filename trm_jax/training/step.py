@@ -15,8 +15,8 @@ from trm_jax.model.model import Model, Params, Readout, Weights
 from trm_jax.recursion.chain import chain
 from trm_jax.recursion.policies import KEEP_ALL
 from trm_jax.recursion.recursion import State
-from trm_jax.training.optim import AdamATan2State, adam_atan2, sign_sgd_rows, warmup_cosine
-from trm_jax.training.supervision import Batch, Carry, advance, continue_target, empty_carry, refill
+from trm_jax.training.optim import AdamATan2State, Schedule, adam_atan2, sign_sgd_rows, warmup_cosine
+from trm_jax.training.supervision import Batch, Carry, continue_target, empty_carry, next_carry, refill
 
 
 @partial(
@@ -88,8 +88,14 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
 def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
     """AdamATan2 on a warm-up and cosine schedule over the experiment's steps."""
     config = experiment.optim
-    rate = warmup_cosine(config.learning_rate, config.warmup_steps, experiment.train.steps, config.min_ratio)
+    rate = schedule(experiment, config.learning_rate)
     return adam_atan2(rate, config.beta1, config.beta2, config.weight_decay, config.atan2_form)
+
+
+def schedule(experiment: Experiment, base: float) -> Schedule:
+    """A learning rate over the experiment's steps: `base`, after its warm-up and before its decay."""
+    config = experiment.optim
+    return warmup_cosine(base, config.warmup_steps, experiment.train.steps, config.min_ratio)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["state", "readout", "parts"], meta_fields=[])
@@ -181,7 +187,7 @@ def supervised_loss(
 def _conclude(
     model: Model, carry: Carry, reached: Supervised, key: jax.Array | None, layout: Layout
 ) -> tuple[Carry, Metrics]:
-    new_carry = advance(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key, layout)
+    new_carry = next_carry(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key, layout)
     return new_carry, reached.parts | _metrics(new_carry, reached.readout)
 
 
@@ -244,16 +250,15 @@ def train_step(
 
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
     params = if_sound(optax.apply_updates(weights.params, updates), weights.params)
-    schedule = (config.warmup_steps, experiment.train.steps, config.min_ratio)
     metrics |= {
-        "learning_rate": warmup_cosine(config.learning_rate, *schedule)(step),
+        "learning_rate": schedule(experiment, config.learning_rate)(step),
         "gradient_norm": gradient_norm,
         "weight_norm": layout.norm(params),
         "update_norm": layout.norm(updates),
     }
     if table is not None:
         assert row_grads_BR is not None
-        rate = warmup_cosine(config.puzzle_learning_rate, *schedule)(step)
+        rate = schedule(experiment, config.puzzle_learning_rate)(step)
         table = sign_sgd_rows(
             table,
             jnp.where(sound, layout.collected(ids_B), -1),  # no row has this id

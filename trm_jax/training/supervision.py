@@ -96,7 +96,7 @@ def halted(
     return (last_B | (readout.q_halt > threshold)) & (steps_B >= jnp.where(explores_B, minimum_B, 0))
 
 
-def advance(
+def next_carry(
     model: Model, carry: Carry, state: State, readout: Readout, key: jax.Array | None, layout: Layout = ALONE
 ) -> Carry:
     """The carry after an optimiser step's supervision steps, which led to `state` and `readout`.
