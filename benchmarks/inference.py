@@ -45,7 +45,8 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.model.estimate import estimate
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens

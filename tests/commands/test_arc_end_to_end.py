@@ -14,7 +14,8 @@ from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.errors import DataError
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import votes_for
 from trm_jax.model.model import Model
 from trm_jax.puzzles.arc import VOCAB_SIZE, parse_name

@@ -20,7 +20,8 @@ from trm_jax.data import dataset
 from trm_jax.data.folder_writer import Writer
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import DataError
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model, Weights

@@ -23,7 +23,9 @@ from trm_jax.commands.solve import Request, read_question, read_task, run
 from trm_jax.config import DataConfig, Experiment, ModelConfig
 from trm_jax.display import pictures
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.inference.attempts import Attempts, Effort, Trace, attempt
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind, kind_of

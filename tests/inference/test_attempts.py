@@ -8,7 +8,9 @@ import pytest
 
 from trm_jax.config import ModelConfig
 from trm_jax.errors import ConfigError
-from trm_jax.inference.attempts import Attempts, Effort, attempt, trace
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import kind_of
 

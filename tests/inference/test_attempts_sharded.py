@@ -21,7 +21,8 @@ from trm_jax.data.dataset import from_pairs
 from trm_jax.data.folder_writer import Writer
 from trm_jax.devices.sharding import ALONE, EVERYWHERE, Layout, mesh_layout
 from trm_jax.errors import ConfigError
-from trm_jax.inference.attempts import Attempts, Effort, attempt
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import kind_of

@@ -10,7 +10,8 @@ import pytest
 from trm_jax.config import ModelConfig
 from trm_jax.data.dataset import PuzzleSet, from_pairs
 from trm_jax.errors import ConfigError
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.inference.statistics import calibration, share
 from trm_jax.model.estimate import supervision_flops

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from trm_jax.config import ModelConfig
-from trm_jax.inference.attempts import Attempts, Effort, Trace, attempt, trace
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, differing_cells, is_right, judged, think
+from trm_jax.inference.trace import Trace, trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind, kind_of
 from trm_jax.puzzles.symmetry import Tokens

@@ -15,7 +15,8 @@ import trm_jax as trm
 from trm_jax.commands.cli import main
 from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, ConfigError, DataError
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.library.solver import Solver, load
 from trm_jax.training.step import init_state
 

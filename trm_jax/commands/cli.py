@@ -22,7 +22,7 @@ from trm_jax.runs.lock import Lock
 from trm_jax.runs.signals import ending_at_once, leave
 
 if TYPE_CHECKING:
-    from trm_jax.inference.attempts import Effort
+    from trm_jax.inference.effort import Effort
 
 # Exit codes. 75 is EX_TEMPFAIL: whoever started the run may start it again, and it goes on.
 DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
@@ -130,7 +130,7 @@ def _join(args: argparse.Namespace) -> None:
 
 
 def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = False) -> "Effort":
-    from trm_jax.inference.attempts import Effort
+    from trm_jax.inference.effort import Effort
     from trm_jax.inference.selection import RULES
 
     if args.select and args.select not in RULES:

@@ -12,7 +12,8 @@ from trm_jax.console import duration, say
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.display.pictures import draw_thoughts, draw_training
-from trm_jax.inference.attempts import Effort, attempt
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.model import Model, Weights, count_weights
 from trm_jax.puzzles.kind import kind_of

@@ -19,7 +19,7 @@ from trm_jax.devices.sharding import Layout, mesh_layout
 from trm_jax.display.canvas import new_figure
 from trm_jax.display.plots import draw_effort
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.inference.attempts import Effort
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share

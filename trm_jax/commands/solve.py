@@ -17,9 +17,11 @@ from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
-from trm_jax.inference.attempts import Attempts, Effort, attempt, trace
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.selection import Rule
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
+from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind, kind_of
 from trm_jax.puzzles.symmetry import Tokens

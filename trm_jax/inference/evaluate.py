@@ -12,7 +12,8 @@ from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.folder import BLANK
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.inference.attempts import Attempts, Effort, attempt
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.selection import RULES, Rule, select
 from trm_jax.inference.statistics import Calibration, Share, calibration, share
 from trm_jax.model.estimate import supervision_flops

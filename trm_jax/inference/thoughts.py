@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.inference.attempts import Attempts, Effort, Trace, attempt
+from trm_jax.inference.attempts import Attempts, attempt
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens

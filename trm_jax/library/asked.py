@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from trm_jax.errors import ConfigError, near_miss
-from trm_jax.inference.attempts import Effort
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.selection import RULES, Rule
 from trm_jax.puzzles.kind import Kind
 

@@ -9,7 +9,7 @@ from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
 from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout
-from trm_jax.inference.attempts import Effort
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
 from trm_jax.puzzles.kind import kind_of
 from trm_jax.runs.signals import Stopped, StopSignals

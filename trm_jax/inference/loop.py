@@ -1,0 +1,189 @@
+"""The loop on the devices that works on attempts: rows of a batch take jobs from a pool until it is empty."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from trm_jax.devices.sharding import BY_ROWS, EVERYWHERE, Layout
+from trm_jax.inference.effort import Effort
+from trm_jax.model.model import Model, Weights
+from trm_jax.recursion.recursion import State
+
+
+class Slots(NamedTuple):
+    """The rows of the batch: which job each works on (a row of the lane's pool; past its end: none), and y and z."""
+
+    job: Any
+    state: State
+
+
+class Pool(NamedTuple):
+    """Jobs as the device sees them, padded to a fixed number of rows; `filled` [1] of them are real.
+
+    puzzle and attempt number a job's noise; attempts at one puzzle share a `puzzle_row`.
+    """
+
+    inputs: Any
+    puzzle_ids: Any
+    puzzle: Any
+    attempt: Any
+    puzzle_row: Any
+    filled: Any
+
+
+class Records(NamedTuple):
+    """What is known of each job of a pool; the fields are those of `Attempts`, by job."""
+
+    answers: Any
+    q_halt: Any
+    change: Any
+    halted_at: Any
+    steps: Any
+
+
+@partial(jax.jit, static_argnames=("model", "layout", "batch_size"))
+def idle(model: Model, layout: Layout, starts: State, batch_size: int) -> State:
+    """The state of slots that have no job yet, so many in each lane."""
+    state: State = layout.by_each(lambda starts: model.start(starts, batch_size), (EVERYWHERE,), BY_ROWS)(starts)
+    return state
+
+
+@partial(jax.jit, static_argnames=("model", "effort", "layout"))
+def empty_pool(
+    model: Model,
+    effort: Effort,
+    layout: Layout,
+    weights: Weights,
+    seed: int,
+    pool: Pool,
+    slots: Slots,
+    records: Records,
+    last: bool,
+) -> tuple[Slots, Records]:
+    """Every lane works until no job of its pool waits any more, and after the last pool until none is left.
+
+    The first jobs of a lane are those that its slots are at already.
+    """
+    found: tuple[Slots, Records] = layout.by_each(
+        partial(_empty_lane, model, effort, layout),
+        (
+            Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec),  # type: ignore[arg-type]
+            EVERYWHERE,
+            BY_ROWS,
+            BY_ROWS,
+            BY_ROWS,
+            EVERYWHERE,
+        ),
+        BY_ROWS,
+    )(weights, seed, pool, slots, records, last)
+    return found
+
+
+def _empty_lane(
+    model: Model,
+    effort: Effort,
+    layout: Layout,
+    weights: Weights,
+    seed: Any,
+    pool: Pool,
+    slots: Slots,
+    records: Records,
+    last: Any,
+) -> tuple[Slots, Records]:
+    """What one device does of `empty_pool`."""
+    # Devices exchange what they have parts of before the loop: in it, one does not know how far another is.
+    params, table = layout.whole(weights.params), weights.puzzle_table
+    table_rows = None if table is None else layout.table_rows(table, pool.puzzle_ids)
+    filled = pool.filled[0]
+    rows = pool.puzzle_ids.shape[0]
+    depths = jnp.array(effort.depths)[None]
+    noisy = pool.attempt > 0
+    keys = jax.vmap(
+        lambda puzzle, attempt: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), puzzle), attempt)
+    )(pool.puzzle, pool.attempt)
+
+    def unfinished(loop: tuple[Slots, Records, jax.Array, jax.Array]) -> jax.Array:
+        slots, _, next_job, _ = loop
+        return (next_job < filled) | (last & (slots.job < rows).any())
+
+    def supervise(
+        loop: tuple[Slots, Records, jax.Array, jax.Array],
+    ) -> tuple[Slots, Records, jax.Array, jax.Array]:
+        slots, records, next_job, won = loop
+        idle = slots.job >= rows
+        waiting = next_job + jnp.cumsum(idle) - 1
+        takes = idle & (waiting < filled)
+        job = jnp.where(takes, waiting, slots.job)
+        # A slot without a job computes what the last row says; its records are dropped.
+        row = jnp.minimum(job, rows - 1)
+
+        state = model.start(weights.starts, job.shape[0])
+        if effort.start_noise:
+            state = noised(state, keys[row], 0, effort.start_noise * noisy[row], of_y=True)
+        state = jax.tree.map(partial(_where, takes), state, slots.state)
+        before, steps = state, records.steps[row] + 1
+        if effort.latent_noise:
+            state = noised(state, keys[row], steps, effort.latent_noise * noisy[row], of_y=False)
+        rows_BR = None if table_rows is None else table_rows[row]
+        state, readout = model.think(params, rows_BR, state, pool.inputs[row])
+
+        halts = readout.q_halt > effort.halt_above
+        ends = steps >= effort.steps
+        if effort.halting:
+            ends |= halts
+        if effort.race:
+            won = won.at[jnp.where(job < rows, pool.puzzle_row[row], rows)].max(halts, mode="drop")
+            ends |= won[pool.puzzle_row[row]]
+        tokens = jnp.argmax(readout.logits, axis=-1).astype(records.answers.dtype)
+        keeps = (depths == steps[:, None]) | (ends[:, None] & (depths >= steps[:, None]))
+        records = Records(
+            answers=records.answers.at[job].set(
+                jnp.where(keeps[:, :, None], tokens[:, None], records.answers[row]), mode="drop"
+            ),
+            q_halt=records.q_halt.at[job, steps - 1].set(readout.q_halt, mode="drop"),
+            change=records.change.at[job, steps - 1].set(change_of(before, state), mode="drop"),
+            halted_at=records.halted_at.at[job].set(
+                jnp.where(halts & (records.halted_at[row] == 0), steps, records.halted_at[row]), mode="drop"
+            ),
+            steps=records.steps.at[job].set(steps, mode="drop"),
+        )
+        return Slots(jnp.where(ends, rows, job), state), records, next_job + takes.sum(), won
+
+    # In a race, nothing that still runs can have lost: who halts ends the others at once.
+    won = jnp.zeros(rows, jnp.bool_)
+    working = (slots.job < rows).sum()
+    slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, working, won))
+    return slots, records
+
+
+def noised(state: State, keys_B: jax.Array, step: Any, scale_B: jax.Array, of_y: bool) -> State:
+    """The state with normal noise on z, and on y if wanted; each row's depends on its key and step alone."""
+    steps_B = jnp.broadcast_to(step, keys_B.shape)
+
+    def noise(array: jax.Array, stream: int) -> jax.Array:
+        def draw(key: jax.Array, step: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(key, step), stream)
+            return jax.random.normal(key, array.shape[1:], jnp.float32)
+
+        scale = scale_B.reshape(-1, *(1,) * (array.ndim - 1))
+        return (array + scale * jax.vmap(draw)(keys_B, steps_B)).astype(array.dtype)
+
+    y = noise(state.y, 0) if of_y and state.y is not None else state.y
+    return State(y, state.z if state.z is None else noise(state.z, 1))
+
+
+def change_of(before: State, after: State) -> jax.Array:
+    """Root mean square of what a supervision step changed in y and z, [B]."""
+
+    def square(old: jax.Array, new: jax.Array) -> jax.Array:
+        difference = new.astype(jnp.float32) - old.astype(jnp.float32)
+        return jnp.square(difference).reshape(old.shape[0], -1).mean(axis=-1)
+
+    parts = jax.tree.leaves(jax.tree.map(square, before, after))
+    return jnp.sqrt(sum(parts) / len(parts))
+
+
+def _where(takes: jax.Array, fresh: jax.Array, kept: jax.Array) -> jax.Array:
+    return jnp.where(takes.reshape(-1, *(1,) * (kept.ndim - 1)), fresh, kept)
