@@ -27,9 +27,9 @@ def main() -> None:
     import jax
     import numpy as np
 
+    from benchmarks.hlo import collectives_of, table
     from trm_jax.commands.arguments import load_experiment
     from trm_jax.data.order import Order, Position
-    from trm_jax.devices.collectives import collectives_of, table
     from trm_jax.devices.sharding import EVERYWHERE, layout_of
     from trm_jax.model.estimate import estimate
     from trm_jax.sizes import si

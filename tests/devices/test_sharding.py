@@ -14,7 +14,7 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.order import Position
-from trm_jax.devices.collectives import collectives_of
+from benchmarks.hlo import collectives_of
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, layout_of
 from trm_jax.errors import ConfigError
 from trm_jax.runs.checkpoint import Checkpoints, fingerprint

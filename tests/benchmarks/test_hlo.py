@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from trm_jax.devices.collectives import Collective, collectives_in, collectives_of, table
+from benchmarks.hlo import Collective, collectives_in, collectives_of, table
 
 
 @pytest.fixture(scope="module")
