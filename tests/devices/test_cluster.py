@@ -23,7 +23,7 @@ import pytest
 from places import ROOT
 
 from trm_jax.commands.cli import main
-from trm_jax.devices import cluster, launchers
+from trm_jax.devices import cluster, launchers, rendezvous
 from trm_jax.devices.launchers import Place, asked, found_by_jax, launched, parse_address
 from trm_jax.devices.rendezvous import meet
 from trm_jax.errors import ConfigError
@@ -312,6 +312,15 @@ def test_a_host_that_does_not_answer_and_a_process_0_that_waits(here: Place, mon
     monkeypatch.setattr(socket, "create_connection", silence)
     (message,) = together(replace(here, process=1), timeout=0)
     assert message.startswith(f"process 0 at {here.address} cannot be reached: Connection timed out (0 s): start it")
+
+
+def test_a_process_0_that_goes_before_jax_has_begun_is_told(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "PROMPT", 0.1)
+    with ThreadPoolExecutor(1) as pool:
+        chief = pool.submit(meet, replace(here, processes=2), 5)
+        with pytest.raises(ConfigError, match=f"^process 0 at {here.address} was there and has gone: see what it says$"):
+            meet(replace(here, processes=2, process=1), 5)
+        assert chief.result()[1] == here.address
 
 
 def test_an_unknown_host_is_told() -> None:

@@ -179,7 +179,7 @@ def start() -> Iterator[Start]:
             "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
+            "PYTHONPATH": f"{TESTS.parent}:{TESTS}:{Path(__file__).parent}",
         }
         running.append(
             subprocess.Popen(

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -60,7 +60,6 @@ def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: 
     if alone(coordinator, processes, process):
         return
     place = asked(coordinator, processes, process, launched(os.environ))
-    method = "" if place else found_by_jax(os.environ)
     import jax
     from jax._src import xla_bridge
 
@@ -68,21 +67,32 @@ def join(coordinator: str = "", processes: int = 0, process: int = -1, timeout: 
         raise ConfigError("processes have to be joined once, and before JAX uses a device: call cluster.join first")
     # Its handler swallows SIGTERM, also before training has put up its own.
     jax.config.update("jax_enable_preemption_service", False)
-    if place is None:
-        _initialize(timeout, cluster_detection_method=method)
-    else:
+    bind = None
+    arguments: dict[str, Any] = {"cluster_detection_method": found_by_jax(os.environ)}
+    if place:
         place, bind = meet(place, timeout)
-        _initialize(
-            timeout,
-            cluster_detection_method="deactivate",
-            coordinator_address=place.address,
-            num_processes=place.processes,
-            process_id=place.process,
-            local_device_ids=place.devices,
-            coordinator_bind_address=bind,
+        arguments = {
+            "cluster_detection_method": "deactivate",
+            "coordinator_address": place.address,
+            "num_processes": place.processes,
+            "process_id": place.process,
+            "local_device_ids": place.devices,
+            "coordinator_bind_address": bind,
+        }
+    try:
+        jax.distributed.initialize(
+            initialization_timeout=timeout,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
+            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT,
+            **arguments,
         )
-        if bind:
-            _stay_on_loopback(place.host)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"the processes of this cluster cannot be joined ({' '.join(str(error).split())}): "
+            "give --coordinator, --processes and --process, or --processes=1 to stay alone"
+        ) from error
+    if place and bind:
+        _stay_on_loopback(place.host)
     _joined = True
     _connect_devices()
 
@@ -126,21 +136,15 @@ def unanimous() -> Iterator[dict[str, Any]]:
     try:
         yield facts
     except Exception as error:
-        _verdict(number, {"fault": " ".join(str(error).split()) or type(error).__name__})
+        _agree(number, {"fault": " ".join(str(error).split()) or type(error).__name__}, _judge)
         raise
-    if verdict := _verdict(number, {"facts": facts}):
-        raise ConfigError(verdict)
+    if fault := _agree(number, {"facts": facts}, _judge):
+        raise ConfigError(fault)
 
 
 def any_of_us(flag: bool) -> bool:
     """Whether the flag is set in any process; every process has to come to this point, and waits for the others."""
-    if not _joined:
-        return flag
-    import jax
-
-    number, client = next(_agreements), _client()
-    client.key_value_set(f"trm/{number}/{jax.process_index()}", json.dumps(flag))
-    return any(json.loads(_wait_for(f"trm/{number}/{process}")) for process in range(jax.process_count()))
+    return bool(_agree(next(_agreements), flag, any)) if _joined else flag
 
 
 def check_shared(folder: Path) -> None:
@@ -149,13 +153,9 @@ def check_shared(folder: Path) -> None:
         return
     import jax
 
-    process, processes = jax.process_index(), jax.process_count()
-    client = _client()
-    key = f"trm/token/{next(_agreements)}"
-    if process == 0:
-        client.key_value_set(key, uuid.uuid4().hex)
-    token = _wait_for(key)
-    marks = [folder / f".process_{number}.{token}" for number in range(processes)]
+    process = jax.process_index()
+    token = _agree(next(_agreements), uuid.uuid4().hex, min)  # any that is the same for all
+    marks = [folder / f".process_{number}.{token}" for number in range(jax.process_count())]
     try:
         with unanimous():
             try:
@@ -189,21 +189,36 @@ def noticing_loss() -> Iterator[None]:
         ) from error
 
 
-def _verdict(number: int, said: dict[str, Any]) -> str:
-    """Tells process 0 how this one got on, and returns what it makes of all of them; "" if there is nothing wrong."""
-    import jax
+def _agree(number: int, said: Any, judge: Callable[[list[Any]], Any]) -> Any:
+    """What process 0 makes of what all processes say, by their numbers; each has to come here and waits for the others.
 
-    client = _client()
+    What is said and what is made of it is anything that JSON can hold; `number` is the same for all, and used once.
+    """
+    import jax
+    from jax._src import distributed
+
+    client: Any = distributed.global_state.client
+
+    def value(key: str) -> Any:
+        """What a process has said, or will. One that dies is noticed by its heartbeat."""
+        while True:
+            try:
+                # Milliseconds: an interrupt is heard in between.
+                return json.loads(client.blocking_key_value_get(f"trm/{number}/{key}", 500))
+            except jax.errors.JaxRuntimeError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    raise
+
     client.key_value_set(f"trm/{number}/{jax.process_index()}", json.dumps(said))
-    key = f"trm/{number}/verdict"
     if jax.process_index() == 0:
-        everyone = [json.loads(_wait_for(f"trm/{number}/{process}")) for process in range(jax.process_count())]
-        client.key_value_set(key, json.dumps(_judge(everyone)))
-    verdict: str = json.loads(_wait_for(key))
-    return verdict
+        verdict = judge([value(str(process)) for process in range(jax.process_count())])
+        client.key_value_set(f"trm/{number}/verdict", json.dumps(verdict))
+        client.key_value_delete(f"trm/{number - 1}")  # who has come here has read what was agreed on before
+    return value("verdict")
 
 
 def _judge(everyone: list[dict[str, Any]]) -> str:
+    """What is wrong, from each process its fault or its facts; "" if nothing is."""
     for process, said in enumerate(everyone):
         if "fault" in said:
             return f"process {process}: {said['fault']}"
@@ -215,25 +230,6 @@ def _judge(everyone: list[dict[str, Any]]) -> str:
             told = [f"{name} is {first.get(name)!r} in process 0, {facts.get(name)!r} in {process}" for name in unlike]
             return f"the processes were given different experiments: {'; '.join(told[:4])}: give all of them the same"
     return ""
-
-
-def _wait_for(key: str) -> str:
-    """The value that a process has given the key, or will. A process that dies is noticed by its heartbeat."""
-    import jax
-
-    while True:
-        try:
-            value: str = _client().blocking_key_value_get(key, 500)  # milliseconds: an interrupt is heard in between
-            return value
-        except jax.errors.JaxRuntimeError as error:
-            if "DEADLINE_EXCEEDED" not in str(error):
-                raise
-
-
-def _client() -> Any:
-    from jax._src import distributed
-
-    return distributed.global_state.client
 
 
 def leave() -> None:
@@ -258,24 +254,6 @@ def abandon(exit_code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)
-
-
-def _initialize(timeout: float, **arguments: object) -> None:
-    import jax
-
-    try:
-        jax.distributed.initialize(
-            initialization_timeout=int(timeout),
-            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
-            shutdown_timeout_seconds=SHUTDOWN_TIMEOUT,
-            **arguments,  # type: ignore[arg-type]
-        )
-    except (ValueError, RuntimeError) as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(
-            f"the processes of this cluster cannot be joined ({message}): "
-            "give --coordinator, --processes and --process, or --processes=1 to stay alone"
-        ) from error
 
 
 def _connect_devices() -> None:

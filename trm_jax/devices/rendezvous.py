@@ -1,19 +1,20 @@
-"""Processes meet: one clear line, in each of them, where one does not come or does not agree.
+"""Processes meet before JAX joins them: one clear line, in each of them, where one does not come or does not agree.
 
-Process 0 listens on the port that JAX's coordinator uses afterwards. Every other one calls and says which of how many
-it is ("trm 4 2"). When all have, process 0 frees the port and tells them to go on ("go"), or else what is wrong
-("no ..."). JAX's own client would end the process by a signal in such a case, with pages of C++.
+JAX's own client would end the process by a signal in such a case, with pages of C++, and joins processes that count
+differently without a word. So process 0 first listens at the port that JAX's coordinator uses afterwards. Every other
+one calls and says which of how many it is ("trm 4 2"). When all have, process 0 frees the port and tells them to go on
+("go"), or else what is wrong ("no ...").
 """
 
+import asyncio
 import ipaddress
 import os
-import selectors
+import re
 import socket
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import replace
-from typing import NoReturn
 
 from trm_jax.devices.launchers import Place
 from trm_jax.errors import ConfigError
@@ -34,16 +35,17 @@ def meet(place: Place, timeout: float) -> tuple[Place, str | None]:
       every address of this host.
 
     Raises:
-      ConfigError: see `join`.
+      ConfigError: see `cluster.join`.
     """
     deadline = time.monotonic() + timeout
     loopback = _loopback_address(place, deadline, timeout)
     if loopback:
         place = replace(place, host=loopback)
     if place.process == 0:
-        _gather(place, bool(loopback), deadline, timeout)
+        asyncio.run(_gather(place, bool(loopback), timeout))
     else:
         _report(place, deadline, timeout)
+        _wait_for_service(place)
     return place, place.address if loopback else None
 
 
@@ -65,60 +67,55 @@ def _loopback_address(place: Place, deadline: float, timeout: float) -> str:
     return next((address for address in addresses if ipaddress.ip_address(address).is_loopback), "")
 
 
-def _gather(place: Place, loopback: bool, deadline: float, timeout: float) -> None:
+async def _gather(place: Place, loopback: bool, timeout: float) -> None:
     """Process 0: waits for all others to report, then frees the port and sends them on."""
-    with ExitStack() as stack:
-        door = stack.enter_context(_listen(place, loopback))
-        watch = stack.enter_context(selectors.DefaultSelector())
-        watch.register(door, selectors.EVENT_READ)
-        said: dict[socket.socket, bytes] = {}
-        came: dict[int, socket.socket] = {}
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    visits: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+    heard: list[asyncio.StreamWriter] = []
+    came: set[int] = set()
 
-        def refuse(message: str) -> NoReturn:
-            for caller in said:
-                _tell(caller, f"no {message}")
-            raise ConfigError(message)
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        visits[task] = writer
+        with suppress(OSError, ValueError):  # one that breaks off, or says more than any of ours
+            said = re.fullmatch(rb"trm (\d{1,9}) (\d{1,9})\n", await reader.readline())
+            processes, number = map(int, said.groups()) if said else (0, 0)
+            if 0 < number < processes and not answer.done():
+                heard.append(writer)
+                if fault := _disagreement(place, came, processes, number):
+                    answer.set_result(f"no {fault}")
+                    return
+                came.add(number)
+                if len(came) == place.processes - 1:
+                    answer.set_result("go")
+                await reader.read()  # for as long as it waits; one that goes may come back
+                if not answer.done():
+                    came.remove(number)
+        if not answer.done():
+            writer.close()
 
-        while len(came) < place.processes - 1:
-            left = deadline - time.monotonic()
-            events = watch.select(max(left, GRACE))
-            if (left <= 0 and not events) or left < -10 * GRACE:
-                refuse(_missing(place, came, timeout))
-            for key, _ in events:
-                if key.fileobj is door:
-                    caller = stack.enter_context(door.accept()[0])
-                    caller.setblocking(False)
-                    watch.register(caller, selectors.EVENT_READ)
-                    said[caller] = b""
-                    continue
-                caller = key.fileobj  # type: ignore[assignment]
-                more = _receive(caller)
-                if more is None:
-                    continue
-                said[caller] += more
-                hello = _understand(said[caller]) if more else None
-                if hello is None:  # has gone, or was none of ours to begin with
-                    watch.unregister(caller)
-                    said.pop(caller)
-                    caller.close()
-                    came = {number: peer for number, peer in came.items() if peer is not caller}
-                elif hello:
-                    if fault := _disagreement(place, came, *hello):
-                        refuse(fault)
-                    came[hello[1]] = caller
-        door.close()
-        for caller in came.values():
-            _tell(caller, "go")
+    door = await asyncio.start_server(receive, sock=_listen(place, loopback), limit=64)
+    for seconds in (timeout, GRACE):
+        await asyncio.wait([answer], timeout=seconds)
+    if not answer.done():
+        answer.set_result(f"no {_missing(place, came, timeout)}")
+    door.close()
+    for writer in visits.values():
+        if writer in heard:
+            writer.write(f"{answer.result()}\n".encode())
+        writer.close()
+    await asyncio.gather(*visits)
+    if answer.result() != "go":
+        raise ConfigError(answer.result().removeprefix("no "))
 
 
 def _listen(place: Place, loopback: bool) -> socket.socket:
+    everywhere = not loopback and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if everywhere or ":" in place.host else socket.AF_INET
+    address = (place.host if loopback else "", place.port)
     try:
-        if loopback:
-            family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
-            return socket.create_server((place.host, place.port), family=family, backlog=place.processes)
-        both = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if both else socket.AF_INET
-        return socket.create_server(("", place.port), family=family, dualstack_ipv6=both, backlog=place.processes)
+        return socket.create_server(address, family=family, dualstack_ipv6=everywhere, backlog=place.processes)
     except OSError as error:
         raise ConfigError(
             f"process 0 cannot listen on port {place.port} ({os.strerror(error.errno or 0)}): "
@@ -126,30 +123,7 @@ def _listen(place: Place, loopback: bool) -> socket.socket:
         ) from None
 
 
-def _missing(place: Place, came: Mapping[int, object], timeout: float) -> str:
-    absent = [number for number in range(1, place.processes) if number not in came]
-    names = ", ".join(map(str, absent[:8])) + (", ..." if len(absent) > 8 else "")
-    return (
-        f"{len(came) + 1} of {place.processes} processes came to {place.address} within {timeout:g} s; missing: {names}"
-        " (start them all, or give a longer --start-timeout)"
-    )
-
-
-def _understand(text: bytes) -> tuple[int, int] | tuple[()] | None:
-    """How many processes there are and which of them says this; () if it has not said all, None if it is none."""
-    line, end, rest = text.partition(b"\n")
-    words = line.split(b" ")
-    if len(text) > 64 or rest or not text.startswith(b"trm"[: len(text)]):
-        return None
-    if not end:
-        return ()
-    if len(words) != 3 or not all(word.isdigit() for word in words[1:]):
-        return None
-    processes, number = map(int, words[1:])
-    return (processes, number) if 0 < number < processes else None
-
-
-def _disagreement(place: Place, came: Mapping[int, object], processes: int, number: int) -> str:
+def _disagreement(place: Place, came: Container[int], processes: int, number: int) -> str:
     if processes != place.processes:
         return (
             f"process {number} was started with --processes={processes}, process 0 with {place.processes}: "
@@ -160,8 +134,17 @@ def _disagreement(place: Place, came: Mapping[int, object], processes: int, numb
     return ""
 
 
+def _missing(place: Place, came: Container[int], timeout: float) -> str:
+    absent = [number for number in range(1, place.processes) if number not in came]
+    names = ", ".join(map(str, absent[:8])) + (", ..." if len(absent) > 8 else "")
+    return (
+        f"{place.processes - len(absent)} of {place.processes} processes came to {place.address} within {timeout:g} s; "
+        f"missing: {names} (start them all, or give a longer --start-timeout)"
+    )
+
+
 def _report(place: Place, deadline: float, timeout: float) -> None:
-    """Any other process: finds process 0, says who is there, waits for all, and for JAX's service to be there."""
+    """Any other process: finds process 0, says who is there, and waits for all."""
     while True:
         last = time.monotonic() > deadline
         try:
@@ -176,7 +159,7 @@ def _report(place: Place, deadline: float, timeout: float) -> None:
             trouble = f"cannot be reached: {error.strerror or error}"
         else:
             if answer == "go\n":
-                break
+                return
             if answer.startswith("no ") and answer.endswith("\n"):
                 raise ConfigError(answer.removeprefix("no ").strip())
             trouble = "hangs up" if not answer else "is another program"
@@ -186,7 +169,10 @@ def _report(place: Place, deadline: float, timeout: float) -> None:
                 "or give a longer --start-timeout"
             )
         time.sleep(RETRY)
-    # JAX's client tries but once a second, and ends the process where nobody answers.
+
+
+def _wait_for_service(place: Place) -> None:
+    """Waits until JAX's service listens: its client tries but once a second, and ends the process where none does."""
     deadline = time.monotonic() + PROMPT
     while True:
         try:
@@ -208,20 +194,3 @@ def _knock(place: Place, deadline: float) -> socket.socket:
         caller.close()
         raise ConnectionRefusedError(None, "Connection refused")
     return caller
-
-
-def _receive(caller: socket.socket) -> bytes | None:
-    """What has come; b"" if nothing will any more, None if nothing has after all."""
-    try:
-        return caller.recv(128)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
-
-
-def _tell(caller: socket.socket, text: str) -> None:
-    try:
-        caller.sendall(f"{text}\n".encode())
-    except OSError:
-        return  # has gone: it will find out by itself
