@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.hlo import collectives_of
 from trm_jax.config import Experiment, experiment_from
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.order import Position
-from benchmarks.hlo import collectives_of
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, layout_of
 from trm_jax.errors import ConfigError
 from trm_jax.runs.checkpoint import Checkpoints, fingerprint
