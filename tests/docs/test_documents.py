@@ -139,7 +139,8 @@ def wrong_names(document: str, text: str) -> Iterator[str]:
         if words and (path / f"{words[0]}.py").is_file():
             path /= f"{words.pop(0)}.py"
         rest = ".".join(words)
-        if rest and rest not in defined(path if path.is_file() else path / "__init__.py"):
+        offered = trm_jax.__all__ if path == ROOT / "trm_jax" else ()
+        if rest and rest not in {*offered, *defined(path if path.is_file() else path / "__init__.py")}:
             yield f"name {name}"
     yield from (f"name trm.{name}" for name in re.findall(r"\btrm\.(\w+)", text) if name not in trm_jax.__all__)
     for group, key in re.findall(r"\bconfig\.([a-z]+)\.([a-z_0-9]+)", text):

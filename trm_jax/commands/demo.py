@@ -1,6 +1,8 @@
 """`trm demo`: the whole way from nothing to a solved puzzle, with figures and pictures, in minutes on a laptop."""
 
 import json
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -71,7 +73,7 @@ def run(workdir: Path, variant: str = "") -> bool:
     for what, picture in pictures.items():
         print(f"{what:22} {picture}")
     print(f"{'figures':22} {path}")
-    print(f"{'took':22} {duration(figures['total_seconds'])}, {duration(figures['train_seconds'])} of it training")
+    print(f"{'took':22} {duration(figures['total_seconds'])}; training {duration(figures['train_seconds'])}")
     clues = kind.text(test.inputs[0])
     print(
         f"""
@@ -79,12 +81,14 @@ what next
   solve a puzzle of your own     trm solve {workdir} '{clues}' --picture solved.png
   think longer, or shorter       trm eval {workdir} --steps 1,2,4,8,16
   a larger board                 trm demo --variant 6x6 --workdir runs/demo6x6
+  the same from Python           import trm_jax as trm; trm.load("{workdir}").solve("{clues}")
   watch the curves               tensorboard --logdir {workdir}
-  the paper's Sudoku model       trm train --config=experiments/sudoku_mlp.py --workdir=runs/sudoku_mlp \\
-                                     --config.data.train=train.csv
-  is it the same model?          trm parity tests/testdata
-(trm is in .venv/bin: run `source .venv/bin/activate` once)"""
+  the paper's Sudoku model       trm train --config=sudoku_mlp --workdir=runs/sudoku_mlp --config.data.train=train.csv
+  is it the same model?          trm parity tests/testdata (in the repository)"""
     )
+    command = Path(sys.executable).with_name("trm")
+    if shutil.which("trm") is None and command.exists():
+        print(f"(trm is in {command.parent}: run `source {command.with_name('activate')}` once)")
     return True
 
 
