@@ -28,7 +28,8 @@ from trm_jax.inference.effort import Effort
 from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Kind, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"

@@ -7,7 +7,7 @@ import pytest
 
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import DataError
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 
 GRID = '{"kind": "grid", "shape": [2, 2], "alphabet": ".ab"}'
 ROWS_DIFFER = """

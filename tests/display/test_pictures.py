@@ -19,7 +19,8 @@ from trm_jax.display.pictures import animate_thoughts, draw_thoughts, draw_train
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Kind, Maze, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import Maze, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 SUDOKU_4 = "12..341.21434321", "1234341221434321"

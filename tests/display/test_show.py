@@ -13,7 +13,8 @@ from trm_jax.display.boards import Window, readable, shared_window, window
 from trm_jax.display.show import changed_cells, show
 from trm_jax.inference.thoughts import Thought, judged
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Kind, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"

@@ -7,7 +7,7 @@ from trm_jax.errors import ConfigError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts
 from trm_jax.inference.effort import Effort
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 
 ABOUT = '{"kind": "grid", "shape": [1, 2], "alphabet": ".ab"}'
 PAIR = kind_of(ABOUT, 2, lambda question, answer: answer in ("ab", "ba"))

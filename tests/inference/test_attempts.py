@@ -12,7 +12,7 @@ from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 
 CONFIG = ModelConfig(
     vocab_size=6, seq_len=16, num_puzzles=3, width=32, heads=2, expansion=1.0, layers=1, mixer="mlp", positions="none",

@@ -25,7 +25,7 @@ from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.model import Model, Weights
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.meta import Meta
 

@@ -13,7 +13,8 @@ from trm_jax.inference.effort import Effort
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, differing_cells, is_right, judged, think
 from trm_jax.inference.trace import Trace, trace
 from trm_jax.model.model import Model, Weights
-from trm_jax.puzzles.kind import Kind, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"

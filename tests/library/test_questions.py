@@ -8,7 +8,7 @@ import pytest
 
 from trm_jax.errors import DataError
 from trm_jax.library.questions import read_boards, read_questions
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 
 SUDOKU = kind_of("sudoku", 16)
 WIDE = kind_of(json.dumps({"kind": "sudoku", "box": "2x3"}), 36)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import grid
+from trm_jax.puzzles import declared
 from trm_jax.puzzles.dihedral import dihedral_indices
 from trm_jax.puzzles.grid import Grid
 
@@ -70,7 +70,7 @@ def test_what_is_no_grid_of_the_alphabet_is_placed():
 
 
 def test_the_names_of_the_maps_are_those_of_dihedral_indices():
-    for name, cells in zip(grid._NAMES, dihedral_indices((4, 4)), strict=True):
+    for name, cells in zip(declared._NAMES, dihedral_indices((4, 4)), strict=True):
         assert (cells.tobytes(), np.arange(3, dtype=np.int32).tobytes()) in elements(Grid((4, 4), "ab", name))
     image = Grid((2, 2), "abcd", "rot90")
     assert images(image, image.parse("ab\ncd")) == {
@@ -340,7 +340,15 @@ def test_descriptions_round_trip_through_json():
         assert "is no description" in refused(Grid.from_dict, other)
 
 
-ITEMS = [*grid._NAMES[1:], "relabel(ab)", "relabel(cd)", "fliplr(ab)", "rot90(abcd)", "rot180(ac bd)", "transpose(ab)"]
+ITEMS = [
+    *declared._NAMES[1:],
+    "relabel(ab)",
+    "relabel(cd)",
+    "fliplr(ab)",
+    "rot90(abcd)",
+    "rot180(ac bd)",
+    "transpose(ab)",
+]
 GOOD_SYMMETRIES = ["", "dihedral", "fliplr(ab) flipud(cd)", "rot90(abcd)", "transpose(ab) relabel(ab) relabel(cd)"]
 SYMMETRIES = (
     st.sampled_from(GOOD_SYMMETRIES)

@@ -15,7 +15,7 @@ from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import DataError
 from trm_jax.model.losses import IGNORE
 from trm_jax.puzzles import sudoku
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.training.feed import Feed
 
 SUDOKU = DataConfig(puzzle="sudoku", side=4, train="generated", test="generated", train_puzzles=60, test_puzzles=40)

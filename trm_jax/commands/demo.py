@@ -18,7 +18,7 @@ from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.model import Model, Weights, count_weights
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import checkpoint
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics

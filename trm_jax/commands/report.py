@@ -25,7 +25,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.checkpoint import load
 from trm_jax.sizes import si
 

@@ -23,7 +23,8 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
 from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
-from trm_jax.puzzles.kind import Kind, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs import checkpoint
 

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from trm_jax.config.values import DataConfig, Experiment
 from trm_jax.errors import ConfigError, DataError, near_miss
-from trm_jax.puzzles.kind import describe
+from trm_jax.puzzles.kinds import describe
 from trm_jax.puzzles.sudoku import layout_for
 from trm_jax.recursion.policies import POLICIES
 from trm_jax.sizes import parse_bytes

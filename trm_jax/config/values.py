@@ -126,7 +126,7 @@ class OptimConfig:
 class DataConfig:
     """Where puzzles come from: tables (CSV or JSONL: question, answer), or folders in the public dataset format."""
 
-    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kind.py); "": as the data says
+    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kinds.py); "": as the data says
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it

@@ -21,7 +21,8 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_search, table
 from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.arc_votes import read_names
-from trm_jax.puzzles.kind import Kind, cells_of, describe, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 
@@ -42,7 +43,7 @@ class PuzzleSet:
     puzzle_ids: of each example, int32 [N].
     puzzle_starts: example at which each puzzle starts, and N at the end.
     group_starts: puzzle at which each group starts, and the number of puzzles at the end.
-    puzzle: description of the kind of puzzle (puzzles/kind.py), "" where the files do not tell.
+    puzzle: description of the kind of puzzle (puzzles/kinds.py), "" where the files do not tell.
     origins: the folders, where it comes from folders.
     forms: in which each puzzle of the folders stands here, each with an id of its own (`forms.Forms`).
     """

@@ -7,7 +7,7 @@ from trm_jax.config import Experiment, ModelConfig, validate
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 
 # Rows of a large puzzle table are a multiple of this, so that any usual number of devices can share it.
 _TABLE_UNIT = 1_024

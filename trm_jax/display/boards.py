@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Arc, Kind, Maze
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import Arc, Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 # Cells as colours, two characters wide so that they look square.

@@ -12,7 +12,8 @@ from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.display.boards import board_lines, print_line, shared_window, side_by_side
 from trm_jax.errors import DataError, printable
-from trm_jax.puzzles.kind import Arc, Maze, Rules
+from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kinds import Arc, Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 _MOST_DRAWN = 50

@@ -11,7 +11,8 @@ from rich.text import Text
 from trm_jax.display.boards import board_lines, print_line, readable, side_by_side
 from trm_jax.inference.thoughts import Thought, differing_cells, is_right
 from trm_jax.puzzles import arc
-from trm_jax.puzzles.kind import Arc, Kind
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import Arc
 from trm_jax.puzzles.symmetry import Tokens
 
 

@@ -28,7 +28,8 @@ from trm_jax.library.answers import Answers, Figures, Moment
 from trm_jax.library.asked import MOST_STEPS, depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
-from trm_jax.puzzles.kind import Rules, kind_of
+from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs import checkpoint
 from trm_jax.runs.checkpoint import Checkpoints

@@ -13,7 +13,7 @@ from trm_jax.config import Experiment
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.losses import IGNORE, Metrics, means
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import train as runs
 from trm_jax.runs.train import Outcome
 from trm_jax.training import step as training

@@ -11,7 +11,7 @@ from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.training.step import TrainState, averaged_weights, model_of

@@ -28,7 +28,7 @@ from trm_jax.data.stacked import Stacked
 from trm_jax.devices.sharding import AXIS, EVERYWHERE, Layout
 from trm_jax.errors import DataError
 from trm_jax.model.losses import IGNORE
-from trm_jax.puzzles.kind import kind_of
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.training.memory import device_memory
 from trm_jax.training.supervision import Batch

@@ -27,7 +27,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze as mazes
 from trm_jax.puzzles import maze_generator, sudoku_rating, sudoku_search
 from trm_jax.puzzles import sudoku as sudokus
-from trm_jax.puzzles.kind import Grid, Maze, Sudoku, kind_of
+from trm_jax.puzzles.kinds import Grid, Maze, Sudoku, kind_of
 
 FUZZ = settings(
     max_examples=int(os.environ.get("TRM_FUZZ", "300")),

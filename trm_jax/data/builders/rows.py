@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from trm_jax.data.builders.pairs import Pairs, check_seed
 from trm_jax.errors import DataError
 from trm_jax.puzzles import table
-from trm_jax.puzzles.kind import Kind, Rules, cells_of, kind_of
+from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kinds import cells_of, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 COLUMNS = ("question", "answer")

@@ -17,7 +17,8 @@ from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, maze, sudoku, table
-from trm_jax.puzzles.kind import Kind, Rules, cells_of, describe, kind_of
+from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 
@@ -60,7 +61,7 @@ def open_sets(
 
     Args:
       path: of either.
-      puzzle: its kind (puzzles/kind.py); "" for what the files tell, or else a guess.
+      puzzle: its kind (puzzles/kinds.py); "" for what the files tell, or else a guess.
       columns: of the question and the answer in a table.
       rules: of a user's own puzzle.
       splits: of a dataset folder; None for all.

@@ -24,7 +24,7 @@ from trm_jax.data.builders.rows import Choice, read
 from trm_jax.data.builders.tables import write_table
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
-from trm_jax.puzzles.kind import Sudoku
+from trm_jax.puzzles.kinds import Sudoku
 
 # Of the 288 full grids of side 4, so many are for the test.
 _TEST_GRIDS = 57

@@ -16,7 +16,8 @@ from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.data.builders.verify_arc import check_examples, check_overlap
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku, sudoku_isomorphism, sudoku_search
-from trm_jax.puzzles.kind import Arc, Grid, Maze, Numbers, Rules, Sudoku
+from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, maze_generator, sudoku, sudoku_search
-from trm_jax.puzzles.kind import NAMES, Grid, Kind, cells_of, describe, kind_of
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import NAMES, Grid, cells_of, describe, kind_of
 
 FUZZ = int(os.environ.get("TRM_FUZZ", "300"))
 

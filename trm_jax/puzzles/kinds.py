@@ -1,0 +1,380 @@
+"""The kinds of puzzle, and the texts that name them.
+
+A kind is described by text, as in config.data.puzzle: its name where the number of cells says the rest (`sudoku`,
+`maze`, `arc`, `tokens`), or else a JSON object, such as `{"kind": "maze", "shape": [20, 30]}`, which a dataset folder
+keeps as puzzle.json.
+"""
+
+import json
+from collections.abc import Mapping
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.errors import DataError
+from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
+from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
+
+NAMES = ("sudoku", "maze", "arc", "grid", "tokens")
+
+
+class Sudoku(Kind):
+    """Sudokus of any box size; symmetries relabel digits and permute bands, stacks, rows and columns."""
+
+    holds_numbers = True
+
+    def __init__(self, layout: sudoku.Layout) -> None:
+        self.layout = layout
+        self.shape = layout.side, layout.side
+        self.vocab_size = layout.vocab_size
+        self.boxes = layout.box_rows, layout.box_cols
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "sudoku", "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
+
+    def parse(self, text: str) -> Tokens:
+        return sudoku.encode(sudoku.parse(text, self.layout))
+
+    def check_question(self, tokens: Tokens) -> None:
+        sudoku.check_clues(sudoku.decode(tokens), self.layout)
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:
+        sudoku.check_pair(sudoku.decode(question), sudoku.decode(answer), self.layout)
+
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        return sudoku.answers(sudoku.decode(questions), sudoku.decode(answers), self.layout)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Of digits, 0 for a blank."""
+        return sudoku.encode(sudoku.checked(numbers, self.layout, "puzzle").astype(np.int32))
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        return sudoku.decode(tokens).reshape(self.shape)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return list(sudoku.to_text(sudoku.decode(tokens)))
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return sudoku.decode(question) > 0
+
+    @property
+    def words(self) -> int:
+        return self.layout.words
+
+    def symmetries(self, words: Array) -> Symmetries:
+        symmetries = sudoku.symmetries(words, self.layout)
+        # A digit's token is one more, and so is the blank's; padding comes before it.
+        tokens = words.__array_namespace__().pad(symmetries.tokens + 1, ((0, 0), (1, 0)))
+        return Symmetries(symmetries.cells, tokens)
+
+    def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
+        return sudoku_isomorphism.overlaps(sudoku.decode(first), sudoku.decode(second), self.layout)
+
+
+class Maze(Kind):
+    """Mazes whose answer marks a shortest path; the symmetries are those of the square or the rectangle."""
+
+    vocab_size = maze.VOCAB_SIZE
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._grid = maze.grid(shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "maze", "shape": list(self.shape)}
+
+    def parse(self, text: str) -> Tokens:
+        return maze.parse(text.strip("\r\n"), self.shape)
+
+    def check_question(self, tokens: Tokens) -> None:
+        maze.check_puzzle(tokens, self.shape)
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:
+        maze.check_pair(question, answer, self.shape)
+
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        pairs = zip(questions, answers, strict=True)
+        return np.array([maze.is_shortest_path(q, a, self.shape) for q, a in pairs], np.bool_)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return ["?" if token == 0 else maze.CHARACTERS[token - 1] for token in tokens]
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return question != maze.FREE
+
+    @property
+    def words(self) -> int:
+        return self._grid.words
+
+    def symmetries(self, words: Array) -> Symmetries:
+        return self._grid.drawn(words)
+
+    def _keys(self, questions: Tokens) -> list[bytes]:
+        return [row.tobytes() for row in self._grid.canonical(questions)]
+
+
+class Arc(Kind):
+    """ARC grids on 30 x 30: colours, end markers, padding. A task's rule is for the model to find, so none is here."""
+
+    shape = arc.SIDE, arc.SIDE
+    vocab_size = arc.VOCAB_SIZE
+    holds_numbers = True
+    has_rules = False
+    # A turned or recoloured task has a puzzle id of its own; what keeps the id, the place, depends on the grid.
+    has_symmetries = False
+    # Padding, end marker, then the ten colours of the contest's own viewer.
+    palette = (
+        "#ffffff", "#e1e4e8", "#000000", "#0074d9", "#ff4136", "#2ecc40",
+        "#ffdc00", "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
+    )  # fmt: skip
+
+    turning_words = arc_moves.TURN_WORDS  # random words that `turned` takes for a pair
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "arc"}
+
+    @property
+    def words(self) -> int:
+        return arc_moves.TRANSLATION_WORDS
+
+    def augment(self, words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
+        """Both grids of each pair at another place on the board (`arc_moves.translated`): the task stays the same."""
+        return arc_moves.translated(words, inputs, labels)
+
+    def turned(self, words: Array, inputs: Array, labels: Array) -> tuple[Array, Array]:
+        """Each pair mapped and recoloured (`arc_moves.turned`), from words uint32 [n, turning_words]: another task."""
+        return arc_moves.turned(words, inputs, labels)
+
+    def augmentation(self, words: Array) -> list[arc.Augmentation]:
+        """What `turned` does under each of the words [n, turning_words], to name it and to undo it; on the host."""
+        return arc_moves.augmentations(words)
+
+    def parse(self, text: str) -> Tokens:
+        """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
+        rows = text.replace("/", " ").split()
+        return arc.encode(arc.check_grid([[_colour(char) for char in row] for row in rows], "grid")).astype(np.int32)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Of a grid of colours, of any size; it lands at the top left."""
+        return arc.encode(arc.check_grid(numbers.tolist(), "grid")).astype(np.int32)
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        """The grid that the board is read as in evaluation (`arc.crop`)."""
+        return arc.crop(tokens)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return [" |0123456789"[token] for token in tokens.tolist()]
+
+    def text(self, tokens: Tokens) -> str:
+        return "/".join("".join(str(colour) for colour in row) for row in arc.crop(tokens).tolist())
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return np.zeros(len(question), np.bool_)
+
+
+class Grid(Kind):
+    """A puzzle of the user's own: a declared shape, alphabet and symmetries (puzzles/grid.py), and rules if given."""
+
+    def __init__(self, board: grid.Grid, rules: Rules | None = None) -> None:
+        self._grid, self._rules = board, rules
+        self.shape = board.shape
+        self.vocab_size = board.vocab_size
+        self.has_rules = rules is not None
+        self.has_symmetries = bool(board.symmetries)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self._grid.to_dict()
+
+    def parse(self, text: str) -> Tokens:
+        return self._grid.parse(text)
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:
+        if self._rules and not self.satisfied(question[None], answer[None])[0]:
+            raise DataError("answer: the rules given do not accept it for this question; correct either")
+
+    def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+        if self._rules is None:
+            return super().satisfied(questions, answers)
+        verdicts = []
+        for question, answer in zip(questions, answers, strict=True):
+            if (answer == 0).any():  # padding is no character, so no rule can speak of it
+                verdicts.append(False)
+            else:
+                verdicts.append(bool(self._rules(self.text(question), self.text(answer))))
+        return np.array(verdicts, np.bool_)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        return ["?" if token == 0 else self._grid.alphabet[token - 1] for token in tokens.tolist()]
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        """What a question leaves open only its rules know; the first character of the alphabet is taken for a blank."""
+        return question != 1
+
+    @property
+    def words(self) -> int:
+        return self._grid.words if self.has_symmetries else 0
+
+    def symmetries(self, words: Array) -> Symmetries:
+        return self._grid.drawn(words) if self.has_symmetries else super().symmetries(words)
+
+    def _keys(self, questions: Tokens) -> list[bytes]:
+        return [row.tobytes() for row in self._grid.canonical(questions)]
+
+
+class Numbers(Kind):
+    """Tokens of which nothing is known, as in a dataset folder without puzzle.json."""
+
+    holds_numbers = True
+    has_rules = False
+    has_symmetries = False
+    vocab_size = 0  # any
+
+    def __init__(self, cells: int) -> None:
+        side = isqrt(cells)
+        self.shape = (side, side) if side * side == cells else (1, cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "tokens"}
+
+    def parse(self, text: str) -> Tokens:
+        """Whole numbers, separated by white space."""
+        words = text.split()
+        wrong = [word for word in words if not (word.isascii() and word.isdecimal() and len(word) < 8)]
+        if wrong:
+            raise DataError(f"{wrong[0][:20]!r} is no token: give whole numbers from 0, separated by spaces")
+        if len(words) != self.cells:
+            raise DataError(f"{len(words)} tokens found, but this puzzle has {self.cells}: add or remove some")
+        return np.array([int(word) for word in words], np.int32)
+
+    def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
+        """Tokens are numbers already."""
+        if numbers.size != self.cells:
+            raise DataError(f"{numbers.size} tokens found, but this puzzle has {self.cells}: add or remove some")
+        if (numbers < 0).any():
+            raise DataError(f"{numbers.min()} is no token: give whole numbers from 0")
+        return numbers.ravel().astype(np.int32)
+
+    def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
+        return tokens.reshape(self.shape)
+
+    def glyphs(self, tokens: Tokens) -> list[str]:
+        digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        return [digits[token] if token < len(digits) else "?" for token in tokens.tolist()]
+
+    def text(self, tokens: Tokens) -> str:
+        return " ".join(str(token) for token in tokens.tolist())
+
+    def given(self, question: Tokens) -> NDArray[np.bool_]:
+        return np.zeros(len(question), np.bool_)
+
+
+def kind_of(puzzle: str, cells: int, rules: Rules | None = None) -> Kind:
+    """The kind of puzzle that a description names, at this number of cells.
+
+    Args:
+      puzzle: as config.data.puzzle: a name, or a JSON object.
+      cells: S; a name alone leaves the shape to it.
+      rules: of a user's own puzzle.
+
+    Raises:
+      DataError: no such kind, no such size, or rules for a kind that has its own.
+    """
+    about = describe(puzzle)
+    name = about["kind"]
+    if cells < 1:
+        raise DataError(f"{cells} cells found, but a puzzle has at least 1")
+    if rules is not None and name != "grid":
+        raise DataError(f"puzzles of kind {name!r} take no --rules: only those of kind 'grid' do")
+    if name == "sudoku":
+        kind: Kind = Sudoku(_layout(about["box"]) if "box" in about else sudoku.layout_of_length(cells))
+    elif name == "maze":
+        kind = Maze(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells))
+    elif name == "arc":
+        kind = Arc()
+    elif name == "grid":
+        kind = Grid(grid.Grid.from_dict(about), rules)
+    else:
+        kind = Numbers(cells)
+    if kind.cells != cells:
+        rows, columns = kind.shape
+        raise DataError(
+            f"{cells} cells found, but {puzzle} is {rows} x {columns}: change the puzzle or its description"
+        )
+    return kind
+
+
+def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
+    """A description as a dictionary with the key "kind", from a name, from JSON text, or from what JSON held.
+
+    Raises:
+      DataError: no such kind, not JSON, or a key that the kind does not have.
+    """
+    about: Any = {"kind": puzzle} if isinstance(puzzle, str) else puzzle
+    if isinstance(puzzle, str) and puzzle.lstrip().startswith("{"):
+        try:
+            about = json.loads(puzzle)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"the description of a puzzle is not readable as JSON ({error}): give it as JSON") from None
+    name = about.get("kind") if isinstance(about, Mapping) else None
+    if name not in NAMES:
+        raise DataError(f"{_shown(name)} is no kind of puzzle: give one of {', '.join(NAMES)}")
+    known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries")}.get(name, ())
+    for key in about:
+        if key != "kind" and key not in known:
+            raise DataError(f"{_shown(key)} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
+    if name == "grid":
+        grid.Grid.from_dict(about)
+    if "box" in about:
+        _layout(about["box"])
+    if name == "maze" and "shape" in about:
+        _shape(about["shape"])
+    return dict(about)
+
+
+def cells_of(puzzle: str, text: str) -> int:
+    """How many cells a puzzle written as text has; DataError for what no puzzle of the kind looks like."""
+    about = describe(puzzle)
+    name = about["kind"]
+    if name == "sudoku":
+        return len(sudoku.parse(text, _layout(about["box"]) if "box" in about else None))
+    if name == "maze":
+        return len(maze.parse(text.strip("\r\n"), _shape(about["shape"]) if "shape" in about else None))
+    if name == "grid":
+        return grid.Grid.from_dict(about).cells
+    raise DataError(
+        f"puzzles of kind {name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
+        "'sudoku', 'maze' or a grid"
+    )
+
+
+def _layout(box: Any) -> sudoku.Layout:
+    if not isinstance(box, str):
+        raise DataError(f"the box of a Sudoku is {_shown(box)}: give text such as '3x3'")
+    return sudoku.layout_from(box)
+
+
+def _shape(value: Any) -> tuple[int, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or any(not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 1000 for side in value)
+    ):
+        raise DataError(f"the shape of a puzzle is {_shown(value)}: give [rows, columns], each 1 to 1000")
+    return value[0], value[1]
+
+
+def _shown(value: Any) -> str:
+    """What a file holds, short enough for a line."""
+    try:
+        return repr(value)[:60]
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
+
+
+def _colour(char: str) -> int:
+    if char not in "0123456789":
+        raise DataError(f"{char!r} is no colour of an ARC grid: give digits 0-9, a line for each row")
+    return int(char)
