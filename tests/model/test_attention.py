@@ -16,8 +16,8 @@ from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.errors import ConfigError
 from trm_jax.model import attention
 from trm_jax.model.attention import TOLERANCE, attend, attend_in_tiles, choose, padded_length, trial
-from trm_jax.model.layers import Network
 from trm_jax.model.model import Model
+from trm_jax.model.network import Network
 
 SMALL = ModelConfig(
     vocab_size=7, seq_len=6, num_puzzles=5, width=32, heads=2, expansion=1.0, layers=1, mixer="attention",
@@ -167,10 +167,11 @@ def test_by_default_attention_is_plain() -> None:
 
 def test_every_block_of_a_network_attends_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr("trm_jax.model.layers.attend", lambda q, k, v, how: told.append(how) or attend(q, k, v, "xla"))
-    h_BLD = jnp.ones((1, 3, 16))
-
-    network = Network(2, "attention", 2, 1.0, None, 1e-5, "float32")
+    monkeypatch.setattr(
+        "trm_jax.model.mixers.attention.attend", lambda q, k, v, how: told.append(how) or attend(q, k, v, "xla")
+    )
+    network = Network(SMALL, 2)
+    h_BLD = jnp.ones((1, 3, SMALL.width))
     for given in (network, network.clone(attention="cudnn")):
         jax.eval_shape(given.init, jax.random.key(0), h_BLD, 0.0)
 

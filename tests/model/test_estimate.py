@@ -10,7 +10,7 @@ import pytest
 from trm_jax.config import Experiment, LossConfig, MemoryConfig, ModelConfig, TrainConfig
 from trm_jax.config.files import experiment
 from trm_jax.model.estimate import Estimate, applications, estimate, forward_flops
-from trm_jax.model.layers import Network
+from trm_jax.model.network import Network
 from trm_jax.sizes import si
 
 
@@ -151,10 +151,8 @@ def test_attention_by_hand() -> None:
 @pytest.mark.parametrize(("mixer", "seq_len"), [("mlp", 36), ("attention", 252)])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_one_application_costs_what_xla_counts(mixer: Any, seq_len: int, layers: int) -> None:
-    model = ModelConfig(width=64, heads=2, seq_len=seq_len, puzzle_dim=0, puzzle_tokens=4, mixer=mixer)
-    network = Network(
-        layers, mixer, model.heads, model.expansion, rope_theta=None, norm_eps=model.norm_eps, dtype="float32"
-    )
+    model = ModelConfig(width=64, heads=2, seq_len=seq_len, puzzle_dim=0, puzzle_tokens=4, mixer=mixer, dtype="float32")
+    network = Network(model, layers)
     h_BLD = jnp.zeros((1, model.positions_total, model.width))
     params = network.init(jax.random.key(0), h_BLD, 0.0)
 

@@ -13,6 +13,7 @@ from trm_jax.commands import data
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.parser import parse
 from trm_jax.config import check_sources
+from trm_jax.config.files import load_network
 from trm_jax.console import hush
 from trm_jax.devices import cluster
 from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_memory()
     try:
         args, rest = parse(sys.argv[1:] if argv is None else argv)
+        if getattr(args, "network", None):
+            load_network(args.network)
         return COMMANDS[args.command](args, rest)
     except TrmError as error:
         print(f"trm: error: {one_line(error)}", file=sys.stderr)

@@ -142,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
         help="plan for a device with so much, as in 80GiB (this one's)",
     )
     estimate.add_argument("--json", action="store_true", help="as JSON")
+    for takes_a_model in (train, evaluate, solve, convert, estimate):
+        takes_a_model.add_argument(
+            "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
+        )
     return parser
 
 

@@ -4,6 +4,7 @@ Those that come with this package are in trm_jax/experiments, which in a checkou
 """
 
 import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -62,13 +63,28 @@ def find(name: str) -> Path:
 
 
 def execute(path: Path) -> ModuleType:
-    """Runs an experiment file with the rights of the user, who has named it; it may raise whatever a program raises."""
+    """Runs a file with the rights of the user, who has named it; it may raise whatever a program raises."""
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec is not None, path
     assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module.__name__] = module  # where a dataclass looks up the types of its fields, flax modules as well
     spec.loader.exec_module(module)
     return module
+
+
+def load_network(path: Path) -> None:
+    """Runs a Python file that makes networks known by register_mixer.
+
+    Raises:
+      ConfigError: there is no such file, or what is wrong with it.
+    """
+    if path.suffix != ".py" or not path.is_file():
+        raise ConfigError(f"--network={path}: no such Python file: give one that calls trm_jax.register_mixer")
+    try:
+        execute(path)
+    except (Exception, SystemExit) as error:  # whatever the user's program raises is told as its fault
+        raise ConfigError(f"--network={path}: {one_line(error)}") from error
 
 
 def read(source: str) -> Any:

@@ -3,6 +3,7 @@
 import os.path
 from operator import attrgetter
 
+from trm_jax.config.mixers import mixer
 from trm_jax.config.values import DataConfig, Experiment
 from trm_jax.errors import ConfigError, DataError, near_miss
 from trm_jax.puzzles.kinds import describe
@@ -92,16 +93,10 @@ def validate(experiment: Experiment) -> None:
             layout_for(data.side)
     except DataError as error:
         raise ConfigError(f"config.data.side = {data.side}: {error}") from None
+    unsuited = mixer(model.mixer).part("rules")
+    if unsuited and (message := unsuited(model)):
+        raise ConfigError(message)
     for broken, message in (
-        (
-            model.mixer == "attention" and model.width % model.heads,
-            f"config.model.heads = {model.heads} does not divide config.model.width = {model.width}: change either",
-        ),
-        (
-            model.mixer == "attention" and model.positions == "rope" and (model.width // model.heads) % 2,
-            f"config.model.positions = 'rope' needs an even head width, not {model.width} / {model.heads}: "
-            "change config.model.heads",
-        ),
         (
             model.grad_cycles > model.cycles,
             f"config.model.grad_cycles = {model.grad_cycles} is more than config.model.cycles = {model.cycles}: "

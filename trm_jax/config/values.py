@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
+from trm_jax.config.mixers import mixer
 from trm_jax.recursion.policies import Policy
 
 Dtype = Literal["float32", "bfloat16"]
@@ -17,11 +18,11 @@ class ModelConfig:
     seq_len: int = 0  # cells S of a puzzle; 0: from the data
     num_puzzles: int = 0  # rows of the puzzle table; 0: from the data
     width: int = 512  # D
-    heads: int = 8  # of the attention; unused by the MLP mixer
+    heads: int = 8  # of attention; others leave it unused
     expansion: float = 4.0  # inner width of a SwiGLU, before its two thirds
     layers: int = 2  # blocks of the network (of the latent network, where there are two)
     answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
-    mixer: Literal["attention", "mlp"] = "attention"
+    mixer: str = "attention"  # a name that config/mixers.py knows: "attention", "mlp", or one of your own
     positions: Literal["rope", "learned", "none"] = "rope"
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
@@ -51,9 +52,15 @@ class ModelConfig:
         return self.puzzle_tokens or -(-self.puzzle_dim // self.width)
 
     @property
+    def state_shape(self) -> tuple[int, int]:
+        """(L, D) of y and of each z: P + S positions of `width`, unless the mixer says otherwise."""
+        told = mixer(self.mixer).part("shape")
+        return (self.tokens_in_front + self.seq_len, self.width) if told is None else told(self)
+
+    @property
     def positions_total(self) -> int:
-        """L = P + S."""
-        return self.tokens_in_front + self.seq_len
+        """L; of most mixers P + S."""
+        return self.state_shape[0]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Any
 import jax
 
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig
-from trm_jax.model.layers import swiglu_width
+from trm_jax.config.mixers import mixer
 from trm_jax.model.model import Model, count_weights
+from trm_jax.model.network import block
 from trm_jax.recursion.policies import again
 from trm_jax.sizes import si
 
@@ -46,7 +47,7 @@ class Estimate:
 
 
 def estimate(experiment: Experiment) -> Estimate:
-    """Counts weights without allocating any, and matrix products by arithmetic (elementwise work is left out).
+    """Counts weights without allocating any, and operations as the mixer tells them (ours: of matrix products alone).
 
     Sizes that the experiment leaves to the data (0) count as one, and the memory policy "auto" as "none".
     """
@@ -107,12 +108,17 @@ def _graded(model: ModelConfig) -> tuple[int, int]:
 
 
 def forward_flops(model: ModelConfig, layers: int) -> int:
-    """Operations of one network application on one puzzle: two for each weight and position, plus attention's own."""
-    L, D = model.positions_total, model.width
-    feed_forward = 3 * D * swiglu_width(D, model.expansion) * L
-    token_mixer, attention = 3 * L * swiglu_width(L, model.expansion) * D, 4 * D * D * L + 2 * L * L * D
-    mixer = token_mixer if model.mixer == "mlp" else attention
-    return 2 * layers * (feed_forward + mixer)
+    """Operations of one network application on one puzzle, as the mixer tells them, or else as XLA counts its block."""
+    told = mixer(model.mixer).part("flops")
+    return layers * (_counted(model) if told is None else int(told(model)))
+
+
+def _counted(model: ModelConfig) -> int:
+    made = block(model)
+    h_BLD = jax.ShapeDtypeStruct((1, *model.state_shape), model.dtype)
+    params = jax.eval_shape(made.init, jax.random.key(0), h_BLD)
+    cost: Any = jax.jit(made.apply).lower(params, h_BLD).cost_analysis()
+    return round(cost["flops"])
 
 
 def graded_flops(experiment: Experiment) -> int:

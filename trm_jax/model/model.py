@@ -15,8 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax.config import MemoryConfig, ModelConfig
+from trm_jax.config.mixers import mixer
+from trm_jax.errors import ConfigError
 from trm_jax.model.attention import Implementation
-from trm_jax.model.layers import Linear, Network, embedding_normal
+from trm_jax.model.ends import Ends
+from trm_jax.model.network import Network, check_made
 from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
 
 Params = dict[str, Any]
@@ -53,46 +56,20 @@ class _Core(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        network = partial(
-            Network,
-            mixer=c.mixer,
-            heads=c.heads,
-            expansion=c.expansion,
-            rope_theta=c.rope_theta if c.positions == "rope" else None,
-            norm_eps=c.norm_eps,
-            dtype=c.dtype,
-            attention=self.attention,
-        )
+        network = partial(Network, c, attention=self.attention)
         if c.states == "y":
             self.answer_net = network(c.answer_layers or c.layers)
         else:
             self.latent_net = network(c.layers)
             if c.separate_networks:
                 self.answer_net = network(c.answer_layers or c.layers)
-        self.tokens = self.param("tokens", embedding_normal, (c.vocab_size, c.width))
-        if c.positions == "learned":
-            self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
-        self.token_head = Linear(c.vocab_size, c.dtype)
-        # Halting starts out improbable, whatever the answer (sigmoid(-5) < 1 %), as in the original.
-        self.q_head = nn.Dense(
-            2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-5.0)
-        )
+        self.ends = (mixer(c.mixer).part("ends") or Ends)(c)
+        nn.share_scope(self, self.ends)
 
     def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:
-        c = self.config
-        x_BLD = self.tokens[inputs_BS].astype(c.dtype)
-        if c.tokens_in_front:
-            shape = (inputs_BS.shape[0], c.tokens_in_front, c.width)
-            if puzzle_rows_BR is None:
-                front_BPD = jnp.zeros(shape, c.dtype)
-            else:
-                padding = math.prod(shape[1:]) - puzzle_rows_BR.shape[1]
-                front_BPD = jnp.pad(puzzle_rows_BR, ((0, 0), (0, padding))).reshape(shape).astype(c.dtype)
-            x_BLD = jnp.concatenate([front_BPD, x_BLD], axis=1)
-        if c.positions == "learned":
-            # The sum of two embeddings has twice the variance of one.
-            x_BLD = math.sqrt(0.5) * (x_BLD + self.position_table.astype(c.dtype)[None])
-        return math.sqrt(c.width) * x_BLD
+        x_BLD = self.ends.embed(inputs_BS, puzzle_rows_BR)
+        check_made(self.config, "embed", x_BLD, (inputs_BS.shape[0], *self.config.state_shape), self.config.dtype)
+        return x_BLD
 
     def latent(self, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
         return self.latent_net(h_BLD, injection_BLD)
@@ -102,8 +79,10 @@ class _Core(nn.Module):
         return (self.answer_net if two else self.latent_net)(h_BLD, injection_BLD)
 
     def read(self, y_BLD: jax.Array) -> Readout:
-        logits_BSV = self.token_head(y_BLD[:, self.config.tokens_in_front :]).astype(jnp.float32)
-        q_B2 = self.q_head(y_BLD[:, 0])
+        logits_BSV, q_B2 = self.ends.read(y_BLD)
+        c, batch = self.config, y_BLD.shape[0]
+        check_made(c, "read", logits_BSV, (batch, c.seq_len, c.vocab_size), jnp.float32)
+        check_made(c, "read", q_B2, (batch, 2), jnp.float32)
         return Readout(logits_BSV, q_B2[:, 0], q_B2[:, 1])
 
     def touch_all(self, inputs_BS: jax.Array) -> Readout:
@@ -153,10 +132,15 @@ class Model:
         params_key, y_key, z_key = jax.random.split(key, 3)
         inputs = jnp.zeros((1, c.seq_len), jnp.int32)
         params = self._core.init(params_key, inputs, method="touch_all")["params"]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            if leaf.dtype != jnp.float32:
+                name = jax.tree_util.keystr(path, simple=True, separator=".")
+                raise ConfigError(f"config.model.mixer = {c.mixer!r}: {name} is {leaf.dtype}: let weights be float32")
         # Truncated at two sigma; the constant gives back the standard deviation that truncation takes away.
         draw = partial(jax.random.truncated_normal, lower=-2.0, upper=2.0)
-        y_D = draw(y_key, shape=(c.width,)) / 0.87962566103423978
-        z_KD = draw(z_key, shape=(c.latents, c.width)) / 0.87962566103423978
+        width = c.state_shape[1]
+        y_D = draw(y_key, shape=(width,)) / 0.87962566103423978
+        z_KD = draw(z_key, shape=(c.latents, width)) / 0.87962566103423978
         starts = State(None if c.states == "z" else y_D, None if c.states == "y" else z_KD)
         table = jnp.zeros((c.num_puzzles, c.puzzle_dim), jnp.float32) if c.puzzle_dim else None
         return Weights(params, starts, table)
@@ -164,7 +148,7 @@ class Model:
     def start(self, starts: State, batch_size: int) -> State:
         """The state before the first supervision step: y [B, L, D], z [B, K, L, D], in the computation's dtype."""
         c = self.config
-        B, L, D = batch_size, c.positions_total, c.width
+        B, (L, D) = batch_size, c.state_shape
         y, z = starts.y, starts.z
         return State(
             None if y is None else jnp.broadcast_to(y.astype(c.dtype), (B, L, D)),
@@ -209,15 +193,14 @@ class Model:
 
 def count_weights(weights: Weights) -> dict[str, int]:
     """Numbers of weights by what they are for: network, heads, embeddings, puzzle table (start vectors apart)."""
-    params = weights.params
 
     def size(tree: Any) -> int:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
-    return {
-        "network": sum(size(params[name]) for name in ("latent_net", "answer_net") if name in params),
-        "heads": size([params["token_head"], params["q_head"]]),
-        "embeddings": size([params[name] for name in ("tokens", "positions") if name in params]),
+    parts = {"network": ("latent_net", "answer_net"), "heads": ("token_head", "q_head")}
+    counts = {part: sum(size(weights.params.get(name)) for name in names) for part, names in parts.items()}
+    return counts | {
+        "embeddings": size(weights.params) - sum(counts.values()),
         "puzzle table": size(weights.puzzle_table),
         "start vectors": size(weights.starts),
     }

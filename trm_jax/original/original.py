@@ -24,13 +24,14 @@ PREFIX = "model.inner."
 TABLE = PREFIX + "puzzle_emb.weights"
 COMPILED = "_orig_mod."
 
-_BLOCK = {
-    ("attention", "qkv"): "self_attn.qkv_proj",
-    ("attention", "out"): "self_attn.o_proj",
-    ("token_mixer", "gate_up"): "mlp_t.gate_up_proj",
-    ("token_mixer", "down"): "mlp_t.down_proj",
-    ("feed_forward", "gate_up"): "mlp.gate_up_proj",
-    ("feed_forward", "down"): "mlp.down_proj",
+_LEVEL = {"latent_net": "L_level", "answer_net": "H_level"}
+_BLOCK: dict[tuple[str, ...], str] = {
+    ("attention", "qkv", "kernel"): "self_attn.qkv_proj",
+    ("attention", "out", "kernel"): "self_attn.o_proj",
+    ("token_mixer", "gate_up", "kernel"): "mlp_t.gate_up_proj",
+    ("token_mixer", "down", "kernel"): "mlp_t.down_proj",
+    ("feed_forward", "gate_up", "kernel"): "mlp.gate_up_proj",
+    ("feed_forward", "down", "kernel"): "mlp.down_proj",
 }
 # (name in the original, transposed there) of the tensors outside the networks.
 _OUTSIDE = {
@@ -163,14 +164,21 @@ def experiment_of(config: Mapping[str, Any]) -> Experiment:
 
 
 def _name(path: Sequence[Any]) -> tuple[str, bool]:
-    """A trained tensor's name in the original, and whether the original stores it transposed."""
-    keys = tuple(step.key for step in path)
+    """A trained tensor's name in the original, and whether the original stores it transposed.
+
+    What the original does not have, of networks of one's own, keeps its own name within its layer.
+    """
+    keys = tuple(jax.tree_util.keystr(path, simple=True, separator="/").split("/"))
     if keys in _OUTSIDE:
         name, transposed = _OUTSIDE[keys]
         return PREFIX + name, transposed
-    net, block, part, dense, _ = keys
-    level = {"latent_net": "L_level", "answer_net": "H_level"}[net]
-    return f"{PREFIX}{level}.layers.{block.removeprefix('block_')}.{_BLOCK[part, dense]}.weight", True
+    if keys[0] not in _LEVEL:
+        return PREFIX + ".".join(keys), False
+    net, block, *part = keys
+    layer = f"{PREFIX}{_LEVEL[net]}.layers.{block.removeprefix('block_')}"
+    if known := _BLOCK.get(tuple(part)):
+        return f"{layer}.{known}.weight", True
+    return f"{layer}.{'.'.join(part)}", False
 
 
 def _named_params(params: Mapping[str, Any]) -> dict[str, Any]:

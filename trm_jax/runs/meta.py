@@ -11,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment, experiment_from, to_dict
+from trm_jax.config.mixers import UnknownMixer
 from trm_jax.data.order import Position
 from trm_jax.errors import CheckpointError, ConfigError, first_line
 from trm_jax.version import VERSION
@@ -94,6 +95,8 @@ def read_meta(folder: Path) -> Meta:
         if type(due) is not bool or type(versions) is not dict or not all(type(v) is str for v in versions.values()):
             raise ValueError("'evaluation_due' or 'versions' is none")
         return Meta(experiment_from(experiment), position, due, versions)
+    except UnknownMixer as error:
+        raise CheckpointError(f"{folder}: {error}") from error
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{folder} does not describe itself as ours do: {first_line(error)}") from error
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax.config import Experiment
+from trm_jax.config.mixers import revision
 from trm_jax.sizes import format_bytes
 from trm_jax.training.step import init_state, train_step
 from trm_jax.training.supervision import Batch
@@ -63,9 +64,13 @@ def memory_of(compiled: jax.stages.Compiled) -> Memory:
     return Memory(analysis.argument_size_in_bytes + results, analysis.temp_size_in_bytes, jax.default_backend())
 
 
-@lru_cache(maxsize=256)
 def needs_of(experiment: Experiment) -> Memory:
     """What the compiled training step of an experiment needs; each is compiled once."""
+    return _needs_of(experiment, revision())
+
+
+@lru_cache(maxsize=256)
+def _needs_of(experiment: Experiment, revision: int) -> Memory:
     try:
         return memory_of(compile_step(experiment, to_run=False))
     except jax.errors.JaxRuntimeError as error:

@@ -4,6 +4,7 @@ The largest batch and the deepest n follow from a few compilations: peak memory 
 a batch costs, plus what every kept state costs (docs/deep_recursion.md).
 """
 
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -275,7 +276,7 @@ class _Scale:
             deeper = replace(experiment, model=replace(model, latent_steps=2 * model.latent_steps))
             per_step = (needs_of(deeper).peak - peak) / model.latent_steps
             return lambda n: n * per_step
-        state = model.latents * model.positions_total * model.width * jnp.dtype(model.dtype).itemsize
+        state = model.latents * math.prod(model.state_shape) * jnp.dtype(model.dtype).itemsize
         cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
         per_state = state * cycles * experiment.train.batch_size // memory.micro_batches
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment
+from trm_jax.config.mixers import mixer
 from trm_jax.console import say
 from trm_jax.data.order import Position
 from trm_jax.devices.sharding import BY_ROWS, EVERYWHERE, Layout
@@ -33,7 +34,7 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
     memory, model = settle(share).memory, experiment.model
     check_available(memory.step_policy, "config.memory.policy")
     attention: Literal["xla", "cudnn"] = "xla"
-    if model.mixer == "attention":
+    if mixer(model.mixer).attends:
         attention, reason = attention_for(
             experiment.devices.attention,
             model.heads,

@@ -1,0 +1,4 @@
+"""This project's own mixers, one file each: the block of a network, and the operations that it takes.
+
+Each is known to trm_jax/mixers.py by name; nobody else imports from here.
+"""
