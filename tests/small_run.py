@@ -118,5 +118,5 @@ def _values(changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
     values = {group: dict(pairs) for group, pairs in VALUES.items()}
     for key, value in changes.items():
         group, name = key.split("__")
-        values[group][name] = value
+        values.setdefault(group, {})[name] = value
     return values

@@ -44,6 +44,7 @@ from trm_jax.version import VERSION as __version__
 if TYPE_CHECKING:
     from trm_jax.config import Experiment as Experiment
     from trm_jax.config.files import experiment as experiment
+    from trm_jax.config.mixers import register_mixer as register_mixer
     from trm_jax.errors import TrmError as TrmError
     from trm_jax.library.answers import Answers as Answers
     from trm_jax.library.answers import Moment as Moment
@@ -75,6 +76,7 @@ _FACE = {
     "load": "library.solver",
     "policy": "recursion.policies",
     "recurse": "recursion.recursion",
+    "register_mixer": "config.mixers",
     "train": "library.training",
     "train_step": "library.training",
 }

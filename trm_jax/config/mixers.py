@@ -83,6 +83,7 @@ def register_mixer(
     Raises:
       ConfigError: a name that is taken by one of this project's own, or a part of another kind.
 
+    >>> import jax, jax.numpy as jnp
     >>> def init(key, config):
     ...     return {"kernel": jax.random.normal(key, (config.width, config.width)) / config.width**0.5}
     >>> def apply(weights, h, config):
