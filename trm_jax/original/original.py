@@ -168,7 +168,7 @@ def _name(path: Sequence[Any]) -> tuple[str, bool]:
 
     What the original does not have, of networks of one's own, keeps its own name within its layer.
     """
-    keys = tuple(jax.tree_util.keystr(path, simple=True, separator="/").split("/"))
+    keys = tuple(jax.tree_util.keystr(tuple(path), simple=True, separator="/").split("/"))
     if keys in _OUTSIDE:
         name, transposed = _OUTSIDE[keys]
         return PREFIX + name, transposed
