@@ -18,6 +18,7 @@ from small_step import EXPERIMENT, batch_of, init, step, with_model
 from trm_jax.commands.cli import main
 from trm_jax.config import ModelConfig, validate
 from trm_jax.config import mixers as registry
+from trm_jax.config.files import load_network
 from trm_jax.config.mixers import register_mixer
 from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import estimate, forward_flops
@@ -239,7 +240,7 @@ def test_a_part_that_is_nowhere_and_a_rule_that_is_broken_are_told(file: Path) -
     assert refused(with_model(mixer="lost").model) == (
         "block = 'trm_jax.model.nowhere:Block' of a mixer is not found: No module named 'trm_jax.model.nowhere'"
     )
-    exec(FILE, {})
+    load_network(file)
     with pytest.raises(ConfigError, match=r"^config\.model\.layers = 3 is too much for it: lower it$"):
         validate(with_model(mixer="square", layers=3))
 
