@@ -133,7 +133,7 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
         if data.test == "generated":
             # Which solutions are held out depends on how many puzzles were asked for while training.
             puzzles = load(data, "test", experiment.train.seed)
-            return _first(puzzles, limit) if limit else puzzles
+            return _first(puzzles, limit)
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
     puzzles = _read(source, data.puzzle, split, limit)
     return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
@@ -145,7 +145,7 @@ def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
         path = Path(name)
         parts.append(read_folder(path, split, limit) if path.is_dir() else read_table(path, puzzle, limit))
     whole = parts[0] if len(parts) == 1 else join(parts, source)
-    return _first(whole, limit) if limit else whole
+    return _first(whole, limit)
 
 
 def _forms(config: DataConfig, seed: int, puzzles: PuzzleSet, source: str) -> Forms:
@@ -195,7 +195,7 @@ def in_forms(puzzles: PuzzleSet, forms: Forms, limit: int = 0) -> PuzzleSet:
         num_puzzles=forms.number_of_ids(puzzles.num_puzzles),
         forms=forms,
     )
-    return _first(whole, limit) if limit else whole
+    return _first(whole, limit)
 
 
 def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
@@ -257,7 +257,6 @@ def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
         kind.check_pair(question, answer)
 
     try:
-        describe(puzzle)
         if describe(puzzle)["kind"] in ("arc", "tokens"):
             cells_of(puzzle, "")
     except DataError as error:
@@ -296,7 +295,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         puzzle,
         (Origin(path, 0, part.num_puzzles),),
     )
-    return _first(whole, limit) if limit else whole
+    return _first(whole, limit)
 
 
 @lru_cache(maxsize=2)
@@ -321,8 +320,9 @@ def _generated(config: DataConfig, split: str, seed: int) -> PuzzleSet:
 
 
 def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
-    """The first `limit` examples, at most as many as there are, and the puzzles and groups that they belong to."""
-    limit = min(limit, len(puzzles))
+    """The first `limit` examples (0, or more than there are: all), and the puzzles and groups that they belong to."""
+    if not 0 < limit < len(puzzles):
+        return puzzles
     puzzle_starts, group_starts = puzzles.puzzle_starts, puzzles.group_starts
     kept = np.searchsorted(puzzle_starts, limit)  # as many puzzles start before the limit
     return replace(
