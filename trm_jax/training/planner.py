@@ -96,14 +96,15 @@ class Verdict:
         source = f"compiled for {self.platform}"
         lines = [
             "",
-            f"{'gradient policy':32}{'peak':>10}{'a step':>14}{'s a step':>10}{'batch':>9}{'n':>10}",
-            f"{'':32}{'compiled':>10}{'counted':>14}{'expected':>10}{'at most':>9}{'at most':>10}",
+            f"{'gradient policy':32}{'peak':>10}{'a step':>14}{'s a step':>10}{'batch':>13}{'n':>10}",
+            f"{'':32}{'compiled':>10}{'counted':>14}{'expected':>10}{'at most':>13}{'at most':>10}",
         ]
         for o in self.options:
             deepest = f"{o.deepest:,}" + ("+" if o.deepest == DEEPEST else "")
+            seconds = f"{o.seconds:.3g}" if o.seconds < 1_000 else f"{o.seconds:,.0f}"
             lines.append(
-                f"{o.name:32}{o.needs.size:>10}{si(o.flops):>14}{o.seconds:>10.3g}"
-                f"{o.largest_batch:>9,}{deepest:>10}{'' if o.fits else '   does not fit'}"
+                f"{o.name:32}{o.needs.size:>10}{si(o.flops):>14}{seconds:>10}"
+                f"{o.largest_batch:>13,}{deepest:>10}{'' if o.fits else '   does not fit'}"
             )
         lines += [
             f"peak: {source}, no array allocated; s a step: from one network application measured on this machine;",
