@@ -1,6 +1,7 @@
 """Who else there is: what the arguments say, what a launcher says, and which clusters JAX finds by itself."""
 
 import importlib.util
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,14 +91,11 @@ def _from_slurm(environ: Mapping[str, str]) -> Place | None:
     processes = int(environ.get("SLURM_STEP_NUM_TASKS") or environ.get("SLURM_NTASKS") or 1)
     if processes < 2:
         return None
-    nodes = environ["SLURM_STEP_NODELIST"]
     hosts = int(environ.get("SLURM_STEP_NUM_NODES") or 1) > 1
-    # "gpu[003-007,012],cpu1" begins with gpu003.
-    stem, bracket, ranges = nodes.partition("[")
-    first = stem + ranges.replace("-", ",").replace("]", ",").split(",")[0] if bracket and "," not in stem else ""
+    first = re.match(r"([^,[]*)\[?(\d*)", environ["SLURM_STEP_NODELIST"])  # "gpu[003-007,012],cpu1" begins with gpu003
     tasks = environ.get("SLURM_STEP_TASKS_PER_NODE") or environ.get("SLURM_TASKS_PER_NODE") or ""
     return Place(
-        host=(first or nodes.split(",")[0]) if hosts else "127.0.0.1",
+        host="".join(first.groups()) if hosts and first else "127.0.0.1",
         port=_port(f"slurm {environ['SLURM_JOB_ID']} {environ.get('SLURM_STEP_ID', '')}"),
         processes=processes,
         process=int(environ["SLURM_PROCID"]),
@@ -114,12 +112,10 @@ def _from_open_mpi(environ: Mapping[str, str]) -> Place | None:
     here = int(environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
     # Before Open MPI 5: "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911", an address of the host of mpirun.
     launcher = environ.get("OMPI_MCA_orte_hnp_uri", "")
-    first = launcher.partition("://")[2].strip("[").replace("]", ",").split(",")[0]
-    first = first.rpartition(":")[0] if first.count(":") == 1 else first
-    job = launcher or environ.get("PMIX_NAMESPACE", "")
+    first = re.search(r"tcp://([^,:]+)|tcp6://\[([^],]+)", launcher)
     return Place(
-        host="127.0.0.1" if here == processes else first,
-        port=_port(f"mpi {job}"),
+        host="127.0.0.1" if here == processes else "".join(filter(None, first.groups())) if first else "",
+        port=_port(f"mpi {launcher or environ.get('PMIX_NAMESPACE', '')}"),
         processes=processes,
         process=int(environ["OMPI_COMM_WORLD_RANK"]),
         devices=None if here == 1 else _one_device(environ, environ.get("OMPI_COMM_WORLD_LOCAL_RANK", "0")),

@@ -111,7 +111,7 @@ class Layout:
         return self._by_axis(
             grads,
             lambda a, axis: jax.lax.psum_scatter(a, AXIS, scatter_dimension=axis, tiled=True),
-            lambda a: self.total(a),
+            self.total,
         )
 
     def norm(self, tree: Any) -> jax.Array:
