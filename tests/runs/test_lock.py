@@ -481,6 +481,32 @@ def test_a_holder_that_leaves_meanwhile_makes_room(tmp_path: Path) -> None:
         timer.join()
 
 
+@pytest.mark.parametrize("mode", ["flock", "contents"])
+def test_a_holder_that_leaves_just_before_its_name_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    refuse = lock._refusal
+
+    def late(*arguments: Any) -> str:
+        (tmp_path / "lock").unlink()
+        return refuse(*arguments)
+
+    monkeypatch.setattr(lock, "_refusal", late)
+    if mode == "contents":
+        monkeypatch.setattr(fcntl, "flock", raising(errno.ENOLCK))
+    with holding(tmp_path, mode):
+        assert "in use by another process" in refusal(tmp_path)
+
+
+@pytest.mark.usefixtures("no_patience")
+def test_of_a_huge_file_no_more_is_read_than_a_name_can_have(tmp_path: Path) -> None:
+    with strange(tmp_path) as descriptor:
+        os.truncate(descriptor, 2**40)
+        assert "another process" in refusal(tmp_path)
+    with Lock(tmp_path):
+        assert (tmp_path / "lock").stat().st_size < 400
+
+
 def test_a_full_disk_does_not_keep_from_a_lock_that_the_kernel_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from filelock import BaseFileLock, MarkerSoftFileLock, Timeout, UnixFileLock, lock_descriptor
@@ -64,9 +63,7 @@ class Lock:
         self._entered.append(lock)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._entered.pop().release()
 
 
@@ -95,29 +92,28 @@ def _lock(path: Path) -> BaseFileLock:
 
 
 def _write_name(descriptor: int) -> None:
-    name = f"process {os.getpid()} on {socket.gethostname()} since {_clock(time.time())}\n"
+    name = _name(os.getpid(), socket.gethostname(), time.time()) + "\n"
     # Of a full disk the run itself will tell; the lock holds without a name too.
     with suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, name.encode(), 0)
 
 
-def _clock(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+def _name(pid: int, host: str, seconds: float) -> str:
+    return f"process {pid} on {host} since {time.strftime('%Y-%m-%d %H:%M', time.localtime(seconds))}"
 
 
 def _refusal(workdir: Path, path: Path, lock: BaseFileLock) -> str:
     """What is told when the lock is not to be had: who has it, since when, and what to do."""
-    or_else = ""
-    if isinstance(lock, MarkerSoftFileLock):
-        owner = lock.owner
-        if owner is None:
-            return f"{path} does not tell who uses {workdir}: delete it if no run does, or give another --workdir"
-        host = printable(owner.hostname.partition("?pidns-")[0])  # without the number of its container
-        name = f"process {owner.pid} on {host} since {_clock(path.lstat().st_mtime)}"
-        or_else = f", or delete {path} if that run is gone"
-    else:
-        with path.open("rb") as file:
+    name, or_else = "another process", ""
+    with suppress(OSError), path.open("rb") as file:  # it may have been given up by now
+        if not isinstance(lock, MarkerSoftFileLock):
             found = _NAME.match(file.read(400).decode(errors="replace"))
-        name = found[0] if found else "another process"
+            name = found[0] if found else name
+        elif owner := lock.owner:
+            host = printable(owner.hostname.partition("?pidns-")[0])  # without the number of its container
+            name = _name(owner.pid, host, os.fstat(file.fileno()).st_mtime)
+            or_else = f", or delete {path} if that run is gone"
+        else:
+            return f"{path} does not tell who uses {workdir}: delete it if no run does, or give another --workdir"
     return f"{workdir} is in use by {name}: wait for it{or_else}, or give another --workdir"
