@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.version import VERSION
+
+if TYPE_CHECKING:
+    from trm_jax.data.builders.pairs import Summary
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
@@ -21,68 +24,26 @@ _DONE, _FAILED = 0, 1
 def _sudoku(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import sudoku
 
-    began = time.monotonic()
     if args.generate is None:
         _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
-        _refuse_table(args.out)
-        with Progress("building") as progress:
-            summary = sudoku.build(
-                args.out, args.train, args.test, box=args.box or "", choice=_choice(args),
-                augmentations=args.augmentations, seed=args.seed, overlap=args.overlap, progress=progress,
-            )  # fmt: skip
-        tell_pairs(args.out, summary, began)
-        return _DONE
-    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
+        return _build(args, partial(sudoku.build, box=args.box or "", augmentations=args.augmentations, seed=args.seed))
+    _refuse_unused(args)
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
-    with Progress("generating") as progress:
-        if _single(args):
-            sudoku.generate_table(
-                args.out, args.generate[0], wishes, seed=args.seed, workers=args.workers, progress=progress
-            )
-            tell_table(args.out, args.generate[0], began)
-            return _DONE
-        train, test = args.generate
-        summary = sudoku.generate(
-            args.out, train, test, wishes, seed=args.seed, augmentations=args.augmentations, workers=args.workers,
-            progress=progress,
-        )  # fmt: skip
-    tell_pairs(args.out, summary, began)
-    return _DONE
+    return _generate(args, wishes, sudoku.generate_table, partial(sudoku.generate, augmentations=args.augmentations))
 
 
 def _maze(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import maze
 
-    began = time.monotonic()
     if args.generate is None:
         _refuse(args, "only with --generate", min_length=None, workers=1)
-        _refuse_table(args.out)
         puzzle = json.dumps({"kind": "maze"} | ({"shape": list(args.size)} if args.size else {}))
-        with Progress("building") as progress:
-            summary = maze.build(
-                args.out, args.train, args.test, puzzle=puzzle, choice=_choice(args), augment=args.augment,
-                overlap=args.overlap, progress=progress,
-            )  # fmt: skip
-        tell_pairs(args.out, summary, began)
-        return _DONE
-    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
+        return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
+    _refuse_unused(args)
     if args.size is None or args.min_length is None:
         raise ConfigError("which mazes? give --size and --min-length, such as --size 30x30 --min-length 110")
     wishes = maze.Wishes(args.size, args.min_length)
-    with Progress("generating") as progress:
-        if _single(args):
-            maze.generate_table(
-                args.out, args.generate[0], wishes, seed=args.seed, workers=args.workers, progress=progress
-            )
-            tell_table(args.out, args.generate[0], began)
-            return _DONE
-        train, test = args.generate
-        summary = maze.generate(
-            args.out, train, test, wishes, seed=args.seed, augment=args.augment, workers=args.workers,
-            progress=progress,
-        )  # fmt: skip
-    tell_pairs(args.out, summary, began)
-    return _DONE
+    return _generate(args, wishes, maze.generate_table, partial(maze.generate, augment=args.augment))
 
 
 def _arc(args: argparse.Namespace) -> int:
@@ -119,15 +80,44 @@ def _grid(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import grid
     from trm_jax.data.user_rules import load_rules
 
-    began = time.monotonic()
-    _refuse_table(args.out)
     about = {"kind": "grid", "shape": list(args.shape), "alphabet": args.alphabet, "symmetries": args.symmetries}
+    return _build(
+        args,
+        partial(
+            grid.build, about=about, rules=load_rules(args.rules) if args.rules else None, columns=args.columns,
+            holdout=args.holdout, augmentations=args.augmentations, seed=args.seed,
+        ),
+    )  # fmt: skip
+
+
+def _build(args: argparse.Namespace, build: Callable[..., "Summary"]) -> int:
+    """A dataset folder from tables."""
+    from trm_jax.data.builders.tables import is_table
+
+    began = time.monotonic()
+    if is_table(args.out):
+        raise ConfigError(f"{args.out}: tables are written of generated puzzles only: give the name of a folder")
     with Progress("building") as progress:
-        summary = grid.build(
-            args.out, about, args.train, args.test, rules=load_rules(args.rules) if args.rules else None,
-            columns=args.columns, choice=_choice(args), holdout=args.holdout, augmentations=args.augmentations,
-            seed=args.seed, overlap=args.overlap, progress=progress,
-        )  # fmt: skip
+        summary = build(
+            args.out, train=args.train, test=args.test, choice=_choice(args), overlap=args.overlap, progress=progress
+        )
+    tell_pairs(args.out, summary, began)
+    return _DONE
+
+
+def _generate(
+    args: argparse.Namespace, wishes: Any, table: Callable[..., None], folder: Callable[..., "Summary"]
+) -> int:
+    """A table or a dataset folder of generated puzzles."""
+    began = time.monotonic()
+    train, test = args.generate
+    with Progress("generating") as progress:
+        how: dict[str, Any] = {"seed": args.seed, "workers": args.workers, "progress": progress}
+        if _single(args):
+            table(args.out, train, wishes, **how)
+            tell_table(args.out, train, began)
+            return _DONE
+        summary = folder(args.out, train, test, wishes, **how)
     tell_pairs(args.out, summary, began)
     return _DONE
 
@@ -197,11 +187,9 @@ def _refuse(args: argparse.Namespace, when: str, **defaults: Any) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} counts {when}: leave it out")
 
 
-def _refuse_table(out: Path) -> None:
-    from trm_jax.data.builders.tables import is_table
-
-    if is_table(out):
-        raise ConfigError(f"{out}: tables are written of generated puzzles only: give the name of a folder")
+def _refuse_unused(args: argparse.Namespace) -> None:
+    """ConfigError for what only tables that are read take."""
+    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
 
 
 def _single(args: argparse.Namespace) -> bool:
