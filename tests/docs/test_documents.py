@@ -219,7 +219,10 @@ def wrong(document: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_what_a_document_names_is_there(document: str) -> None:
-    assert wrong(document, (ROOT / document).read_text()) == []
+    text = (ROOT / document).read_text()
+    if document == "CHANGELOG.md":  # older versions had what they had
+        text = "## [".join(text.split("## [")[:2])
+    assert wrong(document, text) == []
 
 
 @pytest.mark.parametrize(
