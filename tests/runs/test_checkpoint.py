@@ -4,6 +4,7 @@ import gc
 import json
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,11 @@ def test_weights_alone(tmp_path):
     weights = drawn_state(WITHOUT_TABLE).weights
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save_weights(weights, Meta(WITHOUT_TABLE))
+    # As documented, without us: sha256sum reads the manifest, and it lists every file.
+    folder = tmp_path / "checkpoints" / "0"
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    told = subprocess.run(["sha256sum", "-c", manifest.NAME], cwd=folder, text=True, capture_output=True, check=True)
+    assert {line.removesuffix(": OK") for line in told.stdout.splitlines()} == files - {manifest.NAME}
     for averaged in (True, False):
         experiment, found = load(tmp_path, averaged)
         assert experiment == WITHOUT_TABLE

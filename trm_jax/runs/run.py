@@ -35,6 +35,7 @@ class Run:
 
     experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
     here: as these devices run it.
+    fingerprint: of the puzzles.
     evaluation: None: the run makes none.
     position: where the next batch starts, on the devices.
     step: as in the state, which is not to be waited for.
@@ -45,7 +46,7 @@ class Run:
     experiment: Experiment
     here: Experiment
     layout: Layout
-    puzzles: PuzzleSet
+    fingerprint: str
     feed: Feed
     evaluation: Evaluation | None
     checkpoints: Checkpoints
@@ -58,7 +59,7 @@ class Run:
     def save(self) -> None:
         """Starts to save; see Checkpoints.save."""
         place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
-        meta = Meta(self.experiment, place | {"fingerprint": self.puzzles.fingerprint}, self.evaluation_due)
+        meta = Meta(self.experiment, place | {"fingerprint": self.fingerprint}, self.evaluation_due)
         self.checkpoints.save(self.state, self.totals, meta)
 
 
@@ -96,17 +97,17 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         state, totals = checkpoints.restore(empty, nothing)
         position = position_of(meta, puzzles.fingerprint)
     return Run(
-        workdir,
-        experiment,
-        here,
-        layout,
-        puzzles,
-        feed,
-        evaluation,
-        checkpoints,
-        state,
-        totals,
-        layout.everywhere(Position(*map(np.int32, position))),
+        workdir=workdir,
+        experiment=experiment,
+        here=here,
+        layout=layout,
+        fingerprint=puzzles.fingerprint,
+        feed=feed,
+        evaluation=evaluation,
+        checkpoints=checkpoints,
+        state=state,
+        totals=totals,
+        position=layout.everywhere(Position(*map(np.int32, position))),
         step=int(state.step),
         evaluation_due=meta is not None and meta.evaluation_due and evaluation is not None,
     )
