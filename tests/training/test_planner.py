@@ -1,4 +1,4 @@
-"""The planner: figures of compiled steps, how they grow, and what is chosen by them."""
+"""Memory, costs and the planner: figures of compiled steps, how they grow, and what is chosen by them."""
 
 import math
 import re
@@ -15,9 +15,10 @@ from trm_jax.config.files import experiment
 from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import graded_flops
 from trm_jax.recursion.policies import Residuals, plan
-from trm_jax.training import memory, planner
+from trm_jax.training import costs, memory, planner
+from trm_jax.training.costs import compare
 from trm_jax.training.memory import Memory, compile_step, memory_of, needs_of
-from trm_jax.training.planner import alternatives, compare, describe, settle
+from trm_jax.training.planner import alternatives, describe, settle
 from trm_jax.training.step import init_state
 
 # Wide against its weights, so that kept states weigh more than all else.
@@ -57,13 +58,14 @@ def like_xla(experiment: Experiment) -> Memory:
 @pytest.fixture(autouse=True)
 def known_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times are measured in one test alone."""
-    monkeypatch.setattr(planner, "_rates", lambda experiment: (1e9, 0.5e9))
+    monkeypatch.setattr(costs, "_rates", lambda experiment: (1e9, 0.5e9))
 
 
 @pytest.fixture
 def by_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner, "needs_of", like_xla)
-    monkeypatch.setattr(planner, "DEEPEST", 500)  # long plans take long
+    for module in (planner, costs):
+        monkeypatch.setattr(module, "needs_of", like_xla)
+    monkeypatch.setattr(costs, "DEEPEST", 500)  # long plans take long
 
 
 def deeper(n: int, experiment: Experiment = TINY) -> Experiment:
@@ -138,7 +140,7 @@ def test_the_largest_batch_and_the_deepest_n_fit_and_no_more_does(micro_batches:
             found = like_xla(replace(TINY, memory=option.memory, train=train)).peak
             assert (found <= 0.9 * size) is fits, (option.name, extra)
         assert option.largest_batch % micro_batches == 0
-        for extra, fits in ((0, True), (1, option.deepest == planner.DEEPEST)):
+        for extra, fits in ((0, True), (1, option.deepest == costs.DEEPEST)):
             found = like_xla(deeper(option.deepest + extra, replace(TINY, memory=option.memory))).peak
             assert (found <= 0.9 * size) is fits, (option.name, extra)
 
@@ -225,7 +227,7 @@ def test_deep_recursion_of_the_full_model_fits_at_batch_768(
 
 def test_the_rates_are_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    forward, gradient = planner._rates(TINY)
+    forward, gradient = costs._rates(TINY)
     assert 1e6 < forward < 1e15
     assert 1e6 < gradient < 1e15
 

@@ -190,7 +190,7 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
 def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest)
     from trm_jax.model.estimate import estimate
-    from trm_jax.training.planner import compare
+    from trm_jax.training.costs import compare
 
     figures = estimate(experiment)
     if not args.json:

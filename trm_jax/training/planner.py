@@ -1,125 +1,23 @@
-"""Which gradient policy to train with: memory by compiling the step (`memory`), time by counting applications.
+"""Which gradient policy to train with: the one with the fewest operations whose compiled step fits into memory."""
 
-The largest batch and the deepest n follow from a few compilations: peak memory is a constant, plus what every puzzle of
-a batch costs, plus what every kept state costs (docs/deep_recursion.md).
-"""
-
-import math
-import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from trm_jax.config import Experiment, MemoryConfig
-from trm_jax.console import Bar, say
+from trm_jax.console import say
 from trm_jax.errors import ConfigError
-from trm_jax.model.estimate import estimate, graded_flops, supervision_flops
-from trm_jax.model.model import Model
+from trm_jax.model.estimate import estimate
 from trm_jax.recursion.chain import check_available
 from trm_jax.recursion.policies import POLICIES, Policy, Residuals, plan
-from trm_jax.sizes import format_bytes, parse_bytes, si
-from trm_jax.training.memory import Memory, device_memory, needs_of
+from trm_jax.sizes import format_bytes, parse_bytes
+from trm_jax.training.memory import device_memory, needs_of
 
 # What is left to the runtime, and to evaluation.
 SHARE = 0.9
-# Deeper than this nobody is told how deep a policy goes.
-DEEPEST = 10_000
 # No slice is made smaller than so many rows: matrix products of fewer waste the hardware.
 LEAST_ROWS = 8
-
-
-@dataclass(frozen=True)
-class Option:
-    """One way to train, and what it costs.
-
-    memory: the policy with its numbers, slices and micro-batches.
-    needs: compiled.
-    flops: of a training step.
-    seconds: a training step is expected to take, from the measured time of one network application.
-    largest_batch: that fits into the device at this n, in steps of micro_batches * slices; interpolated.
-    deepest: the largest n that fits at this batch, DEEPEST at most; interpolated.
-    """
-
-    memory: MemoryConfig
-    needs: Memory
-    flops: int
-    seconds: float
-    largest_batch: int
-    deepest: int
-    fits: bool
-
-    @property
-    def name(self) -> str:
-        """As a person says it: binomial, 3 repetitions, 16 slices."""
-        return describe(self.memory)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All options, and the fastest that fits."""
-
-    options: tuple[Option, ...]
-    device_memory: int
-    device: str
-
-    @property
-    def chosen(self) -> Option | None:
-        """The one with the fewest operations; among equals the first."""
-        return min((option for option in self.options if option.fits), key=lambda option: option.flops, default=None)
-
-    @property
-    def platform(self) -> str:
-        """For what the options were compiled."""
-        return self.options[0].needs.platform
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        options = [asdict(option) | {"name": option.name, "peak": option.needs.peak} for option in self.options]
-        chosen = self.chosen
-        return {
-            "device": self.device,
-            "device_memory": self.device_memory,
-            "usable": int(SHARE * self.device_memory),
-            "source": f"compiled for {self.platform}",
-            "options": options,
-            "chosen": None if chosen is None else chosen.name,
-        }
-
-    def table(self) -> str:
-        """Lines for people, the verdict last."""
-        usable = f"{format_bytes(SHARE * self.device_memory)} of {format_bytes(self.device_memory)} ({self.device})"
-        source = f"compiled for {self.platform}"
-        lines = [
-            "",
-            f"{'gradient policy':32}{'peak':>10}{'a step':>14}{'s a step':>10}{'batch':>13}{'n':>10}",
-            f"{'':32}{'compiled':>10}{'counted':>14}{'expected':>10}{'at most':>13}{'at most':>10}",
-        ]
-        for o in self.options:
-            deepest = f"{o.deepest:,}" + ("+" if o.deepest == DEEPEST else "")
-            seconds = f"{o.seconds:.3g}" if o.seconds < 1_000 else f"{o.seconds:,.0f}"
-            lines.append(
-                f"{o.name:32}{o.needs.size:>10}{si(o.flops):>14}{seconds:>10}"
-                f"{o.largest_batch:>13,}{deepest:>10}{'' if o.fits else '   does not fit'}"
-            )
-        lines += [
-            f"peak: {source}, no array allocated; s a step: from one network application measured on this machine;",
-            "batch and n at most: interpolated, at this n and this batch",
-        ]
-        chosen = self.chosen
-        if chosen is None:
-            least = min(self.options, key=lambda option: option.needs.peak)
-            lines.append(f"verdict: no policy fits into {usable}; the least is {least.name}, peak {self._peak(least)}")
-        else:
-            lines.append(f"verdict: policy {chosen.name} fits into {usable}, peak {self._peak(chosen)}")
-        return "\n".join(lines)
-
-    def _peak(self, option: Option) -> str:
-        return f"{option.needs.size} (compiled for {self.platform})"
 
 
 def describe(memory: MemoryConfig) -> str:
@@ -135,7 +33,8 @@ def describe(memory: MemoryConfig) -> str:
     return ", ".join(words)
 
 
-def _given_memory(experiment: Experiment) -> tuple[int, str]:
+def given_memory(experiment: Experiment) -> tuple[int, str]:
+    """Bytes that an experiment may have, and where the figure comes from."""
     given = experiment.memory.device_memory
     return (parse_bytes(given), "as given") if given else device_memory()
 
@@ -176,30 +75,6 @@ def in_order(experiment: Experiment) -> Iterator[list[MemoryConfig]]:
         slices *= 2
 
 
-def compare(experiment: Experiment, budget: int | None = None) -> Verdict:
-    """Compiles the training step under every policy; where none fits, also with slices, until one does.
-
-    Args:
-      experiment: sizes that it leaves to the data count as one.
-      budget: bytes of the device; None: as config.memory.device_memory says, or else of the present one.
-    """
-    known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
-    experiment = replace(experiment, model=replace(experiment.model, **known))
-    size, device = (budget, "as given") if budget else _given_memory(experiment)
-    weigh = _Scale(experiment, SHARE * size)
-    options: list[Option] = []
-    for number, memories in enumerate(in_order(experiment)):
-        with Bar("compiling", len(memories), every=len(memories)) as bar:
-            for done, memory in enumerate(memories, start=1):
-                options.append(weigh(memory))
-                bar.update(done)
-                if number and options[-1].fits:
-                    break
-        if any(option.fits for option in options):
-            break
-    return Verdict(tuple(options), size, device)
-
-
 def settle(experiment: Experiment) -> Experiment:
     """The experiment with config.memory.policy = "auto" replaced by the fastest policy that fits; others as they are.
 
@@ -208,7 +83,7 @@ def settle(experiment: Experiment) -> Experiment:
     """
     if experiment.memory.policy != "auto":
         return experiment
-    size, device = _given_memory(experiment)
+    size, device = given_memory(experiment)
     too_much: list[str] = []
     for memory in chain.from_iterable(in_order(experiment)):
         candidate = replace(experiment, memory=memory)
@@ -225,92 +100,3 @@ def settle(experiment: Experiment) -> Experiment:
         f"config.memory.policy = 'auto': nothing fits into {SHARE:.0%} of {format_bytes(size)} ({device}; the least is "
         f"{too_much[-1]}): lower config.train.batch_size, or raise config.memory.micro_batches"
     )
-
-
-class _Scale:
-    """Weighs ways to train one experiment, and tells how they grow with the batch and with n."""
-
-    def __init__(self, experiment: Experiment, usable: float) -> None:
-        self._experiment, self._usable = experiment, usable
-        self._forward_rate, self._gradient_rate = _rates(experiment)
-        # Weights, their averages and gradients, and the optimiser: what no puzzle adds to.
-        batch = experiment.train.batch_size
-        unit = experiment.memory.micro_batches * experiment.memory.slices
-        other = max(batch // 2 // unit, 1) * unit
-        other = other if other < batch else 2 * batch
-        frugal = replace(experiment, memory=replace(experiment.memory, policy="step"))
-        half = needs_of(replace(frugal, train=replace(frugal.train, batch_size=other))).peak
-        whole = needs_of(frugal).peak
-        self._constant = whole - batch * (whole - half) / (batch - other)
-
-    def __call__(self, memory: MemoryConfig) -> Option:
-        experiment = replace(self._experiment, memory=memory)
-        needs = needs_of(experiment)
-        flops = estimate(experiment).flops_per_step
-        graded = graded_flops(experiment)
-        batch, unit = experiment.train.batch_size, memory.micro_batches * memory.slices
-        per_puzzle = (needs.peak - self._constant) / batch
-        return Option(
-            memory=memory,
-            needs=needs,
-            flops=flops,
-            # The pace of a gradient is that of a forward pass and its backward pass together, three times the work.
-            seconds=(flops - 3 * graded) / self._forward_rate + 3 * graded / self._gradient_rate,
-            largest_batch=max(0, int((self._usable - self._constant) / per_puzzle)) // unit * unit,
-            deepest=self._deepest(experiment, needs.peak),
-            fits=needs.peak <= self._usable,
-        )
-
-    def _deepest(self, experiment: Experiment, peak: int) -> int:
-        """The largest n that fits, by how many more states its plan keeps, or by what twice the n needs."""
-        model, n = experiment.model, experiment.model.latent_steps
-        if model.gradient != "cycles" or model.states == "y":
-            return DEEPEST if peak <= self._usable else 0  # what is kept does not grow with n
-        kept = self._kept(experiment, peak)
-        room = self._usable - peak + kept(n)
-        return bisect_right(range(1, DEEPEST + 1), room, key=kept)
-
-    def _kept(self, experiment: Experiment, peak: int) -> Callable[[int], float]:
-        """Bytes of what the policy keeps of n latent steps, as a function of n."""
-        model, memory = experiment.model, experiment.memory
-        if isinstance(plan(memory.step_policy, model.latent_steps), Residuals):
-            deeper = replace(experiment, model=replace(model, latent_steps=2 * model.latent_steps))
-            per_step = (needs_of(deeper).peak - peak) / model.latent_steps
-            return lambda n: n * per_step
-        state = model.latents * math.prod(model.state_shape) * jnp.dtype(model.dtype).itemsize
-        cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
-        per_state = state * cycles * experiment.train.batch_size // memory.micro_batches
-
-        def of_states(n: int) -> float:
-            how = plan(memory.step_policy, n)
-            assert not isinstance(how, Residuals)
-            return how.states * per_state
-
-        return of_states
-
-
-def _rates(experiment: Experiment) -> tuple[float, float]:
-    """Operations a second of a forward pass, and of a gradient with its forward pass, measured on two applications."""
-    config = replace(experiment.model, latent_steps=1, cycles=1, grad_cycles=1, gradient="cycles", backprop_steps=1)
-    model = Model(config)
-    rows = min(experiment.train.batch_size, 4 if jax.default_backend() == "cpu" else 256)
-    weights = jax.jit(model.init)(jax.random.key(0))
-    inputs = jnp.zeros((rows, config.seq_len), jnp.int32)
-    state = model.start(weights.starts, rows)
-
-    def forward(params: Any) -> jax.Array:
-        return model.think(params, None, state, inputs)[1].logits.sum()
-
-    flops = rows * supervision_flops(config)
-    gradient = jax.jit(jax.grad(forward))
-    return flops / _seconds(jax.jit(forward), weights.params), 3 * flops / _seconds(gradient, weights.params)
-
-
-def _seconds(f: Callable[[Any], Any], argument: Any) -> float:
-    """The fastest of a few calls, compilation apart."""
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        jax.block_until_ready(f(argument))
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
