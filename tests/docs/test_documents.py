@@ -24,7 +24,7 @@ DOCUMENTS = sorted(
 # Where a path may begin that is not told from the root of the repository or from the document's own folder.
 INSIDE = ("", "trm_jax", "experiments", "docs")
 # Files that a reader makes, and words that stand for such.
-FOREIGN = {"futoshiki.py", "FILE.py", "NAME.py", "NAME.md"}
+FOREIGN = {"futoshiki.py", "own.py", "FILE.py", "NAME.py", "NAME.md"}
 # Of files that are not looked for: what a run or a dataset has in its folder.
 ENDINGS = {"py", "json", "sha256"}
 CONFIG = sudoku_mlp.get_config().to_dict()

@@ -12,7 +12,7 @@ from places import ROOT
 from trm_jax.config.files import execute
 
 PAGE = (ROOT / "docs" / "recursion_for_your_own_network.md").read_text()
-STEPS = 60
+STEPS = 40
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_it_learns(page: tuple[Any, str]) -> None:
     losses = [float(loss) for loss in re.findall(r"^step +\d+  loss ([\d.]+)$", page[1], re.MULTILINE)]
     assert len(losses) == STEPS / 20
     assert losses[0] > 0.65
-    assert float(page[0].value) < 0.6
-    assert int(re.search(r"^(\d+) of all 64", page[1], re.MULTILINE)[1]) > 40  # type: ignore[index]
+    assert float(page[0].value) < 0.65
+    assert int(re.search(r"^(\d+) of all 64", page[1], re.MULTILINE)[1]) > 36  # type: ignore[index]
 
 
 def test_the_memory_is_as_claimed(page: tuple[Any, str]) -> None:
