@@ -76,6 +76,13 @@ def shared_window(kind: Kind, boards: Sequence[Tokens]) -> Window:
     return Window(min(tops), max(bottoms), min(lefts), max(rights))
 
 
+def filled_in(kind: Kind, question: Tokens, answer: Tokens) -> NDArray[np.bool_]:
+    """The cells of an answer to mark, bool [cells]: those that the question leaves open, where that is not plain."""
+    if isinstance(kind, Arc | Maze):
+        return np.zeros(len(question), np.bool_)
+    return np.not_equal(question, answer)
+
+
 def print_line(out: Console, line: str | Text) -> None:
     """One line, taken literally, and unwrapped: a narrow terminal does that itself, and a file has no width."""
     out.print(line, soft_wrap=True, markup=False, emoji=False)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT, CHANGED, WRONG, GIVEN = "#222222", "#b1bac4", "#1a7f37", "#cf222e", "#e8ebef"
+INK, FAINT, CHANGED, WRONG = "#222222", "#b1bac4", "#1a7f37", "#cf222e"
+WHITE, GIVEN = "#ffffff", "#e8ebef"
 WALL, PATH, CHANGED_PATH, START, GOAL = "#30363d", "#8ab8ee", "#7fce93", "#8250df", "#bf3989"
 SURE, CHANGE = "#0969da", "#bc4c00"  # of the two curves
 # A smaller change of the state than this is drawn as this, since the scale is logarithmic.
@@ -53,6 +54,36 @@ def save_figure(figure: "Figure", path: Path) -> None:
 def rgb(colour: str) -> tuple[int, int, int]:
     """The three numbers of a colour such as #ff4136."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def faces(
+    kind: Kind, part: Window, question: Tokens, tokens: Tokens, changed: NDArray[np.bool_]
+) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]:
+    """What is seen of each cell of a part: its text ("" where colour says it all), its ground and its ink.
+
+    Args:
+      kind, question: the puzzle; cells that it gives have a grey ground, unless the kind has a palette.
+      tokens: what is shown, [cells].
+      changed: which cells stand out, bool [cells].
+
+    Returns:
+      Three arrays [rows, columns]; colours are such as #ff4136.
+    """
+    tokens = readable(kind, tokens)
+    marks = part.cut(changed, kind.shape)
+    if kind.palette is not None:
+        grounds = np.array(kind.palette)[part.cut(tokens, kind.shape)]
+        return np.full_like(grounds, ""), grounds, np.vectorize(ink_on, otypes=[np.str_])(grounds)
+    texts = part.cut(np.array(kind.glyphs(tokens)), kind.shape)
+    silent = [".", " "]
+    grounds = np.where(part.cut(kind.given(question), kind.shape), GIVEN, WHITE)
+    inks = np.where(marks, CHANGED, INK)
+    if isinstance(kind, Maze):
+        silent = [" ", "#", "o"]
+        for glyph, ground in (("#", WALL), ("o", np.where(marks, CHANGED_PATH, PATH)), ("S", START), ("G", GOAL)):
+            grounds = np.where(texts == glyph, ground, grounds)
+        inks = np.where(np.isin(texts, ["S", "G"]), WHITE, inks)
+    return np.where(np.isin(texts, silent), "", texts), grounds, inks
 
 
 class Sheet:
@@ -101,64 +132,38 @@ class Sheet:
 def draw_board(
     axis: "Axes", kind: Kind, part: Window, question: Tokens, tokens: Tokens, changed: NDArray[np.bool_]
 ) -> None:
-    """Draws part of a board into axes of its size, in place of what they hold.
-
-    Args:
-      kind, question: the puzzle; cells that the question gives have a grey ground, unless the kind has a palette.
-      tokens: what is drawn, [cells].
-      changed: which cells stand out, bool [cells].
-    """
+    """Draws part of a board into axes of its size, in place of what they hold; the arguments are those of `faces`."""
     axis.clear()
     axis.set(xticks=[], yticks=[])
+    texts, grounds, inks = faces(kind, part, question, tokens, changed)
     unit = axis.bbox.width / part.columns * 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
-    tokens = readable(kind, tokens)
-    shown, marks = part.cut(tokens, kind.shape), part.cut(changed, kind.shape)
     if kind.palette is not None:
-        grounds = np.array([rgb(colour) for colour in kind.palette], np.uint8)[shown]
+        marks = part.cut(changed, kind.shape)
         rows, columns = np.nonzero(marks)
-        inks = [ink_on(kind.palette[token]) for token in shown[marks]]
-        axis.scatter(columns + 0.5, rows + 0.5, s=(0.2 * unit) ** 2, c=inks, linewidths=0)
-    else:
-        glyphs = part.cut(np.array(kind.glyphs(tokens)), kind.shape)
-        given = part.cut(kind.given(question), kind.shape)
-        grounds = np.full((*glyphs.shape, 3), 255, np.uint8)
-        grounds[given] = rgb(GIVEN)
-        if isinstance(kind, Maze):
-            path = glyphs == "o"
-            for cells, colour in (
-                (glyphs == "#", WALL), (path & ~marks, PATH), (path & marks, CHANGED_PATH),
-                (glyphs == "S", START), (glyphs == "G", GOAL),
-            ):  # fmt: skip
-                grounds[cells] = rgb(colour)
-        _write(axis, kind, glyphs, marks, min(13.0, 0.66 * unit))
-    axis.imshow(grounds, interpolation="nearest", aspect="auto", extent=(0, part.columns, part.rows, 0))
+        axis.scatter(columns + 0.5, rows + 0.5, s=(0.2 * unit) ** 2, c=inks[marks].tolist(), linewidths=0)
+    for (row, column), text in np.ndenumerate(texts):
+        if text:
+            ink = inks[row, column]
+            axis.text(
+                column + 0.5,
+                row + 0.53,
+                literal(text),
+                ha="center",
+                va="center",
+                fontsize=min(13.0, 0.66 * unit),
+                color=ink,
+                fontweight="normal" if ink == INK else "bold",
+            )
+    pixels = np.array([rgb(ground) for ground in grounds.flat], np.uint8).reshape(*grounds.shape, 3)
+    axis.imshow(pixels, interpolation="nearest", aspect="auto", extent=(0, part.columns, part.rows, 0))
     _rule(axis, kind, part)
-
-
-def _write(axis: "Axes", kind: Kind, glyphs: NDArray[np.str_], marks: NDArray[np.bool_], size: float) -> None:
-    """The characters of those cells that are not just colours: white on a maze's ends, green where marked."""
-    silent = ". #o" if isinstance(kind, Maze) else ". "
-    for (row, column), glyph in np.ndenumerate(glyphs):
-        if glyph in silent:
-            continue
-        end, mark = isinstance(kind, Maze) and glyph in "SG", marks[row, column]
-        axis.text(
-            column + 0.5,
-            row + 0.53,
-            literal(glyph),
-            ha="center",
-            va="center",
-            fontsize=size,
-            color="white" if end else CHANGED if mark else INK,
-            fontweight="bold" if mark or end else "normal",
-        )
 
 
 def _rule(axis: "Axes", kind: Kind, part: Window) -> None:
     """Lines between cells, thick ones between boxes and around all; a maze shows its cells without."""
     box_rows, box_cols = kind.boxes or (part.rows, part.columns)
     if not isinstance(kind, Maze):
-        thin, width = (INK, 0.3) if kind.palette is None else ("#ffffff", 0.5)
+        thin, width = (INK, 0.3) if kind.palette is None else (WHITE, 0.5)
         for draw, count, box in ((axis.axhline, part.rows, box_rows), (axis.axvline, part.columns, box_cols)):
             for place in range(1, count):
                 between = place % box == 0

@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from trm_jax.data import folder
 from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
-from trm_jax.display.boards import board_lines, print_line, shared_window, side_by_side
+from trm_jax.display.boards import board_lines, filled_in, print_line, shared_window, side_by_side
 from trm_jax.errors import DataError, printable
 from trm_jax.puzzles.kind import Rules
-from trm_jax.puzzles.kinds import Arc, Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 _MOST_DRAWN = 50
@@ -61,18 +59,11 @@ def show(
         print_line(out, title)
         boards = [
             board_lines(shown.kind, question, np.zeros(len(question), np.bool_), out),
-            board_lines(shown.kind, answer, _found(shown, question, answer), out),
+            board_lines(shown.kind, answer, filled_in(shown.kind, question, answer), out),
         ]
         for line in side_by_side(boards, out.width):
             print_line(out, line)
         print_line(out, "")
-
-
-def _found(shown: OpenSet, question: Tokens, answer: Tokens) -> NDArray[np.bool_]:
-    """The cells of the answer to mark, bool [cells]: those that the question leaves open, where that is not plain."""
-    if isinstance(shown.kind, Arc | Maze):
-        return np.zeros(len(question), np.bool_)
-    return np.not_equal(question, answer)
 
 
 def _titles(shown: OpenSet, rows: Sequence[int]) -> list[str]:
@@ -105,6 +96,6 @@ def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[
         nothing = np.zeros(len(question), np.bool_)
         left, right = sheet.board_axes(row, 0), sheet.board_axes(row, 1)
         draw_board(left, kind, part, question, question, nothing)
-        draw_board(right, kind, part, question, answer, _found(shown, question, answer))
+        draw_board(right, kind, part, question, answer, filled_in(kind, question, answer))
         left.set_title(literal(title), loc="left", fontsize=7, color=INK, pad=5)
     save_figure(sheet.figure, path)

@@ -3,11 +3,8 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trm_jax.display.boards import readable, shared_window
-from trm_jax.display.canvas import CHANGED, FAINT, GIVEN, GOAL, INK, PATH, START, WALL, ink_on
+from trm_jax.display.boards import filled_in, shared_window
+from trm_jax.display.canvas import FAINT, INK, faces
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 
@@ -15,7 +12,6 @@ from trm_jax.puzzles.symmetry import Tokens
 _MOST = 12
 # Width of a cell in pixels, on a board with few and with many columns.
 _WIDE, _NARROW = 26, 12
-_GROUNDS = {"#": WALL, "o": PATH, "S": START, "G": GOAL}
 
 
 def boards_html(kind: Kind, questions: Tokens, answers: Tokens, captions: Sequence[str]) -> str:
@@ -35,45 +31,24 @@ def table_html(rows: Sequence[Mapping[str, str]]) -> str:
 
 def _board(kind: Kind, question: Tokens, answer: Tokens, caption: str) -> str:
     part = shared_window(kind, [answer, question])
-    tokens, clues = (part.cut(readable(kind, board), kind.shape) for board in (answer, question))
-    given = part.cut(kind.given(question), kind.shape)
-    glyphs = part.cut(np.array(kind.glyphs(readable(kind, answer))), kind.shape)
+    texts, grounds, inks = faces(kind, part, question, answer, filled_in(kind, question, answer))
+    box_rows, box_columns = kind.boxes or (part.rows, part.columns)
     side = _WIDE if part.columns <= 16 else _NARROW
-    rows = "".join(
-        f"<tr>{''.join(_cell(kind, place, tokens, clues, given, glyphs, side) for place in row)}</tr>"
-        for row in [[(r, c) for c in range(part.columns)] for r in range(part.rows)]
-    )
+    rows = ""
+    for row in range(part.rows):
+        rows += "<tr>"
+        for column in range(part.columns):
+            at = row, column
+            style = (
+                f"width:{side}px;height:{side}px;padding:0;text-align:center;color:{inks[at]};"
+                f"background:{grounds[at]};border:1px solid {FAINT};"
+            )
+            if row and row % box_rows == 0:
+                style += f"border-top:2px solid {INK};"
+            if column and column % box_columns == 0:
+                style += f"border-left:2px solid {INK};"
+            rows += f'<td style="{style}">{escape(str(texts[at]))}</td>'
+        rows += "</tr>"
     style = f"border-collapse:collapse;border:2px solid {INK};margin:0"
     foot = f'<figcaption style="max-width:{side * part.columns}px">{escape(caption)}</figcaption>'
     return f'<figure style="margin:0"><table style="{style}"><tbody>{rows}</tbody></table>{foot}</figure>'
-
-
-def _cell(
-    kind: Kind,
-    place: tuple[int, int],
-    tokens: Tokens,
-    clues: Tokens,
-    given: NDArray[np.bool_],
-    glyphs: NDArray[np.str_],
-    side: int,
-) -> str:
-    row, column = at = place
-    ground, ink, text = "#ffffff", INK, str(glyphs[at])
-    if kind.palette is not None:
-        ground, text = kind.palette[tokens[at]], ""
-    elif kind.to_dict()["kind"] == "maze":
-        ground = _GROUNDS.get(text, ground)
-        ink, text = ink_on(ground), text if text in "SG" else ""
-    elif given[at]:
-        ground = GIVEN
-    elif tokens[at] != clues[at]:
-        ink = CHANGED
-    box_rows, box_columns = kind.boxes or (0, 0)
-    above = box_rows and row and row % box_rows == 0
-    left = box_columns and column and column % box_columns == 0
-    style = (
-        f"width:{side}px;height:{side}px;padding:0;text-align:center;color:{ink};background:{ground};"
-        f"border:1px solid {FAINT};"
-    )
-    style += f"border-top:2px solid {INK};" * bool(above) + f"border-left:2px solid {INK};" * bool(left)
-    return f'<td style="{style}">{escape(text.replace(".", "").strip())}</td>'
