@@ -36,10 +36,7 @@ def kept_rules(found: Attempts, kind: Kind, questions: Tokens) -> NDArray[np.boo
 
     questions: those that were tried, [n, S].
     """
-    if not kind.has_rules:
-        return None
-    verdicts = [judged(kind, question, answers) for question, answers in zip(questions, found.answers, strict=True)]
-    return np.stack(verdicts)  # type: ignore[arg-type]
+    return judged(kind, questions[:, None, None], found.answers)
 
 
 def choose(found: Attempts, satisfied: NDArray[np.bool_] | None, rule: Rule) -> Chosen:
@@ -50,11 +47,31 @@ def choose(found: Attempts, satisfied: NDArray[np.bool_] | None, rule: Rule) -> 
     Raises:
       ConfigError: the rule needs rules of the puzzle, and none are known.
     """
-    last = None if satisfied is None else satisfied[:, :, -1]
-    answers, q_halt, change = found.answers[:, :, -1], found.q_halt[:, :, -1], found.change[:, :, -1]
-    attempt = select(rule, answers, q_halt, change, found.halted_at, last)
-    at = np.arange(len(found)), attempt
-    return Chosen(answers[at], attempt, found.steps[at], q_halt[at], None if last is None else last[at])
+    attempt = believed(found, satisfied, rule)
+    at: Any = np.arange(len(found)), attempt
+    last: Any = *at, -1
+    kept = None if satisfied is None else satisfied[last]
+    return Chosen(found.answers[last], attempt, found.steps[at], found.q_halt[last], kept)
+
+
+def believed(
+    found: Attempts, satisfied: NDArray[np.bool_] | None, rule: Rule | str, depth: int = 0, k: int | None = None
+) -> NDArray[np.intp]:
+    """The number of the attempt to believe at each puzzle, [n], as `choose` does.
+
+    depth: after so many steps, one of the effort's depths; 0: the last.
+    k: among the first k attempts; None: all.
+    """
+    depth = depth or found.effort.steps
+    d = found.effort.depths.index(depth)
+    return select(
+        rule,
+        found.answers[:, :k, d],
+        found.q_halt[:, :k, depth - 1],
+        found.change[:, :k, depth - 1],
+        np.where(found.halted_at <= depth, found.halted_at, 0)[:, :k],
+        None if satisfied is None else satisfied[:, :k, d],
+    )
 
 
 def certify(found: Attempts, satisfied: NDArray[np.bool_]) -> Chosen:

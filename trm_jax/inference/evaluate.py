@@ -1,7 +1,7 @@
 """Accuracy of weights on puzzles: by supervision steps, by attempts, by how one of them is chosen; with intervals."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -12,9 +12,10 @@ from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.folder import BLANK
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.answers import believed
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
-from trm_jax.inference.selection import RULES, Rule, select
+from trm_jax.inference.selection import RULES, Rule
 from trm_jax.inference.statistics import Calibration, Share, calibration, share
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model, Weights
@@ -188,7 +189,13 @@ class Evaluator:
         """Runs every puzzle; calls progress(puzzles done) now and then; adds ARC predictions to `votes`."""
         start = time.perf_counter()
         effort = self._effort
-        sums: dict[tuple[int, int, str], NDArray[np.float64]] = {}
+        rules = [rule for rule in RULES if rule != "rules" or self.kind.has_rules]
+        sums: dict[tuple[int, int, str], Any] = {
+            (depth, k, rule): 0.0
+            for depth in effort.depths
+            for k in _numbers_of_attempts(effort)
+            for rule in (rules if k > 1 else ["only"])
+        }
         halting = np.zeros(effort.steps + 1, np.int64)
         confidence: list[NDArray[np.float32]] = []
         right: list[NDArray[np.bool_]] = []
@@ -197,17 +204,16 @@ class Evaluator:
         for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
             rows = slice(found.first, found.first + len(found))
             judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self.puzzles.labels[rows]), self.kind)
-            for key, values in self._sums(judged):
-                sums[key] = sums.get(key, 0.0) + values
-            last, each = len(effort.depths) - 1, np.arange(len(found))
-            chosen = judged.choose(last, effort.attempts, self._selection)
+            for key in sums:
+                sums[key] += judged.sums(*key)
+            each, chosen = np.arange(len(found)), judged.choose(effort.steps, effort.attempts, self._selection)
             confidence.append(found.q_halt[each, chosen, -1])
-            right.append(judged.exact[each, chosen, last])
+            right.append(judged.exact[each, chosen, -1])
             np.add.at(halting, np.where(found.halted_at[:, 0] > 0, found.halted_at[:, 0], effort.steps + 1) - 1, 1)
             if votes is not None:
                 # Votes go by the puzzle's own id, which says how it was turned, whatever the model was told.
                 own = self.puzzles.puzzle_ids[rows]
-                votes.add(np.asarray(inputs[rows]), found.answers[each, chosen, last], own, confidence[-1])
+                votes.add(np.asarray(inputs[rows]), found.answers[each, chosen, -1], own, confidence[-1])
             done += len(found)
             progress(done)
         tasks = len(self.puzzles.group_starts) - 1
@@ -226,15 +232,6 @@ class Evaluator:
             calibration=calibration(np.concatenate(confidence), np.concatenate(right)),
             arc=votes.result() if votes is not None else None,
         )
-
-    def _sums(self, judged: "_Judged") -> Iterator[tuple[tuple[int, int, str], NDArray[np.float64]]]:
-        """Sums over puzzles for every (depth, attempts, selection)."""
-        effort = self._effort
-        rules: Sequence[Rule] = [rule for rule in RULES if rule != "rules" or judged.satisfied is not None]
-        for d, depth in enumerate(effort.depths):
-            for k in _numbers_of_attempts(effort):
-                for rule in rules if k > 1 else ("only",):
-                    yield (depth, k, rule), judged.sums(d, k, rule)
 
     def _row(self, key: tuple[int, int, str], means: NDArray[np.float64], tasks: int) -> Row:
         exact, cells, satisfied, oracle, q_right, halted, steps = means.tolist()
@@ -256,7 +253,6 @@ class _Judged:
 
     def __init__(self, found: Attempts, inputs: NDArray[Any], labels: NDArray[Any], kind: Kind) -> None:
         self._found = found
-        self._depths = found.effort.depths
         labelled = labels != 0
         hits = (found.answers == labels[:, None, None]) & labelled[:, None, None]
         count = labelled.sum(axis=1)[:, None, None]
@@ -268,28 +264,19 @@ class _Judged:
             flat = found.answers.reshape(-1, found.answers.shape[-1])
             asked = np.repeat(inputs, len(flat) // len(inputs), axis=0)
             try:
+                # Not by answers.kept_rules: to find the answers that are the same takes longer than to check them.
                 self.satisfied = kind.satisfied(asked, flat).reshape(self.exact.shape)
             except DataError as error:
                 raise DataError(f"{_blamed(kind, found.first, inputs)}{error}") from None
 
-    def choose(self, d: int, k: int, rule: str) -> NDArray[np.intp]:
-        """The attempt chosen among the first k after depth number d, for each puzzle."""
-        if k == 1:
-            return np.zeros(len(self.exact), np.intp)
-        found, depth = self._found, self._depths[d]
-        return select(
-            rule,  # type: ignore[arg-type]
-            found.answers[:, :k, d],
-            found.q_halt[:, :k, depth - 1],
-            found.change[:, :k, depth - 1],
-            np.where(found.halted_at <= depth, found.halted_at, 0)[:, :k],
-            None if self.satisfied is None else self.satisfied[:, :k, d],
-        )
+    def choose(self, depth: int, k: int, rule: str) -> NDArray[np.intp]:
+        """The attempt chosen among the first k after so many steps, for each puzzle; of one alone, that."""
+        return np.zeros(len(self.exact), np.intp) if k == 1 else believed(self._found, self.satisfied, rule, depth, k)
 
-    def sums(self, d: int, k: int, rule: str) -> NDArray[np.float64]:
-        """Over puzzles: exact, cells, satisfied, oracle, q right, halted, supervision steps."""
-        found, depth = self._found, self._depths[d]
-        chosen, each = self.choose(d, k, rule), np.arange(len(self.exact))
+    def sums(self, depth: int, k: int, rule: str) -> NDArray[np.float64]:
+        """Over puzzles, after so many steps of k attempts: exact, cells, satisfied, oracle, q right, halted, steps."""
+        found, d = self._found, self._found.effort.depths.index(depth)
+        chosen, each = self.choose(depth, k, rule), np.arange(len(self.exact))
         exact = self.exact[each, chosen, d]
         halted_at = found.halted_at[each, chosen]
         steps = np.minimum(found.steps[:, :k], depth)

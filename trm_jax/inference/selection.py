@@ -10,7 +10,7 @@ rules   one that keeps to the puzzle's rules; among those, and where none does, 
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import ConfigError
 from trm_jax.puzzles.symmetry import Tokens
@@ -20,7 +20,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 def select(
-    rule: Rule,
+    rule: Rule | str,
     answers: Tokens,
     q_halt: NDArray[np.float32],
     change: NDArray[np.float32],
@@ -70,6 +70,6 @@ def _same(answers: Tokens) -> NDArray[np.bool_]:
     return sums[:, :, None] == sums[:, None, :]
 
 
-def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def sigmoid(logits: ArrayLike) -> NDArray[np.float64]:
     """How sure a logit is, 0 to 1."""
-    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -700, 700)))
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float64), -700, 700)))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from trm_jax.inference.selection import sigmoid
+
 # Two-sided 95 % of a normal distribution.
 _Z95 = 1.959963984540054
 
@@ -55,19 +57,15 @@ class Calibration:
 def calibration(q_halt: ArrayLike, right: ArrayLike, bins: int = 15) -> Calibration:
     """The calibration of logits [N] against outcomes, bool [N]; N at least 1."""
     logits, hits = np.asarray(q_halt, np.float64), np.asarray(right, np.bool_)
-    confidence = 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+    confidence = sigmoid(logits)
     places = np.minimum((confidence * bins).astype(int), bins - 1)
-    table: list[tuple[int, float | None, float | None]] = []
+    table: list[tuple[int, float | None, float | None]] = [(0, None, None)] * bins
     error = 0.0
-    for place in range(bins):
+    for place in np.unique(places):
         inside = places == place
-        count = int(inside.sum())
-        if not count:
-            table.append((0, None, None))
-            continue
         mean, accuracy = float(confidence[inside].mean()), float(hits[inside].mean())
-        error += abs(mean - accuracy) * count / len(logits)
-        table.append((count, mean, accuracy))
+        error += abs(mean - accuracy) * float(inside.mean())
+        table[place] = int(inside.sum()), mean, accuracy
     return Calibration(_auroc(logits, hits), error, tuple(table))
 
 

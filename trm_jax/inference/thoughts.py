@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
+from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
@@ -38,7 +39,7 @@ class Thought:
     @property
     def sure(self) -> float:
         """Sigmoid of q_halt."""
-        return float(1 / (1 + np.exp(-np.clip(self.q_halt, -700, 700))))
+        return float(sigmoid(self.q_halt))
 
 
 def think(model: Model, weights: Weights, kind: Kind, question: Tokens, steps: int) -> list[Thought]:
@@ -81,14 +82,20 @@ def by_cycles(kind: Kind, question: Tokens, found: Attempts, traced: Trace, numb
     )
 
 
-def judged(kind: Kind, question: Tokens, answers: Tokens) -> NDArray[np.bool_] | None:
-    """Whether each answer [..., cells] keeps to the rules and to the question: bool [...]; None without rules."""
+def judged(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_] | None:
+    """Whether each answer [..., cells] keeps to the rules and to its question: bool [...]; None without rules.
+
+    questions: [cells], or whatever can be broadcast to the answers' shape.
+
+    Raises:
+      DataError: a question that is none of its kind, or rules that fail.
+    """
     if not kind.has_rules:
         return None
     # Most answers of a puzzle are the same, and a check may be slow.
-    different, places = np.unique(answers.reshape(-1, answers.shape[-1]), axis=0, return_inverse=True)
-    asked = np.broadcast_to(question, different.shape)
-    return kind.satisfied(asked, different)[places].reshape(answers.shape[:-1])
+    pairs = np.stack([np.broadcast_to(questions, answers.shape), answers], axis=-2)
+    different, places = np.unique(pairs.reshape(-1, *pairs.shape[-2:]), axis=0, return_inverse=True)
+    return kind.satisfied(different[:, 0], different[:, 1])[places].reshape(answers.shape[:-1])
 
 
 def is_right(thought: Thought, label: Tokens | None) -> bool | None:
