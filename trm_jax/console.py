@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -57,45 +56,37 @@ class Bar:
         self._title, self._total, self._start, self._every = title, total, start, every
         self._began = time.monotonic()
         self._next = start + 1
-        self._progress: Progress | None = None
         console = Console(stderr=True)
-        if console.is_terminal and not _hushed:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._task = self._progress.add_task(title, total=total, completed=start)
+        # Whether a bar is being drawn, so that updates between lines are seen.
+        self.live = console.is_terminal and not _hushed
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self.live,
+        )
+        self._task = self._progress.add_task(title, total=total, completed=start)
 
     def __enter__(self) -> Self:
-        if self._progress:
-            self._progress.start()
+        self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._progress:
+    def __exit__(self, *_: object) -> None:
+        if self.live:  # or some versions of rich write an empty line for a bar that was never drawn
             self._progress.stop()
-
-    @property
-    def live(self) -> bool:
-        """Whether a bar is being drawn, so that updates between lines are seen."""
-        return self._progress is not None
 
     def restart_clock(self, done: int) -> None:
         """Time is counted from here: what came before (compilation, say) tells nothing of the pace."""
         self._began, self._start = time.monotonic(), done
-        if self._progress:
-            self._progress.reset(self._task, completed=done)
+        self._progress.reset(self._task, completed=done)
 
     def update(self, done: int, note: str | None = None) -> None:
         """So many units are done; the note (figures, say) becomes a line, above the bar where there is one."""
-        if self._progress:
+        if self.live:
             if note:
                 # Escaped, since a bracket in a note is no mark-up; unwrapped, since a narrow terminal does that itself.
                 line = f"{self._title} {done}/{self._total}  {note}"
