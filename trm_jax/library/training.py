@@ -40,7 +40,7 @@ def train(experiment: Experiment, workdir: str | Path, *, force: bool = False) -
     True
     """
     _check_type(experiment)
-    return runs.train(experiment, Path(workdir), force=force)
+    return runs.train(experiment, workdir, force=force)
 
 
 def init(experiment: Experiment, seed: int | None = None) -> TrainState:
