@@ -16,8 +16,6 @@ from trm_jax.data.folder import BLANK
 from trm_jax.data.stacked import Tokens
 from trm_jax.errors import DataError
 
-_HEADER_BYTES = 128
-
 
 class Writer:
     """Writes a dataset folder that appears complete or not at all.
@@ -124,13 +122,13 @@ class SplitWriter:
         self._out, self._folder, self._seq_len, self._vocab_size = out, folder, seq_len, vocab_size
         self._dtype = np.dtype(np.uint8 if vocab_size <= 256 else "<i4")
         self._files: dict[str, BinaryIO] = {}
-        for field in ("inputs", "labels"):
-            self._files[field] = (folder / f"all__{field}.npy").open("wb")
-            self._files[field].write(bytes(_HEADER_BYTES))
         self._sizes: list[NDArray[np.int64]] = []  # examples of each puzzle
         self._ids: list[NDArray[np.int64]] = []
         self._group_sizes: list[NDArray[np.int64]] = []  # puzzles of each group
         self._examples = 0
+        for field in ("inputs", "labels"):
+            self._files[field] = (folder / f"all__{field}.npy").open("wb")
+            self._write_header(field)
 
     def add(self, inputs: Tokens, labels: Tokens, examples_per_puzzle: ArrayLike, puzzle_ids: ArrayLike) -> None:
         """Appends one group of P puzzles.
@@ -161,17 +159,14 @@ class SplitWriter:
             "group_indices": _starts(groups),
         }
         with _writing(self._out):
-            for file in self._files.values():
+            for field, file in self._files.items():
                 file.seek(0)
-                file.write(_header(self._dtype, (self._examples, self._seq_len)))
-                _flush(file)
+                self._write_header(field)
                 file.close()
             for field, array in indices.items():
-                with (self._folder / f"all__{field}.npy").open("wb") as file:
-                    values = array.astype("<i4")
-                    file.write(_header(values.dtype, values.shape))
-                    file.write(values.data)
-                    _flush(file)
+                np.save(self._folder / f"all__{field}.npy", array.astype("<i4"))
+            for field in (*self._files, *indices):
+                sync(self._folder / f"all__{field}.npy")
         return {
             "seq_len": self._seq_len,
             "vocab_size": self._vocab_size,
@@ -190,6 +185,11 @@ class SplitWriter:
         for file in self._files.values():
             with suppress(OSError):
                 file.close()
+
+    def _write_header(self, field: str) -> None:
+        """As many bytes however many examples there are, so that it can be written again over itself."""
+        about = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._examples, self._seq_len)}
+        np.lib.format.write_array_header_1_0(self._files[field], about)
 
     def _append(self, inputs: Tokens, labels: Tokens, sizes: Tokens, ids: Tokens, group_sizes: Tokens) -> None:
         examples = len(inputs)
@@ -220,14 +220,6 @@ def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
 
 
-def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """An .npy header that keeps its length whatever the shape, so that it can be written again over itself."""
-    about = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
-    start = np.lib.format.magic(1, 0)
-    length = _HEADER_BYTES - len(start) - 2
-    return start + length.to_bytes(2, "little") + about.encode().ljust(length - 1) + b"\n"
-
-
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     try:
@@ -237,11 +229,5 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    with path.open("wb") as file:
-        file.write(json.dumps(value).encode())
-        _flush(file)
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+    path.write_text(json.dumps(value))
+    sync(path)
