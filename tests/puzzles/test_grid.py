@@ -340,6 +340,14 @@ def test_descriptions_round_trip_through_json():
         assert "is no description" in refused(Grid.from_dict, other)
 
 
+def test_ways_to_one_map_may_differ_within_a_set() -> None:
+    """Half a turn and half a turn make no turn, but rename a to c: any of them may be any other anyway."""
+    assert "do not fit together" in refused(Grid, (2, 2), "abc", "rot180(abc)")
+    grid = Grid((2, 2), "abc", "rot180(abc) relabel(abc)")
+
+    assert len({row.tobytes() for row in grid.canonical([[1, 2, 3, 3], [2, 2, 1, 3], [1, 2, 1, 3]])}) == 2
+
+
 ITEMS = [
     *declared._NAMES[1:],
     "relabel(ab)",
