@@ -31,6 +31,8 @@ SUDOKU_9 = (
 MAZE = "S#  " "  # " "# ##" "#  G", "S#  " "oo# " "#o##" "#ooG"  # fmt: skip
 CASES = [("sudoku", *SUDOKU_4), ("sudoku", *SUDOKU_9), ("maze", *MAZE), ("arc", "123/456", "0123/4567")]
 
+COLOURS = (canvas.WHITE, canvas.GIVEN, canvas.WALL, canvas.PATH, canvas.CHANGED_PATH, canvas.START, canvas.GOAL)
+
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
@@ -351,6 +353,12 @@ def test_the_colours_of_an_animation_fit_a_gif() -> None:
         assert len(palette) < 256
         for colour in (canvas.INK, canvas.CHANGED, canvas.PATH, *(kind.palette or ())):
             assert (palette == canvas.rgb(colour)).all(axis=1).any()
+        # Pillow looks for the nearest by the upper six bits of each part.
+        image = Image.new("P", (1, 1))
+        image.putpalette(palette.tobytes())
+        pure = [canvas.rgb(colour) for colour in (*COLOURS, *(kind.palette or ()))]
+        found = Image.fromarray(np.array([pure], np.uint8)).quantize(palette=image, dither=Image.Dither.NONE)
+        np.testing.assert_array_equal(np.asarray(found.convert("RGB"))[0], pure)
 
 
 # ---- training ----

@@ -1,10 +1,12 @@
 """One answer out of many attempts: by hand-made attempts at 1 x 2 puzzles whose rule is that both cells differ."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from trm_jax.errors import ConfigError
-from trm_jax.inference.answers import certify, choose, kept_rules
+from trm_jax.inference.answers import believed, certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts
 from trm_jax.inference.effort import Effort
 from trm_jax.puzzles.kinds import kind_of
@@ -50,6 +52,17 @@ def test_the_end_of_the_chosen_attempt_is_the_answer(rule: str, attempts: list[i
     assert chosen.step.tolist() == [3, 3]
     assert chosen.satisfied is not None
     assert chosen.satisfied.tolist() == [attempts[0] == 2, False]
+
+
+def test_an_earlier_depth_and_the_first_few_attempts_may_be_asked_for() -> None:
+    kept = kept_rules(FOUND, PAIR, QUESTIONS)
+    assert believed(FOUND, kept, "rules", 2).tolist() == [1, 0]
+    assert believed(FOUND, kept, "rules", 3, 2).tolist() == [0, 1]
+    assert believed(FOUND, None, "first", 2).tolist() == [2, 0]
+    # The second of three leaves the third.
+    turning = [[[A, A], [A, A], [A, A]], [[A, A], [B, B], [A, A]], [[A, A], [B, B], [B, B]]]
+    found = replace(FOUND, answers=np.array([turning, turning]))
+    assert [believed(found, None, "vote", depth).tolist() for depth in (2, 3)] == [[1, 1], [0, 0]]
 
 
 def test_without_rules_nothing_is_known_of_an_answer() -> None:
