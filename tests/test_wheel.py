@@ -87,3 +87,5 @@ def test_the_wheel_works_from_an_empty_folder(installed: Path, tmp_path: Path) -
 
     assert "exact accuracy on" in run([trm, "demo", "--variant=smoke", "--workdir=demo"], tmp_path)
     assert (tmp_path / "demo" / "report.json").is_file()
+    solving = "import trm_jax as trm; print(trm.load('demo').solve('.21. ...4 .... .1..').digits.shape)"
+    assert "(4, 4)" in run([installed / "python", "-c", solving], tmp_path)
