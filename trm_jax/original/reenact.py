@@ -8,7 +8,7 @@ can carry a quantity.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,6 +59,9 @@ class Reenactment:
         self.experiment: Experiment = original.experiment_of(config)
         self._model = Model(self.experiment.model)
         self._like: Weights = jax.eval_shape(self._model.init, jax.random.key(0))
+        self._evaluate = jax.jit(self._evaluated)
+        self._differentiate = jax.jit(self._differentiated)
+        self._step = jax.jit(self._stepped)
 
     def evaluation(self, nudge: int = 0) -> list[Scene]:
         """Supervision steps one after another, as many as are recorded."""
@@ -126,26 +129,16 @@ class Reenactment:
         batch = _batch(Below(self._arrays, "batch/"))
         return weights, batch, empty_carry(self._model, weights.starts, batch.inputs.shape[0])
 
-    @cached_property
-    def _evaluate(self) -> Any:
-        """weights, carry, batch -> what `supervised_loss` gives."""
+    def _evaluated(self, weights: Weights, carry: Carry, batch: Batch) -> Any:
+        """What `supervised_loss` gives."""
+        loss, rows = self._loss(weights, carry, batch, None)
+        return loss(weights.params, rows)
 
-        def evaluate(weights: Weights, carry: Carry, batch: Batch) -> Any:
-            loss, rows = self._loss(weights, carry, batch, None)
-            return loss(weights.params, rows)
-
-        return jax.jit(evaluate)
-
-    @cached_property
-    def _differentiate(self) -> Any:
+    def _differentiated(self, weights: Weights, carry: Carry, batch: Batch) -> Any:
         """The same in training, and the gradients with respect to the weights and to the batch's puzzle rows."""
-
-        def differentiate(weights: Weights, carry: Carry, batch: Batch) -> Any:
-            # The key is for exploration, of which recordings have none.
-            loss, rows = self._loss(weights, carry, batch, jax.random.key(0))
-            return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights.params, rows)
-
-        return jax.jit(differentiate)
+        # The key is for exploration, of which recordings have none.
+        loss, rows = self._loss(weights, carry, batch, jax.random.key(0))
+        return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(weights.params, rows)
 
     def _loss(self, weights: Weights, carry: Carry, batch: Batch, key: jax.Array | None) -> tuple[Any, Any]:
         """The loss as a function of weights and puzzle rows, and these rows."""
@@ -153,17 +146,13 @@ class Reenactment:
         rows = self._model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
         return partial(supervised_loss, self._model, self.experiment.loss, carry=carry, key=key), rows
 
-    @cached_property
-    def _step(self) -> Any:
-        def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, Readout]:
-            """train_step, with the readout besides: the recordings hold q of every step."""
-            weights = state.weights
-            carry = refill(self._model, weights.starts, state.carry, batch)
-            rows = self._model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
-            _, readout = self._model.think(weights.params, rows, carry.state, carry.data.inputs)
-            return *train_step(self.experiment, state, batch), readout
-
-        return jax.jit(step)
+    def _stepped(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, Readout]:
+        """train_step, with the readout besides: the recordings hold q of every step."""
+        weights = state.weights
+        carry = refill(self._model, weights.starts, state.carry, batch)
+        rows = self._model.puzzle_rows(weights.puzzle_table, carry.data.puzzle_ids)
+        _, readout = self._model.think(weights.params, rows, carry.state, carry.data.inputs)
+        return *train_step(self.experiment, state, batch), readout
 
     def _scene(self, label: str, t: int, state: TrainState, metrics: Metrics, readout: Readout) -> Scene:
         recorded = Below(self._arrays, f"after/{t}/")
