@@ -3,11 +3,15 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from compiling import QUICK_FLAGS
 
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Compiling takes most of the time, and the speed of what it makes counts nothing here.
+os.environ["XLA_FLAGS"] += QUICK_FLAGS
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 # What one process of a test run has compiled, all of them and those that they start may take from there.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="trm_jax_compiled_")
@@ -42,22 +46,19 @@ def real_data() -> Path:
     return folder
 
 
-@contextmanager
-def quickly_compiled() -> Iterator[None]:
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Compiles as users do, for tests of what XLA makes of a program: its memory, its rounding."""
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
-def quick_compilation() -> Iterator[None]:
-    """Half the time, for tests in which compilation takes most of it and speed counts nothing."""
-    with quickly_compiled():
-        yield
+def quick_compilation() -> None:
+    """What all tests have."""
 
 
 @pytest.fixture(scope="module")
-def quick_compilation_throughout() -> Iterator[None]:
-    """As `quick_compilation`, for what a module makes once for all its tests too."""
-    with quickly_compiled():
-        yield
+def quick_compilation_throughout() -> None:
+    """What all tests have."""

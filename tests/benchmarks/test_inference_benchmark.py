@@ -29,7 +29,6 @@ def work_of(weights_from="runs/some", halt_above=0.0) -> Work:
     return Work(EXPERIMENT, weights, dataset.from_pairs(cells, cells, 5), weights_from, halt_above, None)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_both_of_ours_are_measured_on_the_same_puzzles():
     fixed, halting = measure(work_of(halt_above=-1.0), ["fixed", "halting"], 2, None, "")
     assert (fixed["variant"], halting["variant"]) == ("fixed", "halting")
@@ -48,7 +47,6 @@ def test_both_of_ours_are_measured_on_the_same_puzzles():
     assert "times_fixed_of_minima" not in fixed
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_who_never_halts_gives_the_same_answers(monkeypatch):
     calls = []
     attempt = inference.attempt
@@ -67,7 +65,6 @@ def test_who_never_halts_gives_the_same_answers(monkeypatch):
     assert calls == [(False, 10, 4)] * 2 + [(True, 10, 4)] * 2 + [(False, 10, 4), (True, 10, 4)]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_an_answer_is_right_where_every_cell_that_has_a_label_is():
     work = work_of()
     labels = inference.Ours(work, halting=False).answers.astype(np.int32)
@@ -77,7 +74,6 @@ def test_an_answer_is_right_where_every_cell_that_has_a_label_is():
     assert inference.Ours(work, halting=False).figures()["exact"] == 0.7
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_an_experiment_brings_random_puzzles_and_its_own_steps():
     work = from_experiment(EXPERIMENT, None, 2, 0)
     assert (work.steps, work.batch_size, work.random) == (3, 2, True)
@@ -88,7 +84,6 @@ def test_an_experiment_brings_random_puzzles_and_its_own_steps():
     assert (few.steps, few.batch_size, len(few.puzzles)) == (5, 3, 3)  # or the original would fill up to 256
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_run_brings_its_weights_and_its_own_puzzles(monkeypatch):
     work = work_of()
     monkeypatch.setattr(inference, "load", lambda run: (EXPERIMENT, work.weights))
@@ -99,7 +94,6 @@ def test_a_run_brings_its_weights_and_its_own_puzzles(monkeypatch):
     assert found.weights_from == "runs/some"
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_the_original_is_given_every_puzzle_once_in_batches_of_one_size(monkeypatch, tmp_path):
     orders = []
 

@@ -183,9 +183,7 @@ def test_too_large_a_step_is_compiled_and_not_run(monkeypatch: pytest.MonkeyPatc
     assert row["mb_a_puzzle"] == 1000.0
 
 
-def test_policies_take_turns_and_one_that_runs_out_of_memory_ends_alone(
-    monkeypatch: pytest.MonkeyPatch, quick_compilation: None
-) -> None:
+def test_policies_take_turns_and_one_that_runs_out_of_memory_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
 
     def fake_compile(point: Point) -> Any:
@@ -220,10 +218,7 @@ def test_other_errors_are_no_lack_of_memory() -> None:
 
 
 @pytest.mark.slow
-def test_a_real_point_takes_the_memory_that_its_compilation_foretells(
-    monkeypatch: pytest.MonkeyPatch, quick_compilation: None
-) -> None:
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # in the other process too
+def test_a_real_point_takes_the_memory_that_its_compilation_foretells(monkeypatch: pytest.MonkeyPatch) -> None:
     size: dict[str, Any] = {"width": 32, "batch": 64, "dtype": "float32", "n": 12, "T": 1}
     (foretold,) = measure((Point(**size),), 1)
     (found,) = measure_apart((Point("run", **size),), 2, 120.0)

@@ -149,7 +149,7 @@ def test_a_rate_counts_every_repetition(monkeypatch):
     assert products.best == ("feed_forward/down", 2 * 20 * 256 * 16 * 10 / 2.0)
 
 
-def test_ours_alone_needs_no_reference(quick_compilation):
+def test_ours_alone_needs_no_reference():
     (row,) = measure(EXPERIMENT, ["ours"], 2, None, "")
     assert 0 < row["seconds_min"] <= row["seconds_median"] <= row["seconds_max"]
     assert row["puzzles_per_second"] == pytest.approx(4 / row["seconds_median"], rel=0.01)

@@ -163,7 +163,6 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", *SMALL_DEMO]) == 0
     table = capsys.readouterr().out

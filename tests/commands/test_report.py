@@ -30,8 +30,6 @@ from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.meta import Meta
 from trm_jax.sizes import si
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 GRID = {"kind": "grid", "shape": [2, 3], "alphabet": "abcd", "symmetries": "fliplr rot180"}
 CONFIG = ModelConfig(
     vocab_size=5, seq_len=6, num_puzzles=4, width=16, heads=2, expansion=1.0, layers=1, mixer="mlp", positions="none",

@@ -612,7 +612,6 @@ def test_a_grid_is_certified_by_the_rules_of_a_file(
 # ---- with a model ----
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_with_a_model_ids_and_attempts_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

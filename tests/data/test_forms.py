@@ -150,7 +150,6 @@ def test_the_blank_puzzle_and_the_task_itself_stay_as_they_are() -> None:
     assert (inputs[2] != boards[2]).any()
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_batches_are_those_of_numpy_and_of_the_names(folder: Path) -> None:
     plain = dataset.load(data(folder), "train", SEED)
     names = json.loads((folder / "identifiers.json").read_text())
@@ -176,7 +175,6 @@ def test_batches_are_those_of_numpy_and_of_the_names(folder: Path) -> None:
     assert len(found) == len(plain), "every example has its turn"
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_moved_forms_keep_their_ids_and_neither_place_nor_devices_change_a_bit(folder: Path) -> None:
     plain = dataset.load(data(folder), "train", SEED)
     config = resolve(experiment(folder, augment=True), plain)
@@ -221,7 +219,6 @@ def test_the_test_set_stands_in_all_forms(folder: Path) -> None:
     np.testing.assert_array_equal(whole.labels[5:20:3], labels[5:20:3])
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_an_id_looks_alike_in_training_and_in_evaluation(folder: Path) -> None:
     """Of the demonstrations, which `trm eval --split train` shows."""
     plain = dataset.load(data(folder), "train", SEED)
@@ -277,7 +274,6 @@ def test_who_predicts_every_label_reaches_all(folder: Path, other: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 def test_training_and_evaluation_by_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = (
         "model.width=8", "model.heads=1", "model.expansion=1.0", "model.layers=1", "model.puzzle_dim=8",

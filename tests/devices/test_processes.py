@@ -39,8 +39,6 @@ from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training.program import like
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 BATCH, STEPS, HALF = 16, 12, 6
 # What the first and the second process are given, for both to refuse.
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -178,7 +176,6 @@ def start() -> Iterator[Start]:
         own = {
             "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
             "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "PYTHONPATH": f"{TESTS.parent}:{TESTS}:{Path(__file__).parent}",
         }
         running.append(

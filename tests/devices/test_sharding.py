@@ -26,8 +26,6 @@ from trm_jax.training.optim import sign_sgd_rows
 from trm_jax.training.program import advance, fresh_state, like, no_metrics
 from trm_jax.training.step import TrainState, init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 DATA = {"puzzle": "sudoku", "side": 4, "train": "generated", "test": "generated", "train_puzzles": 90,
         "test_puzzles": 30}  # fmt: skip
 

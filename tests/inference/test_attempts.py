@@ -21,8 +21,6 @@ CONFIG = ModelConfig(
 MODEL, KIND = Model(CONFIG), kind_of("sudoku", 16)
 COUNT, DEPTH = 13, 6
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def weights():

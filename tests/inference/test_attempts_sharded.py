@@ -29,8 +29,6 @@ from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.meta import Meta
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 CONFIG = ModelConfig(
     vocab_size=5, seq_len=6, num_puzzles=16, width=16, heads=2, expansion=1.0, layers=1, mixer="mlp", positions="none",
     puzzle_dim=16, puzzle_tokens=1, latent_steps=1, cycles=1, supervision_steps=4, dtype="float32",
@@ -215,7 +213,6 @@ def test_two_processes_find_the_same(checkpoint: Path, report: dict[str, Any], a
     here = {
         "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS, Path(__file__).parent))),
         "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_PLATFORMS": "cpu",
     }
     members = [

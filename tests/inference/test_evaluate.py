@@ -28,8 +28,6 @@ MODEL = Model(CONFIG)
 COUNT, DEPTH = 11, 6
 KIND = kind_of("tokens", 3)
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module")
 def weights():

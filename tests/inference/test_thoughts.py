@@ -162,7 +162,6 @@ EFFORTS = {
 }
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_a_trace_repeats_each_attempt() -> None:
     model = Model(CONFIG)
     weights = random_weights(model)
@@ -190,7 +189,6 @@ def test_a_trace_repeats_each_attempt() -> None:
     assert [thought.step for thought in thoughts] == [1, 2]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_thinking_takes_the_blank_puzzle_and_no_noise() -> None:
     model = Model(CONFIG)
     weights = random_weights(model)

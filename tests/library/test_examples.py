@@ -10,8 +10,6 @@ from untrained import leave_demo
 
 import trm_jax as trm
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 # What is no more than a type of what others take or give back.
 TYPES = {"Answers", "Experiment", "Moment", "TrmError", "__version__"}
 # Takes a minute; tests/docs/test_library.py trains in its manner.

@@ -20,8 +20,6 @@ from trm_jax.inference.effort import Effort
 from trm_jax.library.solver import Solver, load
 from trm_jax.training.step import init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 TEXTS = [".21....4.....1..", ".4......2.3...2.", ".12....4....3..."]
 
 

@@ -11,8 +11,6 @@ from trm_jax.config import Experiment
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.training.step import init_state, train_step
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 TEXTS = [".21....4.....1..", ".4......2.3...2.", ".12....4....3...", ".21....4.....1.."]
 ANSWERS = ["4213132424313142", "3412124321344321", "4123231414323241", "4213132424313142"]
 

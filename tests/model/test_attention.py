@@ -25,9 +25,6 @@ SMALL = ModelConfig(
 )  # fmt: skip
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 def drawn(length: int, heads: int = 2, head_width: int = 8) -> list[jax.Array]:
     """q, k, v and a gradient of the result, float32 [2, L, H, C]."""
     rng = np.random.default_rng(length)

@@ -26,8 +26,6 @@ from trm_jax.model.model import Model, count_weights
 from trm_jax.runs.checkpoint import fingerprint, load
 from trm_jax.runs.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 # Plain functions, in a file as a user would write it.
 FILE = """
 import jax

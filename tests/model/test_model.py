@@ -16,7 +16,7 @@ SMALL = ModelConfig(
     positions="rope", puzzle_dim=24, puzzle_tokens=2, latent_steps=2, cycles=2, supervision_steps=4, dtype="float32",
 )  # fmt: skip
 
-quick = pytest.mark.usefixtures("quick_compilation")
+
 init = jax.jit(Model.init, static_argnums=0)
 _think = jax.jit(Model.think, static_argnums=0)
 
@@ -54,7 +54,6 @@ def assert_truncated_normal(values, std: float, tolerance: float) -> None:
 LARGE = replace(SMALL, vocab_size=2000, seq_len=150, width=64, puzzle_dim=64, puzzle_tokens=1, positions="learned")
 
 
-@quick
 @pytest.mark.parametrize(("mixer", "separate"), [("attention", False), ("mlp", True)])
 def test_tables_and_projections_have_true_standard_deviation_one_over_root_fan_in(mixer, separate):
     config = replace(LARGE, mixer=mixer, separate_networks=separate)
@@ -78,7 +77,6 @@ def test_tables_and_projections_have_true_standard_deviation_one_over_root_fan_i
                                     ("latent_net", "answer_net")))  # fmt: skip
 
 
-@quick
 def test_start_vectors_have_standard_deviation_one():
     model = Model(replace(LARGE, latents=2))
     starts = jax.jit(jax.vmap(lambda key: model.init(key).starts))(jax.random.split(jax.random.key(2), 100))
@@ -90,7 +88,6 @@ def test_start_vectors_have_standard_deviation_one():
     assert len(np.unique(rows, axis=0)) == 300, "every start vector is a draw of its own"
 
 
-@quick
 def test_heads_and_puzzle_table_start_as_the_original_has_them():
     weights = init(Model(SMALL), jax.random.key(0))
     np.testing.assert_array_equal(weights.params["q_head"]["kernel"], np.zeros((16, 2)))
@@ -102,7 +99,6 @@ def test_heads_and_puzzle_table_start_as_the_original_has_them():
     assert (np.asarray(first) != np.asarray(other)).all()
 
 
-@quick
 @pytest.mark.parametrize(
     ("puzzle_tokens", "puzzle_dim", "front"),
     [(0, 0, 0), (16, 0, 16), (0, 1, 1), (0, 16, 1), (0, 17, 2), (0, 48, 3), (2, 24, 2), (5, 16, 5)],
@@ -115,7 +111,6 @@ def test_positions_in_front(puzzle_tokens, puzzle_dim, front):
     assert model.start(weights.starts, 3).y.shape == (3, front + 6, 16)
 
 
-@quick
 @pytest.mark.parametrize("positions", ["rope", "learned"])
 @pytest.mark.parametrize(("puzzle_tokens", "puzzle_dim"), [(0, 0), (3, 0), (2, 24), (0, 32), (4, 16)])
 def test_the_embedding_by_hand(positions, puzzle_tokens, puzzle_dim):
@@ -137,7 +132,6 @@ def test_the_embedding_by_hand(positions, puzzle_tokens, puzzle_dim):
         np.testing.assert_allclose(without, embed(model, weights, inputs, 0 * np.asarray(rows)), atol=0)
 
 
-@quick
 @pytest.mark.parametrize(("puzzle_tokens", "puzzle_dim"), [(0, 0), (2, 24)])
 def test_q_is_read_from_the_first_position_and_logits_from_the_cells(puzzle_tokens, puzzle_dim):
     config = replace(SMALL, puzzle_tokens=puzzle_tokens, puzzle_dim=puzzle_dim)
@@ -153,7 +147,6 @@ def test_q_is_read_from_the_first_position_and_logits_from_the_cells(puzzle_toke
     np.testing.assert_allclose(readout.logits, cells @ np.asarray(params["token_head"]["kernel"]), atol=1e-5)
 
 
-@quick
 @pytest.mark.parametrize("mixer", ["attention", "mlp"])
 def test_bfloat16_computes_in_it_reads_out_in_float32_and_stays_close(mixer):
     config = replace(SMALL, mixer=mixer)
@@ -198,7 +191,6 @@ def test_numbers_of_weights_by_hand():
     assert count(mixer="mlp", positions="none") == expected | {"network": mixer}
 
 
-@quick
 @pytest.mark.parametrize("mixer", ["attention", "mlp"])
 def test_rows_of_a_batch_do_not_see_each_other(mixer):
     model, weights, inputs, rows = problem(replace(SMALL, mixer=mixer), batch=4)
@@ -214,7 +206,6 @@ def test_rows_of_a_batch_do_not_see_each_other(mixer):
     assert np.abs(np.asarray(other.logits[0] - readout.logits[0])).max() > 1e-2
 
 
-@quick
 @pytest.mark.parametrize(("positions", "equivariant"), [("none", True), ("rope", False), ("learned", False)])
 def test_attention_without_positions_does_not_know_the_order_of_cells(positions, equivariant):
     model, weights, inputs, rows = problem(replace(SMALL, positions=positions))
@@ -229,7 +220,6 @@ def test_attention_without_positions_does_not_know_the_order_of_cells(positions,
         assert error > 1e-2
 
 
-@quick
 @pytest.mark.parametrize(("latent_steps", "cycles"), [(1, 1), (5, 1), (1, 7), (7, 5)])
 def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
     model, weights, inputs, rows = problem(replace(SMALL, latent_steps=latent_steps, cycles=cycles))
@@ -248,7 +238,6 @@ def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
     np.testing.assert_allclose(readout.logits, y[:, 2:] @ weights.params["token_head"]["kernel"], atol=1e-3)
 
 
-@quick
 @pytest.mark.parametrize("grad_cycles", [1, 2])
 def test_gradients_flow_through_what_is_returned_and_into_the_state_if_every_cycle_carries_them(grad_cycles):
     model, weights, inputs, rows = problem(replace(SMALL, grad_cycles=grad_cycles))
@@ -272,7 +261,6 @@ def test_gradients_flow_through_what_is_returned_and_into_the_state_if_every_cyc
         assert reached == [grad_cycles == 2] * 2, part
 
 
-@quick
 def test_the_start_is_one_vector_for_every_row_and_position():
     model = Model(replace(SMALL, latents=3, dtype="bfloat16"))
     starts = init(model, jax.random.key(0)).starts

@@ -75,7 +75,6 @@ def test_small_recordings_pass(path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.npz")) or [NOT_SHARED], ids=lambda path: path.stem)
 def test_shared_recordings_pass(path):
     assert failures(path) == []
@@ -239,7 +238,6 @@ FAULTS = {
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(("fault", "recording"), FAULTS.items(), ids=[fault.__name__ for fault in FAULTS])
 def test_a_planted_fault_is_caught(monkeypatch, fault, recording):
     # What is caught was not hidden by anything compiled before: the checks compile their functions anew each time.
@@ -248,7 +246,6 @@ def test_a_planted_fault_is_caught(monkeypatch, fault, recording):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("recording", ["train_attention", "train_mlp"])  # for forward_mlp see the test of nan
 def test_no_fault_outlives_its_test(recording):
     assert failures(TESTDATA / f"{recording}.npz") == []
@@ -272,7 +269,6 @@ def altered(tmp_path):
     return alter
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     ("recording", "key"),
     [
@@ -437,7 +433,6 @@ def test_any_config_is_one_of_an_experiment_or_told(edits, changes, by_value):
         assert changes if by_value else edits
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     ("recording", "changes"),
     [
@@ -454,7 +449,6 @@ def test_arrays_that_do_not_go_together_are_told(altered, recording, changes):
     assert_told(caught.value, path)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_nan_in_a_recording_fails(altered):
     logits = np.zeros((6, 16, 7), np.float32)
     logits[0, 0, 0] = np.nan
@@ -465,7 +459,6 @@ def test_nan_in_a_recording_fails(altered):
     ]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_nan_in_ours_fails(monkeypatch):
     monkeypatch.setattr(losses, "log_stablemax", lambda logits: logits * jnp.nan)
     bad = failures(TESTDATA / "forward_mlp.npz")

@@ -80,7 +80,6 @@ def expected():
     return {n: differentiate(*arguments(), n) for n in (1, 2, 7, 30)}
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("length", [1, 2, 7, 30])
 @pytest.mark.parametrize("policy", CHOSEN, ids=in_words)
 def test_values_and_gradients_are_those_of_a_plain_loop(policy, length, expected):
@@ -95,7 +94,6 @@ def test_values_and_gradients_are_those_of_a_plain_loop(policy, length, expected
     assert_close(gradients, expected_gradients, 5e-6)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("policy", CHOSEN, ids=in_words)
 def test_without_a_gradient_the_last_state_is_that_of_a_plain_loop(policy, expected):
     last = jax.jit(lambda *a: chain(step, *a, 7, policy))(*arguments())

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiling import AS_USERS
 from small_step import (
     EXPERIMENT,
     EXPLORING,
@@ -28,11 +29,9 @@ from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.training.step import _gradients
 from trm_jax.training.supervision import continue_target, empty_carry, refill
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 # Two programs of the same operations round alike only where the compiler leaves the operations apart: XLA's YNN fusions
 # round a reduction by what it is fused with, and LLVM merges products with sums by what it finds beside each other.
-APART = {"xla_cpu_experimental_ynn_fusion_type": "", "xla_backend_optimization_level": 0}
+APART = AS_USERS | {"xla_cpu_experimental_ynn_fusion_type": "", "xla_backend_optimization_level": 0}
 
 
 def with_memory(experiment, **changes) -> Experiment:
@@ -150,10 +149,9 @@ def test_a_policy_of_cycles_and_supervision_steps_changes_the_gradients_by_their
         assert_same_bits(other, first)
 
 
-def test_a_policy_changes_rounding_only_when_compiled_for_speed():
+def test_a_policy_changes_rounding_only_when_compiled_for_speed(optimised):
     experiment = with_model(RECURRENT, grad_cycles=2)
     arguments = half_solved(experiment)
-    jax.config.update("jax_disable_most_optimizations", False)
     plain, *others = (outcome(with_memory(experiment, **memory), arguments, options=None) for memory in ({}, BINOMIAL))
     for other in others:
         assert_close(other, plain, 2e-6)

@@ -162,7 +162,7 @@ MEMORY = [
     ("states", "latents"),
     [("yz", 1), pytest.param("yz", 3, marks=pytest.mark.slow), pytest.param("z", 1, marks=pytest.mark.slow), ("y", 1)],
 )
-def test_no_policy_changes_a_gradient(states, latents):
+def test_no_policy_changes_a_gradient(states, latents, optimised):
     """As compiled for speed; bit by bit in test_gradients.py."""
     schedule = Schedule(5, 4, 3)
     expected = gradient_of(schedule, states, latents)

@@ -22,8 +22,6 @@ from trm_jax.runs.meta import Meta
 
 WITHOUT_TABLE = replace(EXPERIMENT, model=replace(EXPERIMENT.model, puzzle_dim=0, puzzle_tokens=0, dtype="float32"))
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
     """Saves a drawn state under each step and returns the last; waits."""

@@ -31,9 +31,6 @@ from trm_jax.runs.meta import Meta
 from trm_jax.runs.resume import check_same_run, position_of
 from trm_jax.runs.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
-
 STEPS = (5, 7, 9)
 PLACE = {"epoch": 3, "place": 2, "offset": 1, "fingerprint": "of puzzles"}
 

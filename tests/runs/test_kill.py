@@ -25,8 +25,6 @@ from trm_jax.runs import manifest
 from trm_jax.runs.checkpoint import FOLDER, Checkpoints, fingerprint, load
 from trm_jax.runs.train import train
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 SAVE_EVERY = 2
 # One row of figures for each step, two checkpoints, and two evaluations.
 CHANGES = {"train__log_every": 1, "train__save_every": SAVE_EVERY, "train__keep_checkpoints": 2}

@@ -37,8 +37,6 @@ from trm_jax.training import program
 from trm_jax.training.program import like
 from trm_jax.training.step import TrainState, init_state
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 STEPS, CUTS = 30, 10
 
 # Variant -> what is other than in `small_run`.

@@ -20,8 +20,6 @@ from trm_jax.runs.resume import HARMLESS
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 
-pytestmark = pytest.mark.usefixtures("quick_compilation_throughout")
-
 
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory) -> Path:

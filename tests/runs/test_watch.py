@@ -25,8 +25,6 @@ from trm_jax.training import step
 from trm_jax.training.feed import Streamed
 from trm_jax.training.program import Signs, state_specs
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 IDS = [1, 2, 3, 4]
 KEPT = ("weights", "ema", "opt_state", "key")
 

@@ -27,7 +27,6 @@ from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.training.step import averaged_weights, supervised_loss
 from trm_jax.training.supervision import refill
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 evaluate = jax.jit(supervised_loss, static_argnums=(0, 1))
 
 
