@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trm_jax.commands import arguments
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -184,7 +184,7 @@ def read(kind: Kind, source: str) -> Tokens | str:
         return str(error)
 
 
-@settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+@settings(max_examples=int(os.environ.get("TRM_FUZZ", "100")), deadline=None)
 @given(st.sampled_from(KINDS), nearly_right() | ANY)
 def test_any_text_is_a_puzzle_or_told_in_one_line(kind: Kind, text: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -202,7 +202,7 @@ def test_any_text_is_a_puzzle_or_told_in_one_line(kind: Kind, text: str) -> None
             kind.check_question(question)
 
 
-@settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+@settings(max_examples=int(os.environ.get("TRM_FUZZ", "100")), deadline=None)
 @given(st.sampled_from(KINDS), st.binary(max_size=40) | nearly_right().map(lambda text: text.encode()))
 def test_any_file_is_a_puzzle_or_told_with_its_name(kind: Kind, content: bytes) -> None:
     with TemporaryDirectory() as folder:

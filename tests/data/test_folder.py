@@ -22,7 +22,7 @@ from trm_jax.data.stacked import Stacked
 from trm_jax.errors import DataError
 from trm_jax.puzzles.grid import Grid
 
-FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "100")), deadline=None)
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
 PUBLIC_KEYS = {
     "pad_id", "ignore_label_id", "blank_identifier_id", "vocab_size", "seq_len", "num_puzzle_identifiers",

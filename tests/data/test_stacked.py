@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trm_jax.data.stacked import Stacked
 
-FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "100")), deadline=None)
 
 PARTS = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from compiling import QUICK_FLAGS
 from jax.experimental.multihost_utils import process_allgather
 from numpy.typing import NDArray
 from places import TESTS
@@ -174,7 +175,7 @@ def start() -> Iterator[Start]:
     def call(*words: str) -> subprocess.Popen[str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "PMIX_"))}
         own = {
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count=1{QUICK_FLAGS}",
             "JAX_PLATFORMS": "cpu",
             "PYTHONPATH": f"{TESTS.parent}:{TESTS}:{Path(__file__).parent}",
         }

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from compiling import QUICK_FLAGS
 from places import TESTS
 
 from trm_jax.commands.report import Request, evaluate
@@ -212,7 +213,7 @@ def test_two_processes_find_the_same(checkpoint: Path, report: dict[str, Any], a
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "OMPI_", "PMIX_"))}
     here = {
         "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS, Path(__file__).parent))),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=2{QUICK_FLAGS}",
         "JAX_PLATFORMS": "cpu",
     }
     members = [

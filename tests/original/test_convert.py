@@ -26,7 +26,7 @@ from trm_jax.runs.meta import Meta
 from trm_jax.training.step import init_state
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

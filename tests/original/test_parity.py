@@ -38,7 +38,7 @@ from trm_jax.training import optim, step
 RECORDINGS = SHARED / "parity"
 SMALL = sorted(TESTDATA.glob("*.npz"))
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -35,7 +35,7 @@ from trm_jax.puzzles.arc import (
 )
 from trm_jax.puzzles.dihedral import dihedral_indices
 
-FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "300")), deadline=None)
+FUZZ = settings(max_examples=int(os.environ.get("TRM_FUZZ", "100")), deadline=None)
 
 
 def grids(colours: int = 10, side: int = SIDE) -> st.SearchStrategy[Grid]:

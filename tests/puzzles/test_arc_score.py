@@ -18,7 +18,7 @@ from trm_jax.puzzles.arc import Grid
 from trm_jax.puzzles.arc_score import run, score
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

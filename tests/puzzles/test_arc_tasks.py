@@ -17,7 +17,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles.arc_tasks import read_challenges, read_json, read_solutions, read_submission
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -21,7 +21,7 @@ from trm_jax.puzzles.arc_tasks import Task, read_challenges
 from trm_jax.puzzles.arc_votes import Votes, read_names
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

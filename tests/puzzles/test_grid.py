@@ -14,7 +14,7 @@ from trm_jax.puzzles import declared
 from trm_jax.puzzles.dihedral import dihedral_indices
 from trm_jax.puzzles.grid import Grid
 
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 ARROWS = "fliplr(<>) flipud(^v) transpose(<^ >v)"
 
 

@@ -15,7 +15,7 @@ from trm_jax.puzzles import maze, maze_generator, sudoku, sudoku_search
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import NAMES, Grid, cells_of, describe, kind_of
 
-FUZZ = int(os.environ.get("TRM_FUZZ", "300"))
+FUZZ = int(os.environ.get("TRM_FUZZ", "100"))
 
 GRID = '{"kind": "grid", "shape": [2, 3], "alphabet": ".ab", "symmetries": "fliplr relabel(ab)"}'
 DESCRIPTIONS = [

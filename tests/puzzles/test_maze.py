@@ -14,7 +14,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import dihedral, maze
 from trm_jax.puzzles.table import read_pairs
 
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 # Two shortest paths lead around the wall in the middle; a search that tries down first takes the lower one.
 RING = "S  \n # \n  G"
 RING_SOLVED = "S  \no# \nooG"

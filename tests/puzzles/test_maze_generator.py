@@ -12,7 +12,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, maze_generator
 from trm_jax.puzzles.table import read_pairs
 
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 
 
 def refused(n, shape, seed=0, **kwargs) -> str:  # type: ignore[no-untyped-def]

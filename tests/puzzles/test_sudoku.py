@@ -34,7 +34,7 @@ BOXES = [
     "5x5",
     "1x25",
 ]
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 L4, L9 = sudoku.layout_for(4), sudoku.layout_for(9)
 
 

@@ -16,7 +16,7 @@ from trm_jax.puzzles import sudoku_search as search
 from trm_jax.puzzles.sudoku_isomorphism import isomorphic, keys, overlaps
 
 L4, L9 = sudoku.layout_for(4), sudoku.layout_for(9)
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 Grid = NDArray[np.int8]
 
 

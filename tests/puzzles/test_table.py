@@ -30,7 +30,7 @@ J1 = json.dumps({"question": Q1, "answer": A1})
 GOOD_JSONL = (
     J1 + "\n" + json.dumps({"answer": [A2[i : i + 4] for i in (0, 4, 8, 12)], "rating": 1, "question": Q2}) + "\n"
 )
-EXAMPLES = int(os.environ.get("TRM_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("TRM_FUZZ", "100"))
 
 
 @pytest.fixture

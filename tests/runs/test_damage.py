@@ -527,7 +527,7 @@ def figures(table: str) -> list[str]:
 
 # --- Whatever stands in the files, with a manifest that agrees
 
-CASES = int(os.environ.get("TRM_FUZZ", "300"))
+CASES = int(os.environ.get("TRM_FUZZ", "100"))
 fuzzed = settings(max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 ODD = st.sampled_from(

@@ -179,7 +179,7 @@ ROWS = b'{"step": 1, "train/loss": 0.5}\n{"step": 2, "train/loss": null, "a": 1e
 
 
 @settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -30,7 +30,7 @@ from trm_jax.puzzles import sudoku as sudokus
 from trm_jax.puzzles.kinds import Grid, Maze, Sudoku, kind_of
 
 FUZZ = settings(
-    max_examples=int(os.environ.get("TRM_FUZZ", "300")),
+    max_examples=int(os.environ.get("TRM_FUZZ", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -24,7 +24,7 @@ from trm_jax.puzzles import maze_generator, sudoku_search
 from trm_jax.puzzles import sudoku as sudokus
 from trm_jax.puzzles.kinds import Sudoku
 
-FUZZ = int(os.environ.get("TRM_FUZZ", "300"))
+FUZZ = int(os.environ.get("TRM_FUZZ", "100"))
 SUDOKU = Sudoku(sudokus.layout_for(9))
 
 Change = Callable[[NDArray[np.uint8]], None]
