@@ -1,7 +1,7 @@
 """Every value of an experiment: type, range, meaning and rules; and the files that say which experiments there are.
 
-It knows the names that recursion/ and puzzles/ offer, and nothing else of the house. JAX is not imported here, so that
-a wrong value is told at once.
+It knows the names that recursion/ and puzzles/ offer, and nothing else of the house; what a mixer is made of it knows
+by name alone, until a model is built. JAX is not imported here, so that a wrong value is told at once.
 """
 
 from trm_jax.config.mappings import differences, experiment_from, to_dict
