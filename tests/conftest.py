@@ -20,7 +20,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import hypothesis
 import jax
 import pytest
-from places import SHARED
+from places import SHARED, TESTS
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -29,8 +29,13 @@ hypothesis.settings.register_profile("repeated", derandomize="TRM_FUZZ" not in o
 hypothesis.settings.load_profile("repeated")
 
 
+# Folders with the files that take longest, which begin first, so that no process ends long after the other.
+LONGEST = ("runs", "devices", "commands", "docs", "recursion")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """`make fuzz` is for tests that make up their own input; the others would say the same again."""
+    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in LONGEST)  # stable
     if "TRM_FUZZ" in os.environ:
         others = [item for item in items if not getattr(getattr(item, "obj", None), "is_hypothesis_test", False)]
         config.hook.pytest_deselected(items=others)

@@ -86,12 +86,14 @@ def test_of_many_arrays_that_do_not_fit_the_first_are_named(tmp_path):
 def test_saves_leave_no_memory_behind(tmp_path):
     """Objects of Python's, of which Orbax and TensorStore left some two hundred for each save of these arrays."""
     state, counts = drawn_state(EXPERIMENT), []
+    gc.freeze()  # what other tests have left need not be looked through
     with Checkpoints(tmp_path) as checkpoints:
         for step in range(1, 16):
             checkpoints.save(replace(state, step=jnp.asarray(step)), TOTALS, Meta(EXPERIMENT))
             checkpoints.wait()
             gc.collect()
             counts.append(sys.getallocatedblocks())
+    gc.unfreeze()
     # Now and then a table of somebody's becomes larger.
     assert np.median(np.diff(counts[4:])) < 150
 
