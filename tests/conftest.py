@@ -57,13 +57,3 @@ def optimised() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
-
-
-@pytest.fixture
-def quick_compilation() -> None:
-    """What all tests have."""
-
-
-@pytest.fixture(scope="module")
-def quick_compilation_throughout() -> None:
-    """What all tests have."""
