@@ -22,12 +22,12 @@ from trm_jax.puzzles.arc import VOCAB_SIZE, parse_name
 from trm_jax.puzzles.arc_votes import Votes
 from trm_jax.runs.checkpoint import load
 
-# Small, quick, and enough to learn in a minute to copy a grid; turning it upside down is beyond it.
+# Small, quick, and enough to learn in forty steps to copy a grid; turning it upside down is beyond it.
 SETTINGS = (
     "model.width=32", "model.heads=1", "model.expansion=1.0", "model.layers=1", "model.puzzle_dim=32",
     "model.puzzle_tokens=1", "model.latent_steps=1", "model.cycles=1", "model.supervision_steps=2",
-    "model.dtype=float32", "optim.learning_rate=0.008", "optim.warmup_steps=5", "optim.ema_decay=0.8",
-    "devices.data=1", "train.steps=60", "train.batch_size=8", "train.eval_batch_size=16", "train.save_every=40",
+    "model.dtype=float32", "optim.learning_rate=0.01", "optim.warmup_steps=5", "optim.ema_decay=0.8",
+    "devices.data=1", "train.steps=40", "train.batch_size=8", "train.eval_batch_size=16", "train.save_every=25",
     "train.log_every=20",
 )  # fmt: skip
 # The examples of each task: "copy" or "turn" for each demonstration, and for each test input.
@@ -195,7 +195,7 @@ def test_checkpoints_pool_their_votes(
         counted.append(len(inputs))
         add(self, inputs, *rest)
 
-    earlier = place.run / "checkpoints" / "40"
+    earlier = place.run / "checkpoints" / "25"
     puzzles, votes = held_out(place.ten), Votes.from_folder(place.ten)
     for checkpoint in (place.run, earlier):
         answers, q_halt = predictions(checkpoint, puzzles, puzzles.puzzle_ids)

@@ -95,7 +95,7 @@ def runs(tmp_path_factory):
 
 # "sharded": eight devices, with weights in parts.
 of_every_number = pytest.mark.parametrize(
-    "data", [2, *(pytest.param(data, marks=pytest.mark.slow) for data in (4, 8)), "sharded"]
+    "data", [*(pytest.param(data, marks=pytest.mark.slow) for data in (2, 4, 8)), "sharded"]
 )
 
 

@@ -326,8 +326,9 @@ def random_run(kind: Kind, question: Tokens, steps: int, cycles: int) -> list[Th
 
 @pytest.mark.parametrize(
     ("puzzle", "cells", "most"),
-    [("sudoku", 81, 1_000_000), pytest.param("maze", 900, 3_000_000, marks=pytest.mark.slow)],
+    [("sudoku", 81, 1_000_000), ("maze", 900, 3_000_000)],
 )
+@pytest.mark.slow
 def test_an_animation_stays_small(puzzle: str, cells: int, most: int, tmp_path: Path) -> None:
     kind = kind_of(puzzle, cells)
     question = np.ones(cells, np.int32)

@@ -38,6 +38,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "by_hand" / "checkpoints" / "0").is_dir()
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_in_ten_cells(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "notebook.py").read_text()
     cells = [cell for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:] if not cell.startswith(" [markdown]")]

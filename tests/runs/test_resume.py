@@ -57,7 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "many latents": {"model__latents": 2, "model__latent_steps": 3, "optim__min_ratio": 0.1},
     "no table": {"model__puzzle_dim": 0, "model__puzzle_tokens": 0},
 }  # fmt: skip
-QUICK = ("bfloat16", "spread")
+QUICK = ("bfloat16",)
 
 
 @pytest.fixture(scope="module", autouse=True)
