@@ -144,7 +144,7 @@ def test_states_are_the_same_on_any_number_of_devices(runs, data):
             np.testing.assert_array_equal(found, expected, jax.tree_util.keystr(path))
 
 
-@pytest.mark.parametrize("weights", ["replicated", "sharded"])
+@pytest.mark.parametrize("weights", [pytest.param("replicated", marks=pytest.mark.slow), "sharded"])
 def test_a_checkpoint_of_eight_devices_is_bit_equal_on_four_two_and_one(runs, weights):
     state, totals = restored(runs["sharded"], 8, devices__weights="sharded")
     for data in (4, 2, 1):

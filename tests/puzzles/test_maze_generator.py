@@ -157,6 +157,7 @@ def test_moving_walls_keeps_their_number_and_never_shortens_the_path():
     assert maze.shortest_length(puzzle, (15, 15)) >= 100
 
 
+@pytest.mark.slow
 def test_mazes_are_like_the_public_ones(real_data):
     """Their walls and lengths, with the public floor; the mean length is the one thing that falls a little short."""
     shape = (30, 30)

@@ -115,7 +115,10 @@ def assert_no_bit_changes(changes, policies) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["attention", "all cycles", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mlp", "implicit", "bfloat16"))],
+    [
+        "attention",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("all cycles", "mlp", "implicit", "bfloat16")),
+    ],
 )
 def test_a_policy_changes_no_bit_of_the_gradients(name):
     changes, policies = VARIANTS[name]
@@ -158,13 +161,8 @@ def test_a_policy_changes_rounding_only_when_compiled_for_speed(optimised):
         assert_close(other, plain, 2e-6)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        pytest.param({"mixer": "mlp", "latents": 2}, id="latents", marks=pytest.mark.slow),
-        pytest.param({"states": "z"}, id="z"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"mixer": "mlp", "latents": 2}, {"states": "z"}], ids=["latents", "z"])
 def test_slices_change_rounding_and_policies_over_slices_nothing(changes):
     experiment = with_model(RECURRENT, **changes)
     arguments = half_solved(experiment)

@@ -12,7 +12,7 @@ from trm_jax.config.files import FOLDER
 from trm_jax.runs.writers import read_metrics
 
 # The others, of which most take a minute together, are `slow`.
-QUICK = ("demo", "sudoku_mlp")
+QUICK = ("demo",)
 DEMO = FOLDER / "demo.py"
 
 _found: dict[str, list[float]] = {}

@@ -252,9 +252,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Res
     return result
 
 
-@pytest.mark.parametrize(
-    ("kills", "steps", "seed"), [(3, 20, 1), pytest.param(20, 100, 2, marks=pytest.mark.slow)], ids=["three", "twenty"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kills", "steps", "seed"), [(5, 20, 1), (20, 100, 2)], ids=["five", "twenty"])
 def test_kills_at_random_moments(
     kills: int, steps: int, seed: int, undisturbed: Callable[[int], Result], tmp_path: Path
 ) -> None:

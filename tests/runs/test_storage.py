@@ -473,6 +473,7 @@ def listing(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused_and_a_killed_run_is_in_nobodys_way(
     config: str, undisturbed: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,7 +121,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
             "memory__micro_batches": 2,
         },
         pytest.param({"gradient": "implicit", "memory__slices": 2}, marks=pytest.mark.slow),
-        {"puzzle_dim": 0, "puzzle_tokens": 0},
+        pytest.param({"puzzle_dim": 0, "puzzle_tokens": 0}, marks=pytest.mark.slow),
         pytest.param({"puzzle_dim": 0, "puzzle_tokens": 16}, marks=pytest.mark.slow),
         pytest.param({"puzzle_dim": 40, "puzzle_tokens": 0}, marks=pytest.mark.slow),
     ],

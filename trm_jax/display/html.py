@@ -12,6 +12,8 @@ from trm_jax.puzzles.symmetry import Tokens
 _MOST = 12
 # Width of a cell in pixels, on a board with few and with many columns.
 _WIDE, _NARROW = 26, 12
+# Width that a caption has at least, below a small board.
+_CAPTION = 180
 
 
 def boards_html(kind: Kind, questions: Tokens, answers: Tokens, captions: Sequence[str]) -> str:
@@ -50,5 +52,5 @@ def _board(kind: Kind, question: Tokens, answer: Tokens, caption: str) -> str:
             rows += f'<td style="{style}">{escape(str(texts[at]))}</td>'
         rows += "</tr>"
     style = f"border-collapse:collapse;border:2px solid {INK};margin:0"
-    foot = f'<figcaption style="max-width:{side * part.columns}px">{escape(caption)}</figcaption>'
+    foot = f'<figcaption style="max-width:{max(_CAPTION, side * part.columns)}px">{escape(caption)}</figcaption>'
     return f'<figure style="margin:0"><table style="{style}"><tbody>{rows}</tbody></table>{foot}</figure>'

@@ -494,7 +494,9 @@ class TestKilled:
         time.sleep(0.3)
         return process
 
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+    )
     def test_by_a_signal_that_can_be_answered(self, tmp_path: Path, number: int, code: int) -> None:
         process = self.start(tmp_path)
         process.send_signal(number)

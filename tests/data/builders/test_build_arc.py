@@ -469,7 +469,7 @@ def test_the_public_builders_dataset_and_ours(tmp_path):
     ("training", "test", "count"),
     [
         pytest.param(["training2"], "evaluation", 376, marks=pytest.mark.slow),
-        (["training", "concept"], "evaluation", 2),
+        pytest.param(["training", "concept"], "evaluation", 2, marks=pytest.mark.slow),
         pytest.param(["evaluation"], "evaluation2", 7, marks=pytest.mark.slow),
         pytest.param(["training2", "concept"], "evaluation2", 0, marks=pytest.mark.slow),
     ],
