@@ -109,7 +109,7 @@ MOMENTS = {
     "saving": Moment(line="entered", slowed="trm_jax.runs.manifest:write", seconds=1.0),
     "restoring": Moment(line="entered", slowed="trm_jax.runs.checkpoint:Checkpoints.restore", seconds=30.0),
     "evaluating": Moment(line="training 15/", words=("--config.data.test_puzzles=30_000",)),
-    "deleting": Moment(line="entered", slowed="trm_jax.runs.checkpoint:_remove", seconds=1.0),
+    "deleting": Moment(line="entered", slowed="trm_jax.runs.step_folders:remove", seconds=1.0),
     "at the end": Moment(line=f"training {STEPS}/", codes=(RESUME_ME, DONE)),
 }
 

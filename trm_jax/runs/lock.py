@@ -52,8 +52,9 @@ class Lock:
             raise ConfigError(f"--workdir={self._workdir}: cannot be made: {error.strerror}") from None
         path = self._workdir.absolute() / FILE  # the process may change its directory before it leaves
         try:
-            if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-                raise ConfigError(f"{path} is no plain file: move it away, or give another --workdir")
+            with suppress(FileNotFoundError):  # not there, or no longer
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    raise ConfigError(f"{path} is no plain file: move it away, or give another --workdir")
             lock = _lock(path)
             lock.acquire(_PATIENCE, 0.02)
         except Timeout:
