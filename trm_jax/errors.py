@@ -54,7 +54,10 @@ def first_line(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """All that an error says, in one line; its name where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    try:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception:  # an exception of the user's own may fail to print
+        return type(error).__name__
 
 
 def together(faults: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from trm_jax.errors import DataError, TrmError
+from trm_jax.errors import DataError, TrmError, one_line
 from trm_jax.puzzles.kind import Rules
 
 
@@ -71,18 +71,11 @@ def load_rules(path: Path) -> Rules:
 def _told(error: BaseException, path: Path) -> str:
     """The error in one line, with the line of the user's file where it arose."""
     if isinstance(error, TrmError | OSError):
-        return _one_line(error)
+        return one_line(error)[:200]
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if isinstance(error, SyntaxError):
         lines = [error.lineno]
     where = f" (line {lines[-1]})" if lines and lines[-1] else ""
-    message = error.msg if isinstance(error, SyntaxError) else _one_line(error)
+    message = error.msg if isinstance(error, SyntaxError) else one_line(error)[:200]
     name = type(error).__name__
     return f"{name}{where}" + (f": {message}" if message != name else "")
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        return " ".join(str(error).split())[:200] or type(error).__name__
-    except Exception:  # an exception of the user's own may fail to print
-        return type(error).__name__

@@ -6,7 +6,7 @@ from trm_jax.errors import ConfigError
 
 # Numbers are kept of every supervision step, and attempts at a puzzle are compared each with each: beyond these,
 # memory would not do.
-_MOST_STEPS, _MOST_ATTEMPTS = 1 << 16, 1 << 12
+MOST_STEPS, MOST_ATTEMPTS = 1 << 16, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Effort:
     def __post_init__(self) -> None:
         if not self.depths or self.depths[0] < 1 or sorted(set(self.depths)) != list(self.depths):
             raise ConfigError(f"supervision steps {list(self.depths)}: give rising numbers from 1")
-        if self.steps > _MOST_STEPS:
-            raise ConfigError(f"{self.steps} supervision steps: give at most {_MOST_STEPS}")
-        if not 1 <= self.attempts <= _MOST_ATTEMPTS:
-            raise ConfigError(f"--attempts {self.attempts}: give 1 to {_MOST_ATTEMPTS}")
+        if self.steps > MOST_STEPS:
+            raise ConfigError(f"{self.steps} supervision steps: give at most {MOST_STEPS}")
+        if not 1 <= self.attempts <= MOST_ATTEMPTS:
+            raise ConfigError(f"--attempts {self.attempts}: give 1 to {MOST_ATTEMPTS}")
         for name, value in (("--start-noise", self.start_noise), ("--latent-noise", self.latent_noise)):
             if not 0 <= value < 1e6:
                 raise ConfigError(f"{name} {value}: give a standard deviation from 0 to below 1000000")

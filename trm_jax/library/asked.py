@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from trm_jax.errors import ConfigError, near_miss
-from trm_jax.inference.effort import Effort
+from trm_jax.inference.effort import MOST_ATTEMPTS, MOST_STEPS, Effort
 from trm_jax.inference.selection import RULES, Rule
 from trm_jax.puzzles.kind import Kind
-
-MOST_STEPS, MOST_ATTEMPTS = 1 << 16, 1 << 12
 
 
 def whole(name: str, value: Any, most: int, least: int = 1) -> int:

@@ -21,11 +21,12 @@ from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import certify as certified
 from trm_jax.inference.answers import choose, kept_rules
 from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import MOST_STEPS
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.thoughts import think
 from trm_jax.library.answers import Answers, Figures, Moment
-from trm_jax.library.asked import MOST_STEPS, depths_from, effort_from, rule_from, whole
+from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
 from trm_jax.puzzles.kind import Rules
@@ -136,7 +137,7 @@ class Solver:
         >>> model.solve([".21. ...4 .... .1..", ".4.. .... 2.3. ..2."], steps=2).digits.shape
         (2, 4, 4)
         """
-        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        D = self._depth(steps)
         effort = effort_from(
             self.kind,
             tuple(range(1, D + 1)) if certify else (D,),
@@ -177,7 +178,7 @@ class Solver:
         >>> [(moment.step, moment.y.shape) for moment in model.think(".21. ...4 .... .1..", steps=2)]
         [(1, (16, 64)), (2, (16, 64))]
         """
-        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        D = self._depth(steps)
         return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D)
 
     def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int) -> Iterator[Moment]:
@@ -206,7 +207,7 @@ class Solver:
         path = Path(path)
         if path.suffix not in (".png", ".gif"):
             raise ConfigError(f"{path}: give a file that ends in .png or .gif")
-        D = whole("steps", self._steps if steps is None else steps, MOST_STEPS)
+        D = self._depth(steps)
         question = self._one(puzzle)[0]
         thoughts = think(self._model, self.weights, self.kind, question, D)
         (draw_thoughts if path.suffix == ".png" else animate_thoughts)(path, self.kind, question, thoughts)
@@ -304,6 +305,9 @@ class Solver:
     @property
     def _steps(self) -> int:
         return self.experiment.model.supervision_steps
+
+    def _depth(self, steps: int | None) -> int:
+        return whole("steps", self._steps if steps is None else steps, MOST_STEPS)
 
     def _size(self, batch_size: int | None) -> int:
         default = self.experiment.train.eval_batch_size
