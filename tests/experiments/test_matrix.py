@@ -37,7 +37,8 @@ SIZES = {
     "train": ("batch_size",),
     "devices": ("data",),
 }
-ARC_PUZZLES = 876_406  # forms of all tasks, which data of the full size would tell
+# What data of the full size would tell: forms of all ARC tasks; cells and characters of a puzzle of one's own.
+FROM_DATA = {"num_puzzles": 876_406, "seq_len": 25, "vocab_size": 7}
 
 
 class Trained(NamedTuple):
@@ -123,7 +124,7 @@ def test_the_cost_of_a_run_is_told(case: str) -> None:
 def test_a_step_of_the_full_size_is_lowered(case: str, platform: str) -> None:
     """No array is allocated, and no such device needed."""
     found = experiment(case)
-    model = replace(found.model, num_puzzles=found.model.num_puzzles or ARC_PUZZLES)
+    model = replace(found.model, **{key: getattr(found.model, key) or size for key, size in FROM_DATA.items()})
     found = replace(found, model=model, devices=replace(found.devices, attention="xla"))
     batch, tokens = found.train.batch_size, jax.ShapeDtypeStruct((found.train.batch_size, model.seq_len), np.int32)
     state = jax.eval_shape(partial(init_state, found))

@@ -29,6 +29,7 @@ from places import SHARED, TESTDATA
 
 from trm_jax.errors import DataError
 from trm_jax.model import layers, losses, model
+from trm_jax.model.mixers import attention, mlp
 from trm_jax.original import parity, reenact
 from trm_jax.original.original import experiment_of
 from trm_jax.original.parity import Check, check_recording
@@ -84,8 +85,7 @@ def test_shared_recordings_pass(path):
 
 
 def norm_over_features_in_the_mixer(patch):
-    rms_norm = layers.rms_norm
-    patch.setattr(layers, "rms_norm", lambda h, eps, axis=-1: rms_norm(h, eps))
+    patch.setattr(mlp, "rms_norm", lambda h, eps, axis=-1: layers.rms_norm(h, eps))
 
 
 def interleaved_rotary(patch):
@@ -96,7 +96,7 @@ def interleaved_rotary(patch):
         turned = jnp.stack([-pairs[..., 1], pairs[..., 0]], axis=-1).reshape(h_BLHC.shape)
         return h_BLHC * cos + turned * sin
 
-    patch.setattr(layers, "rotate", faulty)
+    patch.setattr(attention, "rotate", faulty)
 
 
 def gradient_through_one_cycle_more(patch):

@@ -104,7 +104,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
         pytest.param({"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"}, marks=pytest.mark.slow),
         pytest.param({"latents": 3, "latent_steps": 4, "dtype": "bfloat16"}, marks=pytest.mark.slow),
         pytest.param(
-            {"separate_networks": True, "answer_layers": 1, "grad_cycles": 2, "memory__policy": "step"},
+            {"separate_networks": True, "answer_layers": 1, "cycles": 2, "grad_cycles": 2, "memory__policy": "step"},
             marks=pytest.mark.slow,
         ),
         pytest.param(
