@@ -30,6 +30,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     model.answer_layers = -(-model.answer_layers // 2)
     for key, most in (("puzzle_dim", 16), ("puzzle_tokens", 2), ("latents", 3), ("latent_steps", 3), ("cycles", 2)):
         model[key] = min(model[key], most)
+    model.grad_cycles = min(model.grad_cycles, model.cycles)
     model.supervision_steps = 4
     model.dtype = "float32"  # in bfloat16, the losses of two compilers soon part
     config.devices.data = 1

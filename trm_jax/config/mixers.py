@@ -29,6 +29,8 @@ class Mixer:
     shape: Any = None
     ends: Any = None
     attends: bool = False
+    candidate_ends: Any = None
+    units: bool = False
 
     def part(self, name: str) -> Any:
         """The part of this name, imported if need be; None if there is none. Raises ConfigError if it is not found."""
@@ -56,6 +58,8 @@ def register_mixer(
     shape: Callable[[Any], tuple[int, int]] | str | None = None,
     ends: Callable[..., Any] | str | None = None,
     attends: bool = False,
+    candidate_ends: Callable[..., Any] | str | None = None,
+    units: bool = False,
 ) -> None:
     """Makes a network a value of `config.model.mixer`: to be trained, evaluated, solved with, estimated and saved.
 
@@ -79,6 +83,9 @@ def register_mixer(
         q [B, 2], halt and continue, float32.
       attends: its block has a field `implementation` besides, for `trm_jax.model.attention.attend`: "cudnn" where this
         machine's device has a fused kernel for config.heads heads, else "xla".
+      candidate_ends: likewise in place of trm_jax.model.ends.CandidateEnds, for config.states = "candidates": where
+        there is none, a mixer with a shape of its own has no such states.
+      units: it is made of the puzzle's units, config.units.
 
     Raises:
       ConfigError: a name that is taken by one of this project's own, or a part of another kind.
@@ -100,14 +107,20 @@ def register_mixer(
             f"register_mixer: block of {name!r} is of type {type(block).__name__}: give a flax module class, two "
             "functions (init, apply), or 'package.module:name'"
         )
-    for key, part in (("flops", flops), ("rules", rules), ("shape", shape), ("ends", ends)):
+    for key, part in (
+        ("flops", flops),
+        ("rules", rules),
+        ("shape", shape),
+        ("ends", ends),
+        ("candidate_ends", candidate_ends),
+    ):
         if part is not None and not _may_be_a_part(part):
             raise ConfigError(
                 f"register_mixer: {key} of {name!r} is of type {type(part).__name__}: give a function of the "
                 "configuration, or 'package.module:name'"
             )
     global _revision
-    new = Mixer(block, flops, rules, shape, ends, attends)
+    new = Mixer(block, flops, rules, shape, ends, attends, candidate_ends, units)
     if _mixers.get(name, new) != new:
         _revision += 1
         if "jax" in sys.modules:
@@ -155,4 +168,13 @@ register_mixer(
     attends=True,
 )
 register_mixer("mlp", "trm_jax.model.mixers.mlp:Block", flops="trm_jax.model.mixers.mlp:flops")
+register_mixer(
+    "symmetric",
+    "trm_jax.model.mixers.symmetric:Block",
+    flops="trm_jax.model.mixers.symmetric:flops",
+    shape="trm_jax.model.mixers.symmetric:shape",
+    ends="trm_jax.model.mixers.symmetric:Ends",
+    candidate_ends="trm_jax.model.mixers.symmetric:CandidateEnds",
+    units=True,
+)
 _ours = frozenset(_mixers)

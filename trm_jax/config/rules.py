@@ -35,6 +35,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "model.backprop_steps": (1, 1 << 20),
     "model.supervision_steps": (1, 1 << 20),
     "model.exploration": (0, 1),
+    "model.start_noise": (0, 1e3),
+    "model.latent_noise": (0, 1e3),
+    "model.damping": (0, 0.999),
     "memory.levels": (1, 64),
     "memory.repetitions": (1, 1 << 10),
     "memory.states": (0, 1 << 24),
@@ -42,6 +45,16 @@ RANGES: dict[str, tuple[float, float]] = {
     "memory.slices": (1, 1 << 24),
     "devices.data": (0, 1 << 20),
     "devices.steps_per_call": (1, 1 << 20),
+    "loss.smoothing": (0, 0.999),
+    "loss.halting": (0, 1e3),
+    "candidates.eliminate_below": (0, 1),
+    "candidates.conflict_above": (0, 1),
+    "candidates.temperature": (1e-3, 1e3),
+    "candidates.keep_weight": (0, 1e3),
+    "candidates.drop_weight": (0, 1e3),
+    "candidates.symbol_weight": (0, 1e3),
+    "candidates.conflict_weight": (0, 1e3),
+    "optim.clip": (0, 1e6),
     "optim.learning_rate": (0, 1e3),
     "optim.warmup_steps": (0, 1 << 40),
     "optim.min_ratio": (0, 1),
@@ -51,6 +64,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
+    "data.reveal": (0, 1),
+    "data.reveal_share": (1e-6, 1),
     "data.forms": (0, 1 << 20),
     "data.side": (4, 25),
     "data.train_puzzles": (0, 1 << 31),
@@ -93,6 +108,13 @@ def validate(experiment: Experiment) -> None:
             layout_for(data.side)
     except DataError as error:
         raise ConfigError(f"config.data.side = {data.side}: {error}") from None
+    if model.puzzle:
+        try:
+            describe(model.puzzle)
+        except DataError as error:
+            raise ConfigError(f"config.model.puzzle = {model.puzzle!r}: {error}") from None
+        if model.seq_len and model.needs_units:
+            model.units  # noqa: B018 (raises where there are none)
     unsuited = mixer(model.mixer).part("rules")
     if unsuited and (message := unsuited(model)):
         raise ConfigError(message)
@@ -113,9 +135,9 @@ def validate(experiment: Experiment) -> None:
             f"{model.latent_steps}: lower it",
         ),
         (
-            model.gradient in ("last_k", "implicit") and model.states == "y",
-            f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = 'y' has none: "
-            "set config.model.gradient = 'cycles'",
+            model.gradient in ("last_k", "implicit") and model.states in ("y", "candidates"),
+            f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = {model.states!r} has "
+            "none: set config.model.gradient = 'cycles'",
         ),
         (
             model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),
@@ -168,6 +190,46 @@ def validate(experiment: Experiment) -> None:
         (
             model.halt_by == "q_continue" and not experiment.loss.continue_head and model.states != "y",
             "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
+        ),
+        *(
+            (
+                model.states == "candidates" and broken,
+                f"config.model.states = 'candidates', but config.{key}: set config.{mend}",
+            )
+            for broken, key, mend in (
+                (
+                    model.gradient != "cycles" or model.grad_cycles != model.cycles,
+                    f"model.grad_cycles = {model.grad_cycles} is not the number of cycles",
+                    f"model.grad_cycles = {model.cycles}, and config.model.gradient = 'cycles'",
+                ),
+                (
+                    model.backprop_steps != 1,
+                    f"model.backprop_steps = {model.backprop_steps}",
+                    "model.backprop_steps = 1",
+                ),
+                (model.puzzle_dim != 0, f"model.puzzle_dim = {model.puzzle_dim}", "model.puzzle_dim = 0"),
+                (model.start_noise > 0, f"model.start_noise = {model.start_noise}", "model.start_noise = 0"),
+                (experiment.loss.continue_head, "loss.continue_head = True", "loss.continue_head = False"),
+            )
+        ),
+        (
+            mixer(model.mixer).units and (model.puzzle_dim or model.puzzle_tokens),
+            f"config.model.mixer = {model.mixer!r} has no position for puzzle tokens: set config.model.puzzle_dim = 0 "
+            "and config.model.puzzle_tokens = 0",
+        ),
+        (
+            model.latent_noise > 0 and model.states in ("y", "candidates"),
+            f"config.model.latent_noise = {model.latent_noise} is noise on z, and config.model.states = "
+            f"{model.states!r} has none: set it to 0",
+        ),
+        (
+            model.positions == "relations" and not mixer(model.mixer).attends,
+            f"config.model.positions = 'relations' is a bias of attention, and config.model.mixer = {model.mixer!r} "
+            "has none: set it to 'none'",
+        ),
+        (
+            experiment.optim.optimiser == "muon" and experiment.devices.weights == "sharded",
+            "config.optim.optimiser = 'muon' needs whole matrices: set config.devices.weights = 'replicated'",
         ),
         (
             data.puzzle == "tokens" and data.augment,

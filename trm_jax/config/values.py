@@ -2,9 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from trm_jax.config.mixers import mixer
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kinds import units_of
+from trm_jax.puzzles.units import Units
 from trm_jax.recursion.policies import Policy
 
 Dtype = Literal["float32", "bfloat16"]
@@ -22,13 +26,19 @@ class ModelConfig:
     expansion: float = 4.0  # inner width of a SwiGLU, before its two thirds
     layers: int = 2  # blocks of the network (of the latent network, where there are two)
     answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
-    mixer: str = "attention"  # a name that config/mixers.py knows: "attention", "mlp", or one of your own
-    positions: Literal["rope", "learned", "none"] = "rope"
+    mixer: str = "attention"  # a name that config/mixers.py knows: "attention", "mlp", "symmetric", one of your own
+    # Which puzzle's units (puzzles/units.py) the network is made of; "": as the data says. Of the symmetric mixer, of
+    # positions "relations" and of states "candidates"; others leave it unused.
+    puzzle: str = ""
+    # "relations": a learned bias of attention for all that two cells may have in common
+    positions: Literal["rope", "learned", "relations", "none"] = "rope"
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
     puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
     puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
-    states: Literal["y_z", "z", "y"] = "y_z"  # what recurses: TRM and HRM; single z; the one-pass baseline
+    # What recurses: TRM and HRM; single z; the one-pass baseline. "candidates": as "y", within a supervision step; from
+    # one to the next the symbols are carried that are still possible in each cell (recursion/candidates.py)
+    states: Literal["y_z", "z", "y", "candidates"] = "y_z"
     latents: int = 1  # K latents z_1 ... z_K
     separate_networks: bool = False  # one network for z and another for y
     latent_steps: int = 6  # n
@@ -44,7 +54,20 @@ class ModelConfig:
     supervision_steps: int = 16  # N_sup
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
+    start_noise: float = 0.0  # standard deviation of what a puzzle's initial y and z (of size 1) differ by in training
+    latent_noise: float = 0.0  # likewise, of noise on z before each supervision step
+    damping: float = 0.0  # each application moves h by 1 - damping of the way to what the network says
     dtype: Dtype = "bfloat16"  # of the computation; weights are float32
+
+    @property
+    def needs_units(self) -> bool:
+        """Whether the network is made of a puzzle's units, or of its symbols."""
+        return mixer(self.mixer).units or self.positions == "relations" or self.states == "candidates"
+
+    @property
+    def units(self) -> Units:
+        """Of `puzzle`, at this number of cells. Raises ConfigError where there are none."""
+        return _units(self.puzzle, self.seq_len)
 
     @property
     def tokens_in_front(self) -> int:
@@ -61,6 +84,16 @@ class ModelConfig:
     def positions_total(self) -> int:
         """L; of most mixers P + S."""
         return self.state_shape[0]
+
+
+@lru_cache
+def _units(puzzle: str, cells: int) -> Units:
+    if not puzzle:
+        raise ConfigError("config.model.puzzle = '': name the puzzle whose units the network is made of, as 'sudoku'")
+    try:
+        return units_of(puzzle, cells)
+    except DataError as error:
+        raise ConfigError(f"config.model.puzzle = {puzzle!r:.80}, of {cells} cells: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -107,16 +140,37 @@ class DevicesConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """What is minimised: token loss + 0.5 * (halting loss + continue loss)."""
+    """What is minimised: token loss + halting * (halting loss + continue loss)."""
 
     tokens: Literal["stablemax", "softmax"] = "stablemax"
     continue_head: bool = False  # also train q_continue, by one more supervision step (paper, table 1: "w/ ACT")
+    smoothing: float = 0.0  # share of each label that is spread evenly over all tokens
+    halting: float = 0.5  # weight of the halting loss and of the continue loss
+
+
+@dataclass(frozen=True)
+class CandidatesConfig:
+    """Of models whose states are "candidates": how a set of symbols changes between two calls, and what is minimised.
+
+    The loss is the mean, over the network's applications of a call, of: binary cross-entropy of keeping each candidate;
+    symbol_weight * cross-entropy of the symbol of each cell; conflict_weight * binary cross-entropy of a conflict.
+    """
+
+    eliminate_below: float = 0.1  # a candidate goes when it is kept with a probability below this
+    conflict_above: float = 0.5  # a set is given up when a conflict is likelier than this
+    temperature: float = 1.5  # of the symbols that training pins
+    keep_weight: float = 4.0  # of the loss of candidates that are right
+    drop_weight: float = 0.5  # of those that are wrong
+    symbol_weight: float = 1.0
+    conflict_weight: float = 0.1
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamATan2 on the weights, sign-SGD on the puzzle table, and the averaged weights."""
+    """The optimiser of the weights, sign-SGD on the puzzle table, and the averaged weights."""
 
+    optimiser: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"  # "muon": on blocks' matrices, AdamW on the rest
+    clip: float = 0.0  # the gradients' norm is brought down to this; 0: left alone
     learning_rate: float = 1e-4
     warmup_steps: int = 2_000
     min_ratio: float = 1.0  # of the rate at the end of the cosine; 1: constant after the warm-up
@@ -137,6 +191,10 @@ class DataConfig:
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
+    # Blanks of a training row are filled from its own answer, each with a probability that is drawn for the row, from 0
+    # to this; which falls linearly to 0 over a share of config.train.steps.
+    reveal: float = 0.0
+    reveal_share: float = 1.0
     # Of ARC: coloured and turned forms of each task, drawn as they are needed, each with a puzzle id; 0: those stored
     forms: int = 0
     side: int = 9  # of generated Sudokus
@@ -168,6 +226,7 @@ class Experiment:
     memory: MemoryConfig = dataclasses.field(default_factory=MemoryConfig)
     devices: DevicesConfig = dataclasses.field(default_factory=DevicesConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    candidates: CandidatesConfig = dataclasses.field(default_factory=CandidatesConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)

@@ -36,13 +36,25 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
             raise ConfigError(
                 f"config.data.puzzle = {stated!r}, but the data says {json.dumps(there)}: set it to that, or to ''"
             )
+    model = replace(experiment.model, **sizes)  # type: ignore[arg-type]
+    if model.needs_units:
+        model = replace(model, puzzle=_same_kind(model.puzzle, stated or found_puzzle, puzzles.seq_len))
     resolved = replace(
         experiment,
-        model=replace(experiment.model, **sizes),  # type: ignore[arg-type]
+        model=model,
         data=replace(experiment.data, puzzle=stated or found_puzzle),
     )
     validate(resolved)
     return resolved
+
+
+def _same_kind(of_model: str, of_data: str, cells: int) -> str:
+    """What the network is made for: as the model says, or else as the data does. ConfigError where they differ."""
+    if of_model and kind_of(of_model, cells).to_dict() != kind_of(of_data, cells).to_dict():
+        raise ConfigError(
+            f"config.model.puzzle = {of_model!r}, but the puzzles are {of_data!r}: set it to that, or to ''"
+        )
+    return of_model or of_data
 
 
 def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:

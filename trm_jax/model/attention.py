@@ -27,18 +27,25 @@ TOLERANCE = 0.03
 
 
 def attend(
-    q_BLHC: jax.Array, k_BLHC: jax.Array, v_BLHC: jax.Array, implementation: Implementation = "xla"
+    q_BLHC: jax.Array,
+    k_BLHC: jax.Array,
+    v_BLHC: jax.Array,
+    implementation: Implementation = "xla",
+    bias_HLL: jax.Array | None = None,
 ) -> jax.Array:
-    """softmax(q k^T / sqrt(C)) v over all positions of each head [B, L, H, C], without a mask.
+    """softmax(q k^T / sqrt(C) + bias) v over all positions of each head [B, L, H, C], without a mask.
 
-    implementation: "xla" takes any sizes; "cudnn" what `choose` says it can.
+    implementation: "xla" takes any sizes; "cudnn" what `choose` says it can, and no bias.
     """
     if implementation != "xla":
         return attend_in_tiles(q_BLHC, k_BLHC, v_BLHC, implementation)
     # With the heads in front these are plain products of matrices; XLA for CPUs copies much for any other order.
     q_BHLC, k_BHLC, v_BHLC = (h_BLHC.swapaxes(1, 2) for h_BLHC in (q_BLHC, k_BLHC, v_BLHC))
     scores_BHLL = jnp.matmul(q_BHLC, k_BHLC.swapaxes(2, 3), preferred_element_type=jnp.float32)
-    shares_BHLL = jax.nn.softmax(scores_BHLL / math.sqrt(q_BHLC.shape[-1])).astype(v_BHLC.dtype)
+    scores_BHLL = scores_BHLL / math.sqrt(q_BHLC.shape[-1])
+    if bias_HLL is not None:
+        scores_BHLL += bias_HLL[None]
+    shares_BHLL = jax.nn.softmax(scores_BHLL).astype(v_BHLC.dtype)
     return (shares_BHLL @ v_BHLC).swapaxes(1, 2)
 
 

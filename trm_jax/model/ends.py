@@ -47,3 +47,45 @@ class Ends(nn.Module):
         """logits [B, S, V] of the cells, and q [B, 2], halt and continue, of the first position; float32."""
         logits_BSV = self.token_head(y_BLD[:, self.config.tokens_in_front :]).astype(jnp.float32)
         return logits_BSV, self.q_head(y_BLD[:, 0])
+
+
+class CandidateEnds(nn.Module):
+    """Ends of a network whose input is a set of symbols for each cell, with one position for each cell.
+
+    A set becomes x; of a state three things are read: which candidates to keep, which symbol each cell has, and whether
+    the set is in conflict, that is to say, has lost what is right.
+    """
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        c = self.config
+        symbols = len(c.units.symbols)
+        self.candidates = Linear(c.width, c.dtype)
+        self.given = self.param("given", embedding_normal, (1, c.width))
+        if c.positions == "learned":
+            self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
+        self.keep_head = nn.Dense(
+            symbols, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(2.0)
+        )
+        self.symbol_head = nn.Dense(symbols, dtype=jnp.float32, kernel_init=nn.initializers.zeros)
+        self.conflict_head = nn.Dense(
+            1, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-2.0)
+        )
+
+    def embed(self, possible_BSV: jax.Array, given_BS: jax.Array) -> jax.Array:
+        """x [B, L, D], of candidates and of the cells that the puzzle gives."""
+        c = self.config
+        x_BLD = self.candidates(possible_BSV.astype(c.dtype))
+        x_BLD += given_BS[..., None].astype(c.dtype) * math.sqrt(c.width) * self.given.astype(c.dtype)
+        x_BLD = jnp.pad(x_BLD, ((0, 0), (c.tokens_in_front, 0), (0, 0)))
+        if c.positions == "learned":
+            x_BLD += math.sqrt(c.width) * self.position_table.astype(c.dtype)[None]
+        return x_BLD
+
+    def read(self, h_BLD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Logits of keeping [B, S, V], of symbols [B, S, V], of a conflict [B]; float32."""
+        h32 = h_BLD.astype(jnp.float32)
+        cells = h32[:, self.config.tokens_in_front :]
+        whole = jnp.concatenate([h32.mean(axis=1), h32.max(axis=1)], axis=-1)
+        return self.keep_head(cells), self.symbol_head(cells), self.conflict_head(whole)[:, 0]

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 # Cells with this label are not predicted: padding, and in evaluation whole rows that fill up a batch.
 IGNORE = -100
 
+# The logit of what can not be an answer, whatever the network says.
+NEVER = -1e9
+
 Metrics = dict[str, jax.Array]
 
 
@@ -25,8 +28,13 @@ def log_stablemax(logits: jax.Array) -> jax.Array:
     return log_s - jnp.log(s.sum(axis=-1, keepdims=True))
 
 
+def smoothed(targets: jax.Array, smoothing: float) -> jax.Array:
+    """Targets [..., V] that sum to 1, with so much of each spread evenly over all V."""
+    return targets if smoothing == 0 else (1 - smoothing) * targets + smoothing / targets.shape[-1]
+
+
 def token_loss(
-    logits_BSV: jax.Array, labels_BS: jax.Array, form: Literal["stablemax", "softmax"]
+    logits_BSV: jax.Array, labels_BS: jax.Array, form: Literal["stablemax", "softmax"], smoothing: float = 0.0
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy, mean over each row's labelled cells, and how many cells those are.
 
@@ -34,6 +42,7 @@ def token_loss(
       logits_BSV: float32.
       labels_BS: tokens, or IGNORE.
       form: how logits become probabilities.
+      smoothing: share of each label that is spread evenly over all tokens whose logit is not out of the question.
 
     Returns:
       loss [B], zero for a row without labels; the number of labelled cells [B], at least 1.
@@ -42,6 +51,10 @@ def token_loss(
     log_probabilities = log_stablemax(logits_BSV) if form == "stablemax" else jax.nn.log_softmax(logits_BSV)
     targets = jnp.where(labelled, labels_BS, 0)[..., None]
     of_label_BS = jnp.take_along_axis(log_probabilities, targets, axis=-1)[..., 0]
+    if smoothing:
+        possible = logits_BSV > NEVER
+        of_all_BS = jnp.where(possible, log_probabilities, 0.0).sum(axis=-1) / possible.sum(axis=-1)
+        of_label_BS = (1 - smoothing) * of_label_BS + smoothing * of_all_BS
     count_B = jnp.maximum(labelled.sum(axis=-1), 1)
     return -jnp.where(labelled, of_label_BS, 0.0).sum(axis=-1) / count_B, count_B
 

@@ -18,8 +18,10 @@ from trm_jax.config import MemoryConfig, ModelConfig
 from trm_jax.config.mixers import mixer
 from trm_jax.errors import ConfigError
 from trm_jax.model.attention import Implementation
-from trm_jax.model.ends import Ends
+from trm_jax.model.ends import CandidateEnds, Ends
 from trm_jax.model.network import Network, check_made
+from trm_jax.recursion.candidates import Deduction, all_possible
+from trm_jax.recursion.chain import chain
 from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
 
 Params = dict[str, Any]
@@ -57,13 +59,14 @@ class _Core(nn.Module):
     def setup(self) -> None:
         c = self.config
         network = partial(Network, c, attention=self.attention)
-        if c.states == "y":
+        if c.states in ("y", "candidates"):
             self.answer_net = network(c.answer_layers or c.layers)
         else:
             self.latent_net = network(c.layers)
             if c.separate_networks:
                 self.answer_net = network(c.answer_layers or c.layers)
-        self.ends = (mixer(c.mixer).part("ends") or Ends)(c)
+        part, usual = ("candidate_ends", CandidateEnds) if c.states == "candidates" else ("ends", Ends)
+        self.ends = (mixer(c.mixer).part(part) or usual)(c)
         nn.share_scope(self, self.ends)
 
     def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:
@@ -75,7 +78,7 @@ class _Core(nn.Module):
         return self.latent_net(h_BLD, injection_BLD)
 
     def answer(self, h_BLD: jax.Array, injection_BLD: jax.Array | float) -> jax.Array:
-        two = self.config.states == "y" or self.config.separate_networks
+        two = self.config.states in ("y", "candidates") or self.config.separate_networks
         return (self.answer_net if two else self.latent_net)(h_BLD, injection_BLD)
 
     def read(self, y_BLD: jax.Array) -> Readout:
@@ -85,8 +88,24 @@ class _Core(nn.Module):
         check_made(c, "read", q_B2, (batch, 2), jnp.float32)
         return Readout(logits_BSV, q_B2[:, 0], q_B2[:, 1])
 
-    def touch_all(self, inputs_BS: jax.Array) -> Readout:
+    def embed_set(self, possible_BSV: jax.Array, given_BS: jax.Array) -> jax.Array:
+        x_BLD = self.ends.embed(possible_BSV, given_BS)
+        check_made(self.config, "embed", x_BLD, (given_BS.shape[0], *self.config.state_shape), self.config.dtype)
+        return x_BLD
+
+    def read_set(self, h_BLD: jax.Array) -> Deduction:
+        said = Deduction(*self.ends.read(h_BLD))
+        c, batch = self.config, h_BLD.shape[0]
+        each = (batch, c.seq_len, len(c.units.symbols))
+        for logits, shape in zip(said, (each, each, (batch,)), strict=True):
+            check_made(c, "read", logits, shape, jnp.float32)
+        return said
+
+    def touch_all(self, inputs_BS: jax.Array) -> Readout | Deduction:
         """Uses every module once, for initialisation."""
+        if self.config.states == "candidates":
+            possible_BSV = jnp.ones((*inputs_BS.shape, len(self.config.units.symbols)), jnp.bool_)
+            return self.read_set(self.answer(self.embed_set(possible_BSV, inputs_BS > 0), 0.0))
         h_BLD = self.embed(inputs_BS, None)
         if self.config.states != "y":
             h_BLD = self.latent(h_BLD, 0.0)
@@ -141,13 +160,18 @@ class Model:
         width = c.state_shape[1]
         y_D = draw(y_key, shape=(width,)) / 0.87962566103423978
         z_KD = draw(z_key, shape=(c.latents, width)) / 0.87962566103423978
-        starts = State(None if c.states == "z" else y_D, None if c.states == "y" else z_KD)
+        starts = State(y_D if c.states in ("y_z", "y") else None, z_KD if c.states in ("y_z", "z") else None)
         table = jnp.zeros((c.num_puzzles, c.puzzle_dim), jnp.float32) if c.puzzle_dim else None
         return Weights(params, starts, table)
 
     def start(self, starts: State, batch_size: int) -> State:
-        """The state before the first supervision step: y [B, L, D], z [B, K, L, D], in the computation's dtype."""
+        """The state before the first supervision step: y [B, L, D], z [B, K, L, D], in the computation's dtype.
+
+        Of candidates: y is bool [B, S, V], and everything is possible.
+        """
         c = self.config
+        if c.states == "candidates":
+            return State(jnp.ones((batch_size, c.seq_len, len(c.units.symbols)), jnp.bool_), None)
         B, (L, D) = batch_size, c.state_shape
         y, z = starts.y, starts.z
         return State(
@@ -183,10 +207,61 @@ class Model:
         apply: Callable[..., Any] = self._core.apply
         return cast(Readout, apply({"params": params}, state.readout, method="read"))
 
+    def deduce(self, params: Params, possible_BSV: jax.Array, inputs_BS: jax.Array) -> Deduction:
+        """One call of a model of candidates: T applications of the network to a set, and what it then says.
+
+        Args:
+          params: the trained tensors.
+          possible_BSV: candidates, bool [B, S, V]; what the puzzle gives overrules it.
+          inputs_BS: tokens, int.
+        """
+        x_BLD = self._embedded(params, possible_BSV, inputs_BS)
+        reached = recurse(self._networks, params, State(jnp.zeros_like(x_BLD), None), x_BLD, self.schedule)
+        return cast(Deduction, self._core.apply({"params": params}, reached.readout, method="read_set"))
+
+    def deduce_supervised(
+        self, params: Params, possible_BSV: jax.Array, inputs_BS: jax.Array, cost: Callable[[Deduction], dict[str, Any]]
+    ) -> tuple[Deduction, dict[str, jax.Array]]:
+        """`deduce`, with the mean of cost(what the network says) over its T applications; gradients run through all.
+
+        cost: float32 scalars by name; what it closes over gets no gradient.
+        """
+        x_BLD = self._embedded(params, possible_BSV, inputs_BS)
+
+        def step(shared: Any, reached: Any, _: jax.Array) -> Any:
+            params, x_BLD = shared
+            h_BLD, _, sums = reached
+            h_BLD = self._networks.answer(params, h_BLD, x_BLD)
+            said = cast(Deduction, self._core.apply({"params": params}, h_BLD, method="read_set"))
+            return h_BLD, said, jax.tree.map(lambda a, b: a + b / self.config.cycles, sums, cost(said))
+
+        h_BLD = jnp.zeros_like(x_BLD)
+        said = jax.eval_shape(partial(self._core.apply, method="read_set"), {"params": params}, h_BLD)
+        start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (said, jax.eval_shape(cost, said)))
+        reached = chain(step, (params, x_BLD), (h_BLD, *start), self.config.cycles, self.memory.step_policy)
+        return reached[1], reached[2]
+
+    def _embedded(self, params: Params, possible_BSV: jax.Array, inputs_BS: jax.Array) -> jax.Array:
+        possible_BSV, given_BS = self.possible(possible_BSV, inputs_BS)
+        return cast(jax.Array, self._core.apply({"params": params}, possible_BSV, given_BS, method="embed_set"))
+
+    def possible(self, possible_BSV: jax.Array, inputs_BS: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The candidates that a puzzle leaves of a set, bool [B, S, V], and which cells it gives, bool [B, S]."""
+        units = self.config.units
+        given_BS = inputs_BS != units.blank
+        this_BSV = inputs_BS[..., None] == jnp.array(units.symbols)
+        return possible_BSV & all_possible(given_BS, this_BSV), given_BS
+
     @cached_property
     def _networks(self) -> Networks:
+        way = 1 - self.config.damping
+
         def net(method: str) -> Any:
-            return lambda params, h, injection: self._core.apply({"params": params}, h, injection, method=method)
+            def applied(params: Any, h: jax.Array, injection: Any) -> jax.Array:
+                new = cast(jax.Array, self._core.apply({"params": params}, h, injection, method=method))
+                return new if way == 1 else h + jnp.asarray(way, h.dtype) * (new - h)
+
+            return applied
 
         return Networks(net("latent"), net("answer"))
 

@@ -5,7 +5,8 @@ Tokens are uint8 [cells] in row order: 1 for the first character of the alphabet
 Symmetries are declared in one line (declared.py), such as `dihedral relabel(123)`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles.declared import Group, group_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words
+from trm_jax.puzzles.units import Units, check_maps, declared_units
 
 Tokens = NDArray[np.uint8]
 
@@ -30,6 +32,7 @@ class Grid:
     shape: rows and columns; at most 40,000 cells.
     alphabet: distinct printable characters, at most 255.
     symmetries: as the module says; empty where there are none, or none is known.
+    units: groups of cells among which symbols compete, by class (units.declared_units); empty where there are none.
 
     Raises:
       DataError: starts with the field at fault.
@@ -38,6 +41,7 @@ class Grid:
     shape: tuple[int, int]
     alphabet: str
     symmetries: str = ""
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.shape, list):  # as JSON has it
@@ -48,7 +52,9 @@ class Grid:
             raise DataError(
                 f"symmetries: a text of at most {MAX_SYMMETRIES_TEXT} characters is needed, such as 'rot90'"
             )
-        self._group  # noqa: B018 - what is declared wrongly is to be told at once
+        # What is declared wrongly is to be told at once.
+        self._group  # noqa: B018
+        self.known_units  # noqa: B018
 
     @property
     def cells(self) -> int:
@@ -67,6 +73,17 @@ class Grid:
     @cached_property
     def _group(self) -> Group:
         return group_of(self.symmetries, self.shape, self.alphabet)
+
+    @cached_property
+    def known_units(self) -> Units | None:
+        """The declared units; None where there are none. Symbols may be renamed if one `relabel` has all of them."""
+        if self.units == {}:
+            return None
+        symbols = np.arange(2, self.vocab_size)
+        renamable = any(np.array_equal(members, symbols) for members in self._group.sets)
+        units = declared_units(self.units, self.shape, self.alphabet, renamable)
+        check_maps(units, self._group.cells)
+        return units
 
     def parse(self, text: str) -> Tokens:
         """Reads tokens [S] from one line or several; line ends are skipped, a space is a character like others.
@@ -160,7 +177,7 @@ class Grid:
             "shape": list(self.shape),
             "alphabet": self.alphabet,
             "symmetries": self.symmetries,
-        }
+        } | ({"units": dict(self.units)} if self.units else {})
 
     @classmethod
     def from_dict(cls, data: object, where: str = "grid") -> "Grid":
@@ -172,15 +189,16 @@ class Grid:
         if not isinstance(data, dict):
             raise DataError(f"{where}: {shown(data)} is no description; needed is an object with shape and alphabet")
         for key in data:
-            if key not in ("kind", "shape", "alphabet", "symmetries"):
-                raise DataError(f"{where}: key {shown(key)} is unknown; known are kind, shape, alphabet, symmetries")
+            if key not in ("kind", "shape", "alphabet", "symmetries", "units"):
+                known = "kind, shape, alphabet, symmetries, units"
+                raise DataError(f"{where}: key {shown(key)} is unknown; known are {known}")
         for key in ("kind", "shape", "alphabet"):
             if key not in data:
                 raise DataError(f"{where}: key {key}: is missing; add it")
         if data["kind"] != "grid":
             raise DataError(f"{where}: key kind: is {shown(data['kind'])}, needed is 'grid'")
         try:
-            return cls(data["shape"], data["alphabet"], data.get("symmetries", ""))
+            return cls(data["shape"], data["alphabet"], data.get("symmetries", ""), data.get("units", {}))
         except DataError as error:
             raise DataError(f"{where}: key {error}") from None
 

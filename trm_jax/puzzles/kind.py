@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
+from trm_jax.puzzles.units import Units
 
 # (question, answer), as text -> whether the answer keeps to the rules; how a user's own puzzle gets any
 Rules = Callable[[str, str], bool]
@@ -27,6 +28,8 @@ class Kind(ABC):
     has_rules = True  # whether `satisfied` can judge
     holds_numbers = False  # whether cells hold numbers, which `encode` takes and `decode` gives
     has_symmetries = True  # whether `symmetries` and `draw` can: changes that do not depend on the puzzle
+    units: Units | None = None  # what the rules speak of, where they speak of groups of cells
+    blank: int | None = None  # the token of a cell that is to be filled, where there is such a token
 
     @property
     def cells(self) -> int:

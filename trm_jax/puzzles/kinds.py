@@ -17,6 +17,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
+from trm_jax.puzzles.units import Units, units_of_sudoku
 
 NAMES = ("sudoku", "maze", "arc", "grid", "tokens")
 
@@ -31,6 +32,8 @@ class Sudoku(Kind):
         self.shape = layout.side, layout.side
         self.vocab_size = layout.vocab_size
         self.boxes = layout.box_rows, layout.box_cols
+        self.units = units_of_sudoku(layout.box_rows, layout.box_cols)
+        self.blank = self.units.blank
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "sudoku", "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
@@ -184,6 +187,8 @@ class Grid(Kind):
         self.vocab_size = board.vocab_size
         self.has_rules = rules is not None
         self.has_symmetries = bool(board.symmetries)
+        self.units = board.known_units
+        self.blank = 1
 
     def to_dict(self) -> dict[str, Any]:
         return self._grid.to_dict()
@@ -321,7 +326,7 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
     name = about.get("kind") if isinstance(about, Mapping) else None
     if name not in NAMES:
         raise DataError(f"{_shown(name)} is no kind of puzzle: give one of {', '.join(NAMES)}")
-    known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries")}.get(name, ())
+    known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries", "units")}.get(name, ())
     for key in about:
         if key != "kind" and key not in known:
             raise DataError(f"{_shown(key)} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
@@ -378,3 +383,13 @@ def _colour(char: str) -> int:
     if char not in "0123456789":
         raise DataError(f"{char!r} is no colour of an ARC grid: give digits 0-9, a line for each row")
     return int(char)
+
+
+def units_of(puzzle: str, cells: int) -> Units:
+    """The units of a kind of puzzle; arguments as for `kind_of`. Raises DataError where it declares none."""
+    kind = kind_of(puzzle, cells)
+    if kind.units is None:
+        name = kind.to_dict()["kind"]
+        mend = "declare some in its description, as in " + '"units": {"line": "rows columns"}' if name == "grid" else ""
+        raise DataError(f"puzzles of kind {name!r} have no units: {mend or 'only Sudokus and grids have any'}")
+    return kind.units

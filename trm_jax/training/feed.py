@@ -39,6 +39,8 @@ RESIDENT_SHARE = 0.2
 _AHEAD = 2
 # No step has the number 0, so that its key is free for the stream of symmetries.
 _SYMMETRIES = 0
+# Nor the largest number that a step's count holds: that of the stream of revealed cells.
+_REVEALED = (1 << 31) - 1
 
 Rows = tuple[jax.Array, jax.Array, jax.Array, Position]
 
@@ -136,8 +138,27 @@ def next_batch(
         key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key_data), _SYMMETRIES), step)
         words = jax.random.bits(key, (experiment.train.batch_size, kind.words))
         inputs, labels = kind.augment(layout.own(words), inputs, labels)
+    if experiment.data.reveal:
+        inputs = _revealed(experiment, layout, inputs, labels, key_data, step)
     labels = labels.astype(jnp.int32)
     return Batch(inputs.astype(jnp.int32), jnp.where(labels == 0, IGNORE, labels), ids), after
+
+
+def _revealed(
+    experiment: Experiment, layout: Layout, inputs: jax.Array, labels: jax.Array, key_data: jax.Array, step: jax.Array
+) -> jax.Array:
+    """Questions with some blanks filled from their answers, so that rows are easier at first (config.data.reveal)."""
+    data, train = experiment.data, experiment.train
+    blank = kind_of(data.puzzle, experiment.model.seq_len).blank
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(key_data), _REVEALED), step)
+    most = data.reveal * jnp.maximum(0.0, 1.0 - step / (data.reveal_share * train.steps))
+    rows = layout.own(jnp.arange(train.batch_size))
+
+    def draw(row: jax.Array) -> jax.Array:
+        share_key, cells_key = jax.random.split(jax.random.fold_in(key, row))
+        return jax.random.uniform(cells_key, inputs.shape[1:]) < most * jax.random.uniform(share_key)
+
+    return jnp.where((inputs == blank) & (labels > 0) & jax.vmap(draw)(rows), labels, inputs)
 
 
 class Feed(AbstractContextManager["Feed"]):
@@ -162,6 +183,11 @@ class Feed(AbstractContextManager["Feed"]):
             raise DataError(
                 f"config.data.augment = True, but no symmetries are known for {experiment.data.puzzle!r}: "
                 "declare some, or set False"
+            )
+        if experiment.data.reveal and kind_of(experiment.data.puzzle, puzzles.seq_len).blank is None:
+            raise DataError(
+                f"config.data.reveal = {experiment.data.reveal}, but puzzles of kind {experiment.data.puzzle!r} have no "
+                "blanks to fill: set it to 0"
             )
         self._puzzles, self._experiment, self._layout = puzzles, experiment, layout
         starts, groups = (part.astype(np.int32) for part in (puzzles.puzzle_starts, puzzles.group_starts))

@@ -1,11 +1,12 @@
-"""The update: AdamATan2, the schedule, and sign-SGD for the rows of the puzzle table that a batch touches."""
+"""The update: AdamATan2, AdamW or Muon, the schedule, and sign-SGD for the rows of the puzzle table that a batch touches."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -81,6 +82,42 @@ def adam_atan2(
         return jax.tree.map(step, params, mu, nu), AdamATan2State(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
+
+
+def adamw(rate: Schedule, beta1: float, beta2: float, weight_decay: float) -> optax.GradientTransformation:
+    """AdamW; like AdamATan2's, its decay is decoupled and of every tensor alike. Arguments as for `adam_atan2`."""
+    return optax.adamw(_from_one(rate), beta1, beta2, weight_decay=weight_decay)
+
+
+def muon(rate: Schedule, beta1: float, beta2: float, weight_decay: float) -> optax.GradientTransformation:
+    """Muon on the matrices of the blocks, AdamW on everything else. Arguments as for `adam_atan2`.
+
+    A matrix's step is the nearest one with equal singular values, scaled so that its entries are about as large as
+    AdamW's (Moonlight, arXiv 2502.16982), so that one rate suits both.
+    """
+
+    def matrices(params: optax.Params) -> optax.Params:
+        def dimensions(path: tuple[Any, ...], leaf: jax.Array) -> Any:
+            in_block = path[0].key in ("latent_net", "answer_net") and leaf.ndim == 2
+            return optax.contrib.MuonDimensionNumbers() if in_block else None
+
+        return jax.tree_util.tree_map_with_path(dimensions, params)
+
+    return optax.contrib.muon(
+        _from_one(rate),
+        beta=0.95,
+        weight_decay=weight_decay,
+        adam_b1=beta1,
+        adam_b2=beta2,
+        adam_weight_decay=weight_decay,
+        consistent_rms=0.2,
+        muon_weight_dimension_numbers=matrices,
+    )
+
+
+def _from_one(rate: Schedule) -> Schedule:
+    """The same rates for optax, which counts steps from 0."""
+    return lambda count: rate(count + 1)
 
 
 def arctan2(y: jax.Array, x: jax.Array) -> jax.Array:

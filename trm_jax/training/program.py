@@ -34,7 +34,7 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
     memory, model = settle(share).memory, experiment.model
     check_available(memory.step_policy, "config.memory.policy")
     attention: Literal["xla", "cudnn"] = "xla"
-    if mixer(model.mixer).attends:
+    if mixer(model.mixer).attends and model.positions != "relations":  # the fused kernel takes no bias
         attention, reason = attention_for(
             experiment.devices.attention,
             model.heads,

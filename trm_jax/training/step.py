@@ -12,10 +12,12 @@ from trm_jax.config import Experiment, LossConfig
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, Layout
 from trm_jax.model.losses import IGNORE, Metrics, binary_cross_entropy, correctness, token_loss
 from trm_jax.model.model import Model, Params, Readout, Weights
+from trm_jax.recursion.candidates import Deduction
 from trm_jax.recursion.chain import chain
 from trm_jax.recursion.policies import KEEP_ALL
 from trm_jax.recursion.recursion import State
-from trm_jax.training.optim import AdamATan2State, Schedule, adam_atan2, sign_sgd_rows, warmup_cosine
+from trm_jax.training import deduction
+from trm_jax.training.optim import Schedule, adam_atan2, adamw, muon, sign_sgd_rows, warmup_cosine
 from trm_jax.training.supervision import Batch, Carry, continue_target, empty_carry, next_carry, refill
 
 
@@ -31,7 +33,7 @@ class TrainState:
     step: optimiser steps taken, those that were skipped included, int32 [].
     weights: as trained.
     ema: moving average of weights.params; the puzzle table has none.
-    opt_state: of AdamATan2.
+    opt_state: of the optimiser.
     carry: the half-solved batch.
     key: raw key data of the random stream; constant, each step folds its number in.
     skipped_in_a_row: how many steps up to this one changed nothing, for their numbers were not finite, int32 [].
@@ -78,7 +80,13 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
         step=once,
         weights=Weights(weights, jax.tree.map(lambda _: EVERYWHERE, state.weights.starts), table),
         ema=weights,
-        opt_state=AdamATan2State(once, weights, weights),
+        opt_state=optax.tree.map_params(
+            make_optimiser(experiment),
+            lambda _, spec: spec,
+            state.opt_state,
+            weights,
+            transform_non_params=lambda _: once,
+        ),
         carry=jax.tree.map(lambda _: BY_ROWS, state.carry),
         key=once,
         skipped_in_a_row=once,
@@ -86,10 +94,13 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
 
 
 def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
-    """AdamATan2 on a warm-up and cosine schedule over the experiment's steps."""
+    """The experiment's optimiser, on a warm-up and cosine schedule over its steps."""
     config = experiment.optim
     rate = schedule(experiment, config.learning_rate)
-    return adam_atan2(rate, config.beta1, config.beta2, config.weight_decay, config.atan2_form)
+    betas = config.beta1, config.beta2
+    if config.optimiser == "adam_atan2":
+        return adam_atan2(rate, *betas, config.weight_decay, config.atan2_form)
+    return (muon if config.optimiser == "muon" else adamw)(rate, *betas, config.weight_decay)
 
 
 def schedule(experiment: Experiment, base: float) -> Schedule:
@@ -103,13 +114,13 @@ def schedule(experiment: Experiment, base: float) -> Schedule:
 class Supervised:
     """What the supervision steps of one optimiser step lead to.
 
-    state: y and z, rows first.
-    readout: of the last of them.
+    state: y and z, rows first; or sets of candidates as they were.
+    readout: of the last of them; or what was said of the sets.
     parts: the losses by name, each summed over rows and averaged over these supervision steps.
     """
 
     state: State
-    readout: Readout
+    readout: Readout | Deduction
     parts: Metrics
 
 
@@ -118,7 +129,8 @@ def supervise(
 ) -> tuple[jax.Array, Supervised]:
     """The supervision steps of one optimiser step (one, unless gradients flow through several), and what they cost.
 
-    Nothing here is random, and every row is by itself, so that a batch may be taken apart.
+    Nothing here is random, and every row is by itself, so that a batch may be taken apart. Of sets of candidates,
+    deduction.supervise does the same.
 
     Args:
       model, loss: what is computed.
@@ -139,7 +151,7 @@ def supervise(
         state, readout = model.think(params, rows_BR, reached.state, inputs)
         _, exact_B = correctness(readout.logits, labels)
         parts = {
-            "lm_loss": token_loss(readout.logits, labels, loss.tokens)[0].sum(),
+            "lm_loss": token_loss(readout.logits, labels, loss.tokens, loss.smoothing)[0].sum(),
             "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
         }
         if continues:
@@ -156,9 +168,9 @@ def supervise(
     )
     reached = chain(step, (params, rows_BR), start, count, model.memory.cycle_policy if count > 1 else KEEP_ALL)
     parts = reached.parts
-    total = parts["lm_loss"] + 0.5 * parts["q_halt_loss"]
+    total = parts["lm_loss"] + loss.halting * parts["q_halt_loss"]
     if continues:
-        total += 0.5 * parts["q_continue_loss"]
+        total += loss.halting * parts["q_continue_loss"]
     return total, reached
 
 
@@ -187,6 +199,7 @@ def supervised_loss(
 def _conclude(
     model: Model, carry: Carry, reached: Supervised, key: jax.Array | None, layout: Layout
 ) -> tuple[Carry, Metrics]:
+    assert isinstance(reached.readout, Readout)
     new_carry = next_carry(model, carry, jax.lax.stop_gradient(reached.state), reached.readout, key, layout)
     return new_carry, reached.parts | _metrics(new_carry, reached.readout)
 
@@ -231,14 +244,18 @@ def train_step(
     weights = state.weights
     step = state.step + 1
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), step)
-    carry = refill(model, weights.starts, state.carry, batch)
+    carry = refill(model, weights.starts, state.carry, batch, key, layout)
     table, ids_B = weights.puzzle_table, carry.data.puzzle_ids
     rows_BR = None if table is None else layout.table_rows(table, ids_B)
 
     whole = layout.whole(weights.params)
     (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, whole, rows_BR, carry, layout.count)
     param_grads = layout.reduced(param_grads)
-    new_carry, metrics = _conclude(model, carry, reached, key, layout)
+    if isinstance(reached.readout, Deduction):
+        new_carry, metrics = deduction.next_carry(experiment, model, carry, reached.readout, key, layout)
+        metrics |= reached.parts
+    else:
+        new_carry, metrics = _conclude(model, carry, reached, key, layout)
     wrong_rows = jnp.zeros((), jnp.int32) if row_grads_BR is None else (~jnp.isfinite(row_grads_BR)).sum()
     metrics = layout.total(metrics | {"loss": total, "wrong_rows": wrong_rows})
     gradient_norm = layout.norm(param_grads)
@@ -248,6 +265,9 @@ def train_step(
     def if_sound(new: Any, old: Any) -> Any:
         return jax.tree.map(lambda a, b: jnp.where(sound, a, b), new, old)
 
+    if config.clip:
+        shrink = jnp.minimum(1.0, config.clip / jnp.maximum(gradient_norm, 1e-12))
+        param_grads = jax.tree.map(lambda grad: shrink * grad, param_grads)
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
     params = if_sound(optax.apply_updates(weights.params, updates), weights.params)
     metrics |= {
@@ -302,7 +322,12 @@ def _gradients(
     count, batch_size = experiment.memory.micro_batches, carry.halted.shape[0]
 
     def mean_loss(params: Params, rows_BR: jax.Array | None, carry: Carry) -> tuple[jax.Array, Any]:
-        total, reached = supervise(model, experiment.loss, params, rows_BR, carry, training=True)
+        if model.config.states == "candidates":
+            config, smoothing = experiment.candidates, experiment.loss.smoothing
+            total, said, parts = deduction.supervise(model, config, smoothing, params, carry)
+            reached = Supervised(carry.state, said, parts)
+        else:
+            total, reached = supervise(model, experiment.loss, params, rows_BR, carry, training=True)
         return total / (devices * batch_size), (total, reached)
 
     gradients = jax.grad(mean_loss, argnums=(0, 1), has_aux=True)

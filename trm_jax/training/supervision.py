@@ -16,6 +16,10 @@ from trm_jax.model.model import Model, Readout
 from trm_jax.recursion.recursion import State
 
 
+# Streams of a step's key that nothing else folds in (halting splits it).
+_STARTS, _LATENTS = 1 << 30, (1 << 30) + 1
+
+
 @partial(jax.tree_util.register_dataclass, data_fields=["inputs", "labels", "puzzle_ids"], meta_fields=[])
 @dataclass(frozen=True)
 class Batch:
@@ -54,22 +58,49 @@ def empty_carry(model: Model, starts: State, batch_size: int) -> Carry:
     return Carry(model.start(starts, batch_size), zeros(), jnp.ones((batch_size,), jnp.bool_), data)
 
 
-def refill(model: Model, starts: State, carry: Carry, batch: Batch) -> Carry:
+def refill(
+    model: Model, starts: State, carry: Carry, batch: Batch, key: jax.Array | None = None, layout: Layout = ALONE
+) -> Carry:
     """Halted rows take their row of the batch, fresh states, and zero steps; the others stay as they are.
 
-    `halted` keeps its value, so that it still tells which rows were refilled.
+    `halted` keeps its value, so that it still tells which rows were refilled. With config.start_noise fresh states have
+    noise of their own, and with config.latent_noise every row's z has more of it in each step; without a key (in
+    evaluation) there is none.
+
+    key: of the step; what is drawn for a row depends on it and on the row's number alone.
+    layout: who has the other rows of the batch.
     """
 
     def choose(fresh: jax.Array, kept: jax.Array) -> jax.Array:
         return jnp.where(carry.halted.reshape(-1, *(1,) * (kept.ndim - 1)), fresh, kept)
 
-    batch_size = carry.halted.shape[0]
+    batch_size, c = carry.halted.shape[0], model.config
+    fresh = model.start(starts, batch_size)
+    if key is not None and c.start_noise:
+        fresh = noised(fresh, key, _STARTS, c.start_noise, layout)
+    state = jax.tree.map(choose, fresh, carry.state)
+    if key is not None and c.latent_noise:
+        state = State(state.y, noised(State(None, state.z), key, _LATENTS, c.latent_noise, layout).z)
     return Carry(
-        state=jax.tree.map(choose, model.start(starts, batch_size), carry.state),
+        state=state,
         steps=jnp.where(carry.halted, 0, carry.steps),
         halted=carry.halted,
         data=jax.tree.map(choose, batch, carry.data),
     )
+
+
+def noised(state: State, key: jax.Array, stream: int, scale: float, layout: Layout) -> State:
+    """The state with normal noise, each row's of its own; sets of candidates have none."""
+    count = jax.tree.leaves(state)[0].shape[0] if jax.tree.leaves(state) else 0
+    rows = layout.own(jnp.arange(layout.count * count))
+    keys_B = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, stream), row))(rows)
+
+    def with_noise(part: jax.Array, number: int) -> jax.Array:
+        draws = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, number), part.shape[1:]))(keys_B)
+        return part + (scale * draws).astype(part.dtype)
+
+    y, z = state.y, state.z
+    return State(None if y is None else with_noise(y, 0), None if z is None else with_noise(z, 1))
 
 
 def halted(

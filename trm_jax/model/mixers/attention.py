@@ -1,13 +1,18 @@
 """Self-attention over all positions, then a SwiGLU on each; paper, table 1, "w/ self-attention"."""
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
 from trm_jax.config import ModelConfig
 from trm_jax.model.attention import Implementation, attend
 from trm_jax.model.layers import Linear, SwiGLU, rms_norm, swiglu_flops
+from trm_jax.puzzles.units import Units
 
 
 class Block(nn.Module):
@@ -20,7 +25,8 @@ class Block(nn.Module):
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
         c = self.config
         theta = c.rope_theta if c.positions == "rope" else None
-        mixed_BLD = Attention(c.heads, theta, c.dtype, self.implementation, name="attention")(h_BLD)
+        relations = relations_of(c.units, c.tokens_in_front) if c.positions == "relations" else None
+        mixed_BLD = Attention(c.heads, theta, c.dtype, self.implementation, relations, name="attention")(h_BLD)
         h_BLD = rms_norm(h_BLD + mixed_BLD, c.norm_eps)
         return rms_norm(h_BLD + SwiGLU(c.expansion, c.dtype, name="feed_forward")(h_BLD), c.norm_eps)
 
@@ -31,6 +37,26 @@ def flops(config: ModelConfig) -> int:
     return 2 * (4 * D * D * L + 2 * L * L * D) + L * swiglu_flops(D, config.expansion)
 
 
+@dataclass(frozen=True)
+class Relations:
+    """What each two of L positions have in common: a number below `count`, [L, L] nested; and that count."""
+
+    numbers: tuple[tuple[int, ...], ...]
+    count: int
+
+
+@lru_cache
+def relations_of(units: Units, in_front: int) -> Relations:
+    """Of cells, which classes of units they share and whether they are the same; of positions in front, two more."""
+    cells = units.relations
+    own = 1 << len(units.classes)
+    cells = np.where(np.eye(len(cells), dtype=bool), own, cells)
+    numbers = np.full((in_front + len(cells),) * 2, own + 1)
+    numbers[:in_front, :in_front] = own + 2
+    numbers[in_front:, in_front:] = cells
+    return Relations(tuple(map(tuple, numbers.tolist())), own + (3 if in_front else 1))
+
+
 class Attention(nn.Module):
     """Full self-attention over all positions, puzzle tokens included; no mask, no bias."""
 
@@ -38,6 +64,7 @@ class Attention(nn.Module):
     rope_theta: float | None
     dtype: DTypeLike
     implementation: Implementation = "xla"
+    relations: Relations | None = None
 
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
@@ -47,7 +74,13 @@ class Attention(nn.Module):
         if self.rope_theta is not None:
             cos_LC, sin_LC = rotary_angles(length, d // self.heads, self.rope_theta)
             q_BLHC, k_BLHC = rotate(q_BLHC, cos_LC, sin_LC), rotate(k_BLHC, cos_LC, sin_LC)
-        mixed_BLHC = attend(q_BLHC, k_BLHC, v_BLHC, self.implementation)
+        bias_HLL = None
+        if self.relations is not None:
+            # One number for each relation of two positions and each head, as a product with a 0/1 matrix.
+            table_RH = self.param("relations", nn.initializers.zeros, (self.relations.count, self.heads))
+            numbers_LL = jnp.array(self.relations.numbers)
+            bias_HLL = (jax.nn.one_hot(numbers_LL, self.relations.count) @ table_RH).transpose(2, 0, 1)
+        mixed_BLHC = attend(q_BLHC, k_BLHC, v_BLHC, self.implementation, bias_HLL)
         return Linear(d, self.dtype, name="out")(mixed_BLHC.reshape(batch, length, d))
 
 
