@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 # Parameters of glibc's mallopt (malloc.h).
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_memory() -> None:
@@ -12,8 +12,9 @@ def keep_memory() -> None:
 
     On a CPU, XLA takes the temporary memory of a program from the C library for every call and frees it after. glibc
     maps a block of that size from the kernel and unmaps it again, so that each page of it is zeroed and faulted in at
-    every training step: 300,000 pages, a tenth of the step, with the full-size model at batch 8. With blocks from one
-    heap that never shrinks this happens once. The process stays as large as it has been; other C libraries, and other
+    every training step: 300,000 pages, a tenth of the step, with the full-size model at batch 8. With blocks from
+    heaps that never shrink this happens once. (One heap for all threads would do it, too; but where several devices are
+    threads of this process they would wait for each other at its lock, which made them half as fast.) The process stays as large as it has been; other C libraries, and other
     systems than Linux, stay as they are.
     """
     if not sys.platform.startswith("linux"):
@@ -24,4 +25,3 @@ def keep_memory() -> None:
         return
     mallopt(_MMAP_MAX, 0)
     mallopt(_TRIM_THRESHOLD, -1)
-    mallopt(_ARENA_MAX, 1)
