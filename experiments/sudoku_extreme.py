@@ -1,8 +1,8 @@
 """Sudoku-Extreme on two CPU cores: a symmetric network that carries sets of candidates, and searches.
 
 The network is made of rows, columns and boxes alone (trm_jax/model/mixers/symmetric.py), so that it needs no shuffled
-copies of its 1,000 training puzzles; what passes from one call to the next is the set of digits that each cell may still
-have (trm_jax/recursion/candidates.py). docs/small_models.md has figures and what else was tried.
+copies of its 1,000 training puzzles. What passes from one call to the next is the set of digits that each cell may
+still have (trm_jax/recursion/candidates.py).
 
     trm train --config=sudoku_extreme --workdir=runs/sudoku_extreme \
         --config.data.train=train.csv --config.data.test=monitor.csv
@@ -125,6 +125,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "log_every": 100,
                 "eval_every": 0,
                 "eval_batch_size": 64,
+                "eval_calls": 128,  # in which the search is to solve a held-out puzzle
+                "patience": 0,
                 "save_every": 500,
                 "keep_checkpoints": 2,
                 "bad_steps": 10,

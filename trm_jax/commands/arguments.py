@@ -96,6 +96,17 @@ def noise(text: str) -> float:
     return value
 
 
+def minutes(text: str) -> float:
+    """A time, in minutes."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no time: give minutes, such as 90 or 0.5")
+    return value
+
+
 def logit(text: str) -> float:
     """Any number that a q_halt may be compared with."""
     try:

@@ -81,7 +81,7 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
             from trm_jax.runs.train import train
 
             hush_late_writes()
-            outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans)
+            outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans, args.max_minutes)
             # Work that was left may still look at the folder: nobody else may, until the process has ended.
             return leave(DONE if outcome.finished else RESUME_ME)
 

@@ -74,6 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--debug-nans", action="store_true", help="stop at the first number that is not finite and name its operation"
     )
+    train.add_argument(
+        "--max-minutes",
+        type=arguments.minutes,
+        default=0.0,
+        metavar="M",
+        help="stop after so long, saved; the same command goes on from there",
+    )
     _add_processes(train)
 
     data = commands.add_parser(

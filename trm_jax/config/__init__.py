@@ -7,10 +7,10 @@ by name alone, until a model is built. JAX is not imported here, so that a wrong
 from trm_jax.config.mappings import differences, experiment_from, to_dict
 from trm_jax.config.rules import check_sources, validate
 from trm_jax.config.values import (
+    CandidatesConfig,
     DataConfig,
     DevicesConfig,
     Experiment,
-    CandidatesConfig,
     LossConfig,
     MemoryConfig,
     ModelConfig,
@@ -19,10 +19,10 @@ from trm_jax.config.values import (
 )
 
 __all__ = [
+    "CandidatesConfig",
     "DataConfig",
     "DevicesConfig",
     "Experiment",
-    "CandidatesConfig",
     "LossConfig",
     "MemoryConfig",
     "ModelConfig",

@@ -76,6 +76,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.log_every": (1, 1 << 40),
     "train.eval_every": (0, 1 << 40),
     "train.eval_batch_size": (1, 1 << 24),
+    "train.eval_calls": (1, 65_535),
+    "train.patience": (0, 1 << 20),
     "train.save_every": (0, 1 << 40),
     "train.keep_checkpoints": (1, 1 << 20),
     "train.bad_steps": (1, 1 << 20),
@@ -136,8 +138,8 @@ def validate(experiment: Experiment) -> None:
         ),
         (
             model.gradient in ("last_k", "implicit") and model.states in ("y", "candidates"),
-            f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = {model.states!r} has "
-            "none: set config.model.gradient = 'cycles'",
+            f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = {model.states!r} "
+            "has none: set config.model.gradient = 'cycles'",
         ),
         (
             model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),

@@ -212,6 +212,8 @@ class TrainConfig:
     log_every: int = 100
     eval_every: int = 0
     eval_batch_size: int = 768
+    eval_calls: int = 64  # of models of candidates: calls of the network in which a held-out puzzle is to be solved
+    patience: int = 0  # evaluations in a row without a better one, after which the run ends
     save_every: int = 1_000
     keep_checkpoints: int = 2
     bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends

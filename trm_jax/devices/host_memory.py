@@ -13,9 +13,9 @@ def keep_memory() -> None:
     On a CPU, XLA takes the temporary memory of a program from the C library for every call and frees it after. glibc
     maps a block of that size from the kernel and unmaps it again, so that each page of it is zeroed and faulted in at
     every training step: 300,000 pages, a tenth of the step, with the full-size model at batch 8. With blocks from
-    heaps that never shrink this happens once. (One heap for all threads would do it, too; but where several devices are
-    threads of this process they would wait for each other at its lock, which made them half as fast.) The process stays as large as it has been; other C libraries, and other
-    systems than Linux, stay as they are.
+    heaps that never shrink this happens once. (One heap for all threads is no better, and where several devices are
+    threads of this process, they would wait for each other at its lock: half as fast.) The process stays as large as
+    it has been; other C libraries, and other systems than Linux, stay as they are.
     """
     if not sys.platform.startswith("linux"):
         return

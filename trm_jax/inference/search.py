@@ -8,11 +8,10 @@ what the puzzle gives, are ever found.
 """
 
 import time
-from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +30,8 @@ from trm_jax.recursion.candidates import eliminated, pinned
 
 # Chains and calls of a puzzle are numbered with 16 bits each to draw their keys.
 MOST_CALLS = 1 << 16
+# Rows that are computed at once on a device.
+_PART = 4
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class _Task:
     number: int
     question: NDArray[np.int32]
     root: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None
+    first: Tokens | None = None
     calls: int = 0
     chains: int = 0
     running: int = 0
@@ -93,15 +95,20 @@ class _Task:
     seconds: float = 0.0
     over: bool = False
 
+    def found(self, tokens: Tokens | None) -> Found:
+        """The end of it."""
+        assert self.first is not None
+        self.over = True
+        return Found(self.number, tokens, self.calls, self.chains, self.refused, self.seconds, self.first)
 
-@dataclass(eq=False)
-class _Row:
-    """One row of the batch: a chain of a task, or its root (chain 0)."""
+
+class _Row(NamedTuple):
+    """A row of the batch: a chain of a task, which pins a cell and calls; or its root (chain 0), which only calls."""
 
     task: _Task
     chain: int
     possible: NDArray[np.bool_]
-    symbols: NDArray[np.float32] | None = field(default=None)
+    symbols: NDArray[np.float32]
 
 
 def search(
@@ -126,54 +133,143 @@ def search(
       layout: the devices.
 
     Raises:
-      ConfigError: no rules of the puzzle are known.
+      ConfigError: the model does not carry candidates, or no rules of the puzzle are known.
     """
+    if model.config.states != "candidates":
+        raise ConfigError(f"a search needs a model of candidates, and config.model.states = {model.config.states!r}")
     if not kind.has_rules:
         name = kind.to_dict()["kind"]
         raise ConfigError(f"a search has to know an answer when it sees one, and no rules of {name!r} are known")
     size = -(-min(batch_size, len(questions) * budget.chains) // layout.count) * layout.count
-    caller = _Caller(replace(model, memory=MemoryConfig()), weights, config, budget.seed, size, layout)
+    call = _Caller(replace(model, memory=MemoryConfig()), weights, config, budget.seed, size, layout)
     waiting = iter(range(len(questions)))
-    tasks: deque[_Task] = deque()
+    tasks: list[_Task] = []
     rows: list[_Row] = []
     while True:
-        # Chains of puzzles that are under way come first; what is left of the batch begins new ones.
-        for task in tasks:
-            while len(rows) < size and task.root is not None and task.running < budget.chains:
-                task.chains, task.running = task.chains + 1, task.running + 1
-                rows.append(_Row(task, task.chains, *task.root))
+        _fill(rows, size, tasks, budget)
         while len(rows) < size and (number := next(waiting, None)) is not None:
-            task = _Task(number, np.asarray(questions[number], np.int32))
-            tasks.append(task)
-            rows.append(_Row(task, 0, np.ones((model.config.seq_len, caller.symbols), np.bool_)))
+            tasks.append(_Task(number, np.asarray(questions[number], np.int32)))
+            rows.append(_Row(tasks[-1], 0, *call.nothing))
         if not rows:
             return
         began = time.perf_counter()
-        said = caller(rows)
+        said = call(rows)
         share = (time.perf_counter() - began) / len(rows)
+        answers = _likeliest(model, said.possible, said.symbols)
+        keeps = said.solved & kind.satisfied(np.stack([row.task.question for row in rows]), answers)
         going: list[_Row] = []
-        answers = _answers(model, rows, said.possible)
-        keeps = kind.satisfied(np.stack([row.task.question for row in rows]), answers) & said.solved
         for i, row in enumerate(rows):
-            task = row.task
+            task, reached = row.task, (said.possible[i], said.symbols[i])
             task.calls, task.seconds = task.calls + 1, task.seconds + share
+            if row.chain == 0:
+                task.root, task.first = reached, answers[i]
             if task.over:
                 continue
-            if row.chain == 0:
-                first = _likeliest(model, task.question, said.possible[i], said.symbols[i])
-                task.root, task.first = (said.possible[i], said.symbols[i]), first
             if keeps[i]:
-                task.over = True
-                yield _found(task, answers[i])
-            elif said.solved[i] or said.conflict[i] or row.chain == 0:
+                yield task.found(answers[i])
+            elif row.chain == 0 and not (said.solved[i] or said.conflict[i]):
+                continue  # its chains start from what the root has left
+            elif said.solved[i] or said.conflict[i]:
                 task.refused += int(said.solved[i])
-                task.running -= row.chain > 0
+                task.running -= int(row.chain > 0)
+                if row.chain == 0:  # the network is wrong before a guess is made: chains start from the puzzle
+                    task.root = call.nothing[0], said.symbols[i]
             else:
-                going.append(_Row(task, row.chain, said.possible[i], said.symbols[i]))
+                going.append(_Row(task, row.chain, *reached))
         for task in tasks:
-            spent = task.calls >= budget.calls or 0 < budget.seconds <= task.seconds
-            if not task.over and spent:
-                task.over = True
-                yield _found(task, None)
-        tasks = deque(task for task in tasks if not task.over)
+            if not task.over and (task.calls >= budget.calls or 0 < budget.seconds <= task.seconds):
+                yield task.found(None)
+        tasks = [task for task in tasks if not task.over]
         rows = [row for row in going if not row.task.over]
+
+
+def _fill(rows: list[_Row], size: int, tasks: list[_Task], budget: Budget) -> None:
+    """Starts chains of the puzzles that are under way, the oldest first, as far as the batch has room."""
+    for task in tasks:
+        while len(rows) < size and task.root is not None and task.running < budget.chains:
+            task.chains, task.running = task.chains + 1, task.running + 1
+            rows.append(_Row(task, task.chains, *task.root))
+
+
+def _likeliest(model: Model, possible: NDArray[np.bool_], symbols: NDArray[np.float32]) -> Tokens:
+    """The likeliest of the possible symbols of each cell, as tokens [B, S]; of one alone, that."""
+    return np.asarray(np.where(possible, symbols, -np.inf).argmax(axis=-1) + model.config.units.symbols[0], np.int32)
+
+
+class _Said(NamedTuple):
+    """What a call came to, for each row: as recursion.candidates.Verdict and Deduction."""
+
+    possible: Any
+    conflict: Any
+    solved: Any
+    symbols: Any
+
+
+class _Caller:
+    """Calls the network on the rows of a search, always as many."""
+
+    def __init__(
+        self, model: Model, weights: Weights, config: CandidatesConfig, seed: int, size: int, layout: Layout
+    ) -> None:
+        self._model, self._weights, self._config, self._layout = model, weights, config, layout
+        self._seed, self._size = seed, size
+        shape = model.config.seq_len, len(model.config.units.symbols)
+        self.nothing = np.ones(shape, np.bool_), np.zeros(shape, np.float32)
+
+    def __call__(self, rows: list[_Row]) -> _Said:
+        """rows: not more than the size that was given."""
+        idle = self._size - len(rows)
+        numbers = np.array([(row.task.number, row.chain, row.task.calls) for row in rows], np.uint32)
+        arrays = (
+            np.stack([row.task.question for row in rows]),
+            np.stack([row.possible for row in rows]),
+            np.stack([row.symbols for row in rows]),
+            numbers,
+        )
+        filled = [np.concatenate([a, np.repeat(a[:1], idle, axis=0)]) for a in arrays]
+        said = _call(self._model, self._config, self._layout, self._weights, self._seed, *self._layout.spread(filled))
+        return _Said(*(part[: len(rows)] for part in on_host(said)))
+
+
+@partial(jax.jit, static_argnames=("model", "config", "layout"))
+def _call(
+    model: Model,
+    config: CandidatesConfig,
+    layout: Layout,
+    weights: Weights,
+    seed: int,
+    inputs_BS: Any,
+    possible_BSV: Any,
+    symbols_BSV: Any,
+    numbers_B3: Any,
+) -> _Said:
+    """Pins a cell of each set, but of roots, and calls the network. numbers: of puzzle, chain (0: root), and call."""
+
+    def each(weights: Weights, seed: Any, inputs: Any, possible: Any, symbols: Any, numbers: Any) -> _Said:
+        params = layout.whole(weights.params)
+
+        def key_of(number_3: jax.Array) -> jax.Array:
+            key = jax.random.key(seed)
+            for number in number_3:
+                key = jax.random.fold_in(key, number)
+            return key
+
+        possible, given_BS = model.possible(possible, inputs)
+        guessed = pinned(possible, symbols, jax.vmap(key_of)(numbers), 0.0)
+        possible = jnp.where((numbers[:, 1] > 0)[:, None, None], guessed, possible)
+        said = _in_parts(lambda *rows: model.deduce(params, *rows), possible, inputs)
+        found = eliminated(possible, given_BS, said, config.eliminate_below, config.conflict_above)
+        return _Said(found.possible, found.conflict, found.solved, said.symbols)
+
+    specs = Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec)  # type: ignore[arg-type]
+    together = layout.by_each(each, (specs, EVERYWHERE, BY_ROWS, BY_ROWS, BY_ROWS, BY_ROWS), BY_ROWS)
+    said: _Said = together(weights, seed, inputs_BS, possible_BSV, symbols_BSV, numbers_B3)
+    return said
+
+
+def _in_parts(function: Any, *arrays: jax.Array) -> Any:
+    """function(*arrays), a few rows at a time: what is computed of them then stays in a CPU's cache."""
+    rows = arrays[0].shape[0]
+    part = next(count for count in range(min(_PART, rows), 0, -1) if rows % count == 0)
+    split = tuple(a.reshape(rows // part, part, *a.shape[1:]) for a in arrays)
+    return jax.tree.map(lambda a: a.reshape(rows, *a.shape[2:]), jax.lax.map(lambda part: function(*part), split))

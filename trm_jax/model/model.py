@@ -66,7 +66,7 @@ class _Core(nn.Module):
             if c.separate_networks:
                 self.answer_net = network(c.answer_layers or c.layers)
         part, usual = ("candidate_ends", CandidateEnds) if c.states == "candidates" else ("ends", Ends)
-        self.ends = (mixer(c.mixer).part(part) or usual)(c)
+        self.ends: Any = (mixer(c.mixer).part(part) or usual)(c)
         nn.share_scope(self, self.ends)
 
     def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:

@@ -38,6 +38,8 @@ from trm_jax.sizes import format_bytes
 from trm_jax.training.step import TrainState
 
 FOLDER = "checkpoints"
+# In it, the weights that solved the most held-out puzzles, as a step of its own.
+BEST = "best"
 
 # Arrays that older formats lack, and that were zero all the time.
 _SINCE_FORMAT_4 = ("state.skipped_in_a_row", "totals.skipped", "totals.loss_not_finite")
@@ -56,8 +58,10 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
     Several processes make the same calls; one of them, which `writes`, names, deletes and judges folders.
     """
 
-    def __init__(self, workdir: Path, keep: int = 2, writes: bool = True) -> None:
-        self._directory, self._keep, self._writes = (workdir / FOLDER).absolute(), keep, writes
+    def __init__(self, workdir: Path, keep: int = 2, writes: bool = True, best: bool = False) -> None:
+        """best: not the run's steps, but the weights that are kept in checkpoints/best."""
+        folder = workdir / FOLDER / BEST if best else workdir / FOLDER
+        self._directory, self._keep, self._writes = folder.absolute(), keep, writes
         self._folders = StepFolders(self._directory, keep, writes)
         # Named from the start, or else metadata could not tell names and shapes.
         items = ocp.CompositeCheckpointHandler(
@@ -158,6 +162,16 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         if self.steps:
             raise CheckpointError(f"{self._directory} holds checkpoints already: give another folder")
         self._save(0, _flat({"state": {"weights": weights, "ema": weights.params}}), meta)
+        self.wait()
+
+    def replace_weights(self, step: int, state: TrainState, meta: Meta) -> None:
+        """Saves a state's weights and their average in place of what is here; returns when they are on disk."""
+        if self._writes:
+            self._folders.remove_leftovers()
+            for old in self.steps:
+                if old >= step:  # of a run that was cut after this step, and has come here again
+                    self._folders.delete(old)
+        self._save(step, jax.tree.map(jnp.copy, _flat({"state": {"weights": state.weights, "ema": state.ema}})), meta)
         self.wait()
 
     def hold(self, until: int) -> int | None:
@@ -296,7 +310,8 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
     """Weights for evaluation, from a working directory (its newest valid checkpoint) or one checkpoint's own directory.
 
     Args:
-      path: e.g. "runs/demo", or "runs/demo/checkpoints/1000"; a str or a Path.
+      path: e.g. "runs/demo", or "runs/demo/checkpoints/1000", or "runs/demo/checkpoints/best" for those that solved the
+        most held-out puzzles; a str or a Path.
       averaged: the moving average (as the paper evaluates), or the weights as trained.
 
     Raises:
@@ -304,13 +319,16 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
       ConfigError: what was given is no path.
     """
     workdir, step = as_path(path, "path"), None
+    best = workdir.name == BEST and workdir.parent.name == FOLDER
+    if best:
+        workdir = workdir.parent.parent
     if workdir.parent.name == FOLDER and (named := step_of(workdir.name)) is not None:
         workdir, step = workdir.parent.parent, named
-    if not (workdir / FOLDER).is_dir():
+    if not (workdir / FOLDER / BEST if best else workdir / FOLDER).is_dir():
         raise CheckpointError(
             f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written"
         )
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, best=best) as checkpoints:
         experiment, weights, ema = checkpoints.restore_weights(step)
     return experiment, Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights
 

@@ -1,6 +1,10 @@
-"""The evaluation of the averaged weights while they are trained."""
+"""The evaluation of the averaged weights while they are trained: on held-out puzzles, which no training step sees."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, say
@@ -10,62 +14,132 @@ from trm_jax.data.fit import check_fits
 from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout
 from trm_jax.inference.effort import Effort
-from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
+from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
+from trm_jax.inference.search import Budget
+from trm_jax.inference.searches import Searches
+from trm_jax.model.model import Weights
+from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.training.step import TrainState, averaged_weights, model_of
 
+Progress = Callable[[int], None]
+
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Evaluates states of one run on its held-out puzzles.
+class HeldOut:
+    """What an evaluation has found.
 
-    arc: whether the votes of all augmentations are counted as well.
+    exact: share of the held-out puzzles that were solved.
+    figures: to be written, by name.
+    lines: to be said.
     """
 
-    evaluator: Evaluator
-    held_out: PuzzleSet
-    arc: bool
+    exact: float
+    figures: Mapping[str, float]
+    lines: tuple[str, ...]
 
-    @classmethod
-    def of(cls, experiment: Experiment, layout: Layout) -> "Evaluation":
+
+class Evaluation(ABC):
+    """Evaluates states of one run on its held-out puzzles."""
+
+    held_out: PuzzleSet
+
+    @staticmethod
+    def of(experiment: Experiment, layout: Layout) -> "Evaluation":
         """On the experiment's held-out puzzles. Raises DataError if the model cannot read them."""
-        data, model = experiment.data, model_of(experiment)
+        data = experiment.data
         held_out = dataset.load(data, "test", experiment.train.seed)
         check_fits(experiment.model, held_out, data.test)
         kind = kind_of(data.puzzle, held_out.seq_len)
-        arc = is_arc_test(kind, held_out, "test")
-        if arc:
-            votes_for(held_out)  # what is wrong with its files is told now and not hours later
-        effort = Effort((experiment.model.supervision_steps,))
-        batch_size = experiment.train.eval_batch_size
-        return cls(Evaluator(model, held_out, batch_size, effort, kind, layout=layout), held_out, arc)
+        by = _BySearch if experiment.model.states == "candidates" else _ByAttempts
+        return by(experiment, layout, held_out, kind)
 
-    def __call__(self, state: TrainState, signals: StopSignals) -> Report:
-        """Evaluates a state. Raises Stopped if a signal asks for it in the meantime."""
-        held_out = self.held_out
-        with Bar("  evaluating", len(held_out), every=max(1, len(held_out) // 4)) as bar:
+    @abstractmethod
+    def figures(self, weights: Weights, progress: Progress) -> HeldOut:
+        """What these weights make of the puzzles; calls progress(puzzles done) now and then."""
+
+    def __call__(self, state: TrainState, signals: StopSignals) -> HeldOut:
+        """Evaluates a state's averaged weights. Raises Stopped if a signal asks for it in the meantime."""
+        puzzles = len(self.held_out)
+        with Bar("  evaluating", puzzles, every=max(1, puzzles // 4)) as bar:
 
             def progress(done: int) -> None:
                 bar.update(done)
                 if any_of_us(signals.stop):
                     raise Stopped
 
-            return self.evaluator(averaged_weights(state), progress, votes_for(held_out) if self.arc else None)
+            return self.figures(averaged_weights(state), progress)
 
 
-def tell(report: Report, step: int, writer: MetricsWriter) -> None:
+class _ByAttempts(Evaluation):
+    """One attempt at each puzzle; of ARC tasks the votes of all augmentations are counted as well."""
+
+    def __init__(self, experiment: Experiment, layout: Layout, held_out: PuzzleSet, kind: Kind) -> None:
+        self.held_out = held_out
+        self._arc = is_arc_test(kind, held_out, "test")
+        if self._arc:
+            votes_for(held_out)  # what is wrong with its files is told now and not hours later
+        effort = Effort((experiment.model.supervision_steps,))
+        batch_size = experiment.train.eval_batch_size
+        self._evaluator = Evaluator(model_of(experiment), held_out, batch_size, effort, kind, layout=layout)
+
+    def figures(self, weights: Weights, progress: Progress) -> HeldOut:
+        report = self._evaluator(weights, progress, votes_for(self.held_out) if self._arc else None)
+        row = report.rows[-1]
+        passed = (report.arc.pass_at if report.arc is not None else None) or {}
+        figures = {
+            "eval/exact_accuracy": row.exact.value,
+            "eval/cell_accuracy": row.cells.value,
+            "eval/q_halt_accuracy": row.q_right,
+            "time/eval_seconds": report.seconds,
+        }
+        lines = [f"averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly"]
+        if passed:
+            lines.insert(0, f"ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
+        return HeldOut(
+            row.exact.value, figures | {f"eval/arc_pass_{k}": share for k, share in passed.items()}, tuple(lines)
+        )
+
+
+class _BySearch(Evaluation):
+    """A short search for each puzzle."""
+
+    def __init__(self, experiment: Experiment, layout: Layout, held_out: PuzzleSet, kind: Kind) -> None:
+        self.held_out = held_out
+        calls = experiment.train.eval_calls
+        self._searches = Searches(
+            model_of(experiment),
+            experiment.candidates,
+            held_out,
+            kind,
+            experiment.train.eval_batch_size,
+            Budget(calls=calls, chains=max(1, min(8, calls // 16))),
+            layout,
+        )
+
+    def figures(self, weights: Weights, progress: Progress) -> HeldOut:
+        report = self._searches(weights, progress)
+        found = {calls: float(np.mean(report.found_by(calls))) for calls in report.marks}
+        exact = found[report.marks[-1]]
+        figures = {
+            "eval/exact_accuracy": exact,
+            "eval/first_call_accuracy": report.first_call.value,
+            "eval/calls": report.calls_per_puzzle,
+            "time/eval_seconds": report.seconds,
+        }
+        lines = (
+            f"search with averaged weights solves {exact:.2%} of {report.puzzles} held-out puzzles within "
+            f"{report.marks[-1]} calls, {found[1]:.2%} in the first",
+        )
+        return HeldOut(
+            exact, figures | {f"eval/found_in_{calls}_calls": share for calls, share in found.items()}, lines
+        )
+
+
+def tell(found: HeldOut, step: int, writer: MetricsWriter) -> None:
     """Writes and says what an evaluation after a step has found."""
-    row = report.rows[-1]
-    passed = (report.arc.pass_at if report.arc is not None else None) or {}
-    figures = {
-        "eval/exact_accuracy": row.exact.value,
-        "eval/cell_accuracy": row.cells.value,
-        "eval/q_halt_accuracy": row.q_right,
-        "time/eval_seconds": report.seconds,
-    }
-    writer.write(step, figures | {f"eval/arc_pass_{k}": share for k, share in passed.items()})
-    if passed:
-        say(f"step {step}: ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
-    say(f"step {step}: averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly")
+    writer.write(step, dict(found.figures))
+    for line in found.lines:
+        say(f"step {step}: {line}")

@@ -24,6 +24,8 @@ HARMLESS = (
     "train.log_every",
     "train.eval_every",
     "train.eval_batch_size",
+    "train.eval_calls",
+    "train.patience",
     "train.save_every",
     "train.keep_checkpoints",
     "train.bad_steps",

@@ -56,11 +56,15 @@ class Run:
     step: int
     evaluation_due: bool
 
+    @property
+    def meta(self) -> Meta:
+        """What a checkpoint of this step says of itself."""
+        place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
+        return Meta(self.experiment, place | {"fingerprint": self.fingerprint}, self.evaluation_due)
+
     def save(self) -> None:
         """Starts to save; see Checkpoints.save."""
-        place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
-        meta = Meta(self.experiment, place | {"fingerprint": self.fingerprint}, self.evaluation_due)
-        self.checkpoints.save(self.state, self.totals, meta)
+        self.checkpoints.save(self.state, self.totals, self.meta)
 
 
 def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) -> Run:

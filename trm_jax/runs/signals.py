@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -47,6 +48,19 @@ class StopSignals(AbstractContextManager["StopSignals"]):
 
     def __exit__(self, *_: object) -> None:
         self._entered.close()
+
+    def ask_at(self, moment: float, name: str) -> None:
+        """Asks for a stop itself at a moment of time.monotonic(), as a signal would; leaving this takes it back."""
+
+        def ask() -> None:
+            if not self.stop:
+                self.stop, self.name = True, name
+                say_at_once(f"{name}: stopping after this step, then saving")
+
+        timer = threading.Timer(max(0.0, moment - time.monotonic()), ask)
+        timer.daemon = True
+        timer.start()
+        self._entered.callback(timer.cancel)
 
     def check(self) -> None:
         """Raises Stopped if a stop was asked for."""

@@ -95,9 +95,7 @@ class StepFolders:
         """
         if not self._directory.is_dir():
             return
-        for path in self._directory.iterdir():
-            if _LEFTOVER.fullmatch(path.name):
-                remove(path)
+        self.remove_leftovers()
         step, faults = self._judged()
         if step is None and faults:
             raise CheckpointError(f"{_none_valid(faults)}: put a copy there, or give a new --workdir")
@@ -108,6 +106,12 @@ class StepFolders:
             aside = self._aside(damaged)
             damaged.rename(aside)
             say(f"{damaged} is damaged: {wrong}; set aside as {aside.name}, step {step} is used in its place")
+
+    def remove_leftovers(self) -> None:
+        """Removes what killed processes left half written or half deleted."""
+        for path in self._directory.iterdir() if self._directory.is_dir() else ():
+            if _LEFTOVER.fullmatch(path.name):
+                remove(path)
 
     def _judged(self) -> tuple[int | None, dict[Path, str]]:
         """The newest valid step, if there is one, and what is wrong with each folder of a newer one."""
@@ -139,13 +143,17 @@ class StepFolders:
         names = (f"{folder.name}.damaged{f'-{number}' if number else ''}" for number in range(1_000_000))
         return next(path for path in map(self._directory.joinpath, names) if not os.path.lexists(path))
 
+    def delete(self, step: int) -> None:
+        """Deletes a step."""
+        deleted = self._directory / f"{step}.deleted"
+        # Renamed first, so that a kill leaves no half step in the list.
+        self.of(step).rename(deleted)
+        remove(deleted)
+
     def _delete_old(self) -> None:
         for old in self.steps[: -self._keep]:
             if not (self._directory / f"{old}.keep").exists():
-                deleted = self._directory / f"{old}.deleted"
-                # Renamed first, so that a kill leaves no half step in the list.
-                self.of(old).rename(deleted)
-                remove(deleted)
+                self.delete(old)
 
 
 def _none_valid(faults: Mapping[Path, str]) -> str:

@@ -21,8 +21,10 @@ from trm_jax.data.order import Position
 from trm_jax.devices.cluster import any_of_us, is_main, joined, noticing_loss, unanimous
 from trm_jax.errors import ConfigError, NotFiniteError
 from trm_jax.runs import evaluation, nans
+from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.figures import Log
 from trm_jax.runs.lock import Lock
+from trm_jax.runs.monitor import Monitor
 from trm_jax.runs.profiling import Profile
 from trm_jax.runs.run import Run, announce, begin
 from trm_jax.runs.signals import Stopped, StopSignals
@@ -48,6 +50,7 @@ def train(
     profile: range = range(0),
     force: bool = False,
     debug_nans: bool = False,
+    max_minutes: float = 0.0,
 ) -> Outcome:
     """Trains until config.train.steps, or until a signal asks to stop; goes on from a checkpoint where there is one.
 
@@ -61,6 +64,7 @@ def train(
       force: goes on from a checkpoint of another experiment, or on other puzzles, as far as the arrays fit.
       debug_nans: looks at the first step that is not finite operation by operation, and says where it began. Each step
         is copied before it is made.
+      max_minutes: after so long it stops, saved, as if a signal had asked for it; 0: never.
 
     Raises:
       ConfigError, DataError, CheckpointError, LockedError: in one line; a workdir of another experiment is left as it
@@ -90,9 +94,14 @@ def train(
         announce(run)
         with MetricsWriter(folder, first, is_main()) as writer:
             writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
-            _go_on(run, signals, writer, profile, debug_nans, began)
+            with Checkpoints(folder, keep=1, writes=is_main(), best=True) as best:
+                monitor = Monitor(best, read_metrics(folder) if is_main() else [], first, run.here.train.patience)
+                if max_minutes:
+                    signals.ask_at(began + 60 * max_minutes, f"--max-minutes={max_minutes:g}")
+                if not monitor.exhausted or run.evaluation_due:
+                    _go_on(run, signals, writer, profile, debug_nans, began, monitor)
         run.checkpoints.wait()
-    finished = run.step >= run.experiment.train.steps and not run.evaluation_due
+    finished = (run.step >= run.experiment.train.steps or monitor.exhausted) and not run.evaluation_due
     if not finished:
         by = signals.name or "another process"
         say(f"stopped at step {run.step} by {by}; saved: the same command goes on from here")
@@ -100,7 +109,13 @@ def train(
 
 
 def _go_on(
-    run: Run, signals: StopSignals, writer: MetricsWriter, profile: range, debug_nans: bool, began: float
+    run: Run,
+    signals: StopSignals,
+    writer: MetricsWriter,
+    profile: range,
+    debug_nans: bool,
+    began: float,
+    monitor: Monitor,
 ) -> None:
     """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
     config, first = run.here.train, run.step
@@ -122,8 +137,10 @@ def _go_on(
     def evaluate() -> None:
         """The evaluation that is due; where a signal comes first, which raises Stopped, it is due still."""
         assert run.evaluation is not None
-        evaluation.tell(signals.during(partial(run.evaluation, run.state, signals)), run.step, writer)
+        found = signals.during(partial(run.evaluation, run.state, signals))
+        evaluation.tell(found, run.step, writer)
         run.evaluation_due = False
+        monitor.look(found, run.step, run.state, run.meta)
 
     with (
         Bar("training", config.steps, first, every=config.log_every) as bar,
@@ -157,6 +174,8 @@ def _go_on(
                     log.restart_clock(t)
                 if saves:
                     run.save()
+                if monitor.exhausted:
+                    raise Stopped
             calls.check_last()
         except Stopped:
             pass

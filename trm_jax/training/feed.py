@@ -186,8 +186,8 @@ class Feed(AbstractContextManager["Feed"]):
             )
         if experiment.data.reveal and kind_of(experiment.data.puzzle, puzzles.seq_len).blank is None:
             raise DataError(
-                f"config.data.reveal = {experiment.data.reveal}, but puzzles of kind {experiment.data.puzzle!r} have no "
-                "blanks to fill: set it to 0"
+                f"config.data.reveal = {experiment.data.reveal}, but puzzles of kind {experiment.data.puzzle!r} have "
+                "no blanks to fill: set it to 0"
             )
         self._puzzles, self._experiment, self._layout = puzzles, experiment, layout
         starts, groups = (part.astype(np.int32) for part in (puzzles.puzzle_starts, puzzles.group_starts))

@@ -1,4 +1,4 @@
-"""The update: AdamATan2, AdamW or Muon, the schedule, and sign-SGD for the rows of the puzzle table that a batch touches."""
+"""The update: AdamATan2, AdamW or Muon, the schedule, and sign-SGD for the rows of the puzzle table in a batch."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple

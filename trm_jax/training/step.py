@@ -193,6 +193,7 @@ def supervised_loss(
     """
     total, reached = supervise(model, loss, params, rows_BR, carry, training=key is not None)
     new_carry, metrics = _conclude(model, carry, reached, key, ALONE)
+    assert isinstance(reached.readout, Readout)
     return total, (new_carry, metrics, reached.readout)
 
 

@@ -15,7 +15,6 @@ from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.model.model import Model, Readout
 from trm_jax.recursion.recursion import State
 
-
 # Streams of a step's key that nothing else folds in (halting splits it).
 _STARTS, _LATENTS = 1 << 30, (1 << 30) + 1
 

@@ -1,9 +1,10 @@
 """A network made of a puzzle's units and nothing else, which respects every symmetry of the puzzle exactly.
 
-The state has a vector for each cell *and symbol*, [B, S, V, C], held as [B, L, D] with L = S * V and D = C. Cells speak
-to each other through sums over their units, symbol by symbol, and the symbols of a cell through their sum: whatever maps
-units to units, or renames symbols, only permutes the state. There is no table of positions, and none of symbols unless
-they are told apart, so that the weights depend neither on the size of the board nor on the number of symbols.
+The state has a vector for each cell *and symbol*, [B, S, V, C], held as [B, L, D] with L = S * V and D = C. Cells
+speak to each other through sums over their units, symbol by symbol, and the symbols of a cell through their sum:
+whatever maps units to units, or renames symbols, only permutes the state. There is no table of positions, and none of
+symbols unless they are told apart, so that weights depend neither on the size of the board nor on how many symbols
+there are.
 """
 
 import flax.linen as nn

@@ -1,0 +1,132 @@
+"""Searches over a whole set of puzzles: how many answers are found, by how many calls; with intervals."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trm_jax.config import CandidatesConfig
+from trm_jax.data.dataset import PuzzleSet
+from trm_jax.devices.sharding import ALONE, Layout
+from trm_jax.inference.search import Budget, search
+from trm_jax.inference.statistics import Share, share
+from trm_jax.model.estimate import supervision_flops
+from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.kind import Kind
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What searches have found. A search has a verifier: these figures stand apart from those of single chains.
+
+    puzzles: how many; seconds: how long all took, compilation included.
+    budget: of each.
+    calls: after how many an answer was found that keeps to the rules, [N]; 0: none was.
+    made: calls made, [N].
+    exact: answers that are the known one; where a puzzle has several, others keep to the rules, too.
+    first_call: puzzles whose likeliest symbols after the first call are the known answer: no search, no verifier.
+    refused: complete sets that broke the rules, all puzzles together.
+    flops_per_call: operations.
+    """
+
+    puzzles: int
+    seconds: float
+    budget: Budget
+    calls: NDArray[np.int64]
+    made: NDArray[np.int64]
+    exact: Share
+    first_call: Share
+    refused: int
+    flops_per_call: int
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """Numbers of calls at which to look: 1, 4, 16, ... and the most."""
+        most = self.budget.calls
+        return (*(4**power for power in range(16) if 4**power < most), most)
+
+    @property
+    def calls_per_puzzle(self) -> float:
+        """Mean of the calls made."""
+        return float(self.made.mean())
+
+    def found_by(self, calls: int) -> NDArray[np.bool_]:
+        """Which puzzles had an answer after so many calls."""
+        return (self.calls > 0) & (self.calls <= calls)
+
+    def found(self, calls: int) -> Share:
+        """How many had, with an interval."""
+        return share(float(self.found_by(calls).mean()), self.puzzles)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "search": "with a verifier: only answers that keep to the rules count",
+            "puzzles": self.puzzles,
+            "seconds": self.seconds,
+            "budget": {"calls": self.budget.calls, "seconds": self.budget.seconds, "chains": self.budget.chains},
+            "found": {calls: vars(self.found(calls)) for calls in self.marks},
+            "exact": vars(self.exact),
+            "first_call": vars(self.first_call),
+            "calls": self.calls_per_puzzle,
+            "refused": self.refused,
+            "flops": self.calls_per_puzzle * self.flops_per_call,
+        }
+
+
+class Searches:
+    """Searches with weights of one model through one set, as often as wanted."""
+
+    def __init__(
+        self,
+        model: Model,
+        config: CandidatesConfig,
+        puzzles: PuzzleSet,
+        kind: Kind,
+        batch_size: int,
+        budget: Budget,
+        layout: Layout = ALONE,
+    ) -> None:
+        """Arguments as for `search`."""
+        self._model, self._config, self._puzzles, self._kind = model, config, puzzles, kind
+        self._batch_size, self._budget, self._layout = batch_size, budget, layout
+
+    def __call__(self, weights: Weights, progress: Callable[[int], None] = lambda done: None) -> SearchReport:
+        """Searches for every puzzle's answer; calls progress(puzzles done) now and then."""
+        began, count = time.perf_counter(), len(self._puzzles)
+        calls, made, refused = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
+        exact, first = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        results = search(
+            self._model,
+            weights,
+            self._config,
+            self._kind,
+            self._puzzles.inputs,
+            self._batch_size,
+            self._budget,
+            self._layout,
+        )
+        for done, found in enumerate(results, start=1):
+            label = np.asarray(self._puzzles.labels[found.number])
+            labelled = label != 0
+            made[found.number] = found.calls
+            first[found.number] = (found.first == label)[labelled].all()
+            if found.tokens is not None:
+                calls[found.number] = found.calls
+                exact[found.number] = (found.tokens == label)[labelled].all()
+            refused += found.refused
+            progress(done)
+        return SearchReport(
+            puzzles=count,
+            seconds=time.perf_counter() - began,
+            budget=self._budget,
+            calls=calls,
+            made=made,
+            exact=share(float(exact.mean()), count),
+            first_call=share(float(first.mean()), count),
+            refused=refused,
+            flops_per_call=supervision_flops(self._model.config),
+        )
