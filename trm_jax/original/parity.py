@@ -238,8 +238,8 @@ def _forward(name: str, ours: Reenactment, tolerances: Tolerances) -> Iterator[C
             yield beside.loss(tolerances.loss[s])
         elif tolerances.later_logits is not None:
             yield beside.largest("logits", ["logits"], tolerances.later_logits)
-            tokens = (np.argmax(logits, axis=-1) for logits in (scene.ours["logits"], scene.recorded["logits"]))
-            yield beside.check("predicted tokens", float(not np.array_equal(*tokens)), 0, "logits")
+            found, known = (np.argmax(there["logits"], axis=-1) for there in (scene.ours, scene.recorded))
+            yield beside.check("predicted tokens", float(not np.array_equal(found, known)), 0, "logits")
         else:
             counts = []
         yield beside.equal("halted, steps, counts", ["halted", "steps", *counts])

@@ -50,10 +50,13 @@ class _Refinement:
         square = colours.reshape(n, side, side)
         # Where transposition is a symmetry, rows and columns have to be hashed alike.
         column, stack = (_ROW, _BAND) if box_rows == box_cols else (_COLUMN, _STACK)
-        rows, columns = _mixed(square.sum(axis=2) + _ROW), _mixed(square.sum(axis=1) + column)
-        bands = _mixed(rows.reshape(n, box_cols, box_rows).sum(axis=2) + _BAND)
-        stacks = _mixed(columns.reshape(n, box_rows, box_cols).sum(axis=2) + stack)
-        boxes = square.reshape(n, box_cols, box_rows, box_rows, box_cols).sum(axis=(2, 4))
+        rows, columns = (
+            _mixed(square.sum(axis=2, dtype=np.uint64) + _ROW),
+            _mixed(square.sum(axis=1, dtype=np.uint64) + column),
+        )
+        bands = _mixed(rows.reshape(n, box_cols, box_rows).sum(axis=2, dtype=np.uint64) + _BAND)
+        stacks = _mixed(columns.reshape(n, box_rows, box_cols).sum(axis=2, dtype=np.uint64) + stack)
+        boxes = square.reshape(n, box_cols, box_rows, box_rows, box_cols).sum(axis=(2, 4), dtype=np.uint64)
         boxes = _mixed(boxes + _BOX) + bands[:, :, None] + stacks[:, None, :]
         running = np.zeros((n, side * side + 1), np.uint64)
         np.cumsum(np.take_along_axis(colours, self._by_digit, 1), axis=1, out=running[:, 1:])
@@ -68,7 +71,7 @@ class _Refinement:
     def stable(self, colours: Hashes) -> tuple[Hashes, int]:
         """Refines until no round tells more clues apart; the colours, and how many rounds that took."""
         rounds, count = 0, -1
-        while (now := _distinct(colours).sum()) > count:
+        while (now := int(_distinct(colours).sum())) > count:
             count, rounds, colours = now, rounds + 1, self.round(colours)
         return colours, rounds
 
@@ -84,7 +87,7 @@ def _chunk_keys(grids: Grid, layout: Layout) -> Hashes:
     colours = refinement.start()
     for _ in range(_ROUNDS):
         colours = refinement.round(colours)
-    keys = _mixed(_mixed(colours).sum(axis=1))
+    keys = _mixed(_mixed(colours).sum(axis=1, dtype=np.uint64))
     # Where most clues look alike, as in full grids, a second look marks each clue in turn.
     regular = np.flatnonzero(2 * (_distinct(colours) - 1) < refinement.clues.sum(axis=1))
     for i in regular.tolist():
@@ -104,7 +107,7 @@ def _marked_keys(grid: Grid, colours: Hashes, places: NDArray[np.intp], layout: 
         marked[np.arange(len(part)), part] ^= _MARKED
         for _ in range(_ROUNDS):
             marked = refinement.round(marked)
-        found.append(_mixed(_mixed(marked).sum(axis=1)))
+        found.append(_mixed(_mixed(marked).sum(axis=1, dtype=np.uint64)))
     return np.concatenate(found)
 
 

@@ -378,7 +378,7 @@ def _hashes(tables: Sequence[Uint64], maps: NDArray[np.intp], colours: NDArray[n
     """Hashes [n] of the pairs under n augmentations, the same for any order of the pairs."""
     total = np.zeros(len(maps), np.uint64)
     for table in tables:
-        total += _mixed(table[maps[:, None], np.arange(COLOURS), colours].sum(axis=1))
+        total += _mixed(table[maps[:, None], np.arange(COLOURS), colours].sum(axis=1, dtype=np.uint64))
     return total
 
 
