@@ -33,6 +33,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "layers": 2,  # blocks of the network
                 "answer_layers": 0,  # blocks of a second network for y; 0: as many as layers
                 "mixer": "mlp",  # or "attention"
+                "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "none",  # the mixer knows its positions
                 "rope_theta": 10_000.0,  # of rotary positions, where there are any
                 "norm_eps": 1e-5,  # added to the mean square
@@ -52,6 +53,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 "supervision_steps": 12,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.5,  # share of puzzles that may not halt before a drawn step
+                "start_noise": 0.0,  # on the first y and z of a puzzle in training; 0: none
+                "latent_noise": 0.0,  # on z before each supervision step in training
+                "damping": 0.0,  # share of h that each application keeps
                 "dtype": "float32",  # of the computation; weights are float32
             },
             "memory": {  # what is kept for gradients: memory against time, and no result changes but by rounding
@@ -74,8 +78,21 @@ def get_config(variant: str = "") -> ConfigDict:
             "loss": {
                 "tokens": "stablemax",  # or "softmax"
                 "continue_head": False,  # True: also train q_continue
+                "smoothing": 0.0,  # share of a label that is spread over all tokens
+                "halting": 0.5,  # weight of the halting losses
+            },
+            "candidates": {  # of models whose states are sets of candidates; unused
+                "eliminate_below": 0.1,
+                "conflict_above": 0.5,
+                "temperature": 1.5,
+                "keep_weight": 4.0,
+                "drop_weight": 0.5,
+                "symbol_weight": 1.0,
+                "conflict_weight": 0.1,
             },
             "optim": {
+                "optimiser": "adam_atan2",  # or "adamw", "muon"
+                "clip": 0.0,  # of the gradients' norm; 0: none
                 "learning_rate": 3e-3,  # of AdamATan2
                 "warmup_steps": 50,  # linear
                 "min_ratio": 0.0,  # of the rate at the end: down to nothing, so that a short run settles
@@ -92,6 +109,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "",  # a folder that `trm data grid` has built
                 "test": "",  # its folder again; "": no evaluation while training
                 "augment": True,  # the declared symmetries
+                "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
+                "reveal_share": 1.0,  # of the steps, over which that falls to none
                 "forms": 0,  # of ARC tasks; unused
                 "side": 9,  # of generated Sudokus; unused
                 "train_puzzles": 0,  # to generate; unused
@@ -104,6 +123,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "log_every": 50,  # steps
                 "eval_every": 0,  # steps; 0: never, needs data.test
                 "eval_batch_size": 500,  # puzzles
+                "eval_calls": 64,  # of models of candidates; unused
+                "patience": 0,  # evaluations without a better one, after which the run ends; 0: never
                 "save_every": 200,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends

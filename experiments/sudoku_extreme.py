@@ -133,6 +133,8 @@ def get_config(variant: str = "") -> ConfigDict:
             },
         }
     )
+    if variant in ("single", "attention"):
+        config.name += f"_{variant}"
     if variant == "single":
         config.model.update(
             states="y_z", latent_steps=3, cycles=2, grad_cycles=1, supervision_steps=16, exploration=0.1

@@ -36,6 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "layers": 2,  # blocks of the network
                 "answer_layers": 0,  # blocks of a second network for y; 0: as many as layers
                 "mixer": "mlp",  # or "attention"
+                "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "none",  # the mixer knows its positions
                 "rope_theta": 10_000.0,  # of rotary positions, where there are any
                 "norm_eps": 1e-5,  # added to the mean square
@@ -55,6 +56,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 "supervision_steps": 16,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
+                "start_noise": 0.0,  # on the first y and z of a puzzle in training; 0: none
+                "latent_noise": 0.0,  # on z before each supervision step in training
+                "damping": 0.0,  # share of h that each application keeps
                 "dtype": "bfloat16",  # of the computation; weights are float32
             },
             "memory": {  # what is kept for gradients: memory against time, and no result changes but by rounding
@@ -77,8 +81,21 @@ def get_config(variant: str = "") -> ConfigDict:
             "loss": {
                 "tokens": "stablemax",  # or "softmax"
                 "continue_head": False,  # True: also train q_continue
+                "smoothing": 0.0,  # share of a label that is spread over all tokens
+                "halting": 0.5,  # weight of the halting losses
+            },
+            "candidates": {  # of models whose states are sets of candidates; unused
+                "eliminate_below": 0.1,
+                "conflict_above": 0.5,
+                "temperature": 1.5,
+                "keep_weight": 4.0,
+                "drop_weight": 0.5,
+                "symbol_weight": 1.0,
+                "conflict_weight": 0.1,
             },
             "optim": {
+                "optimiser": "adam_atan2",  # or "adamw", "muon"
+                "clip": 0.0,  # of the gradients' norm; 0: none
                 "learning_rate": 1e-4,  # of AdamATan2
                 "warmup_steps": 2_000,  # linear
                 "min_ratio": 1.0,  # of the rate at the end; 1: constant after the warm-up
@@ -95,6 +112,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train": "",  # CSV, or a folder in the public dataset format
                 "test": "",  # path; "": no evaluation while training
                 "augment": True,  # digits, bands, stacks, rows, columns, transposition
+                "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
+                "reveal_share": 1.0,  # of the steps, over which that falls to none
                 "forms": 0,  # of ARC tasks; unused
                 "side": 9,  # of generated Sudokus
                 "train_puzzles": 0,  # to generate
@@ -107,6 +126,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "log_every": 100,  # steps
                 "eval_every": 0,  # steps; 0: never, needs data.test
                 "eval_batch_size": 768,  # puzzles
+                "eval_calls": 64,  # of models of candidates; unused
+                "patience": 0,  # evaluations without a better one, after which the run ends; 0: never
                 "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends

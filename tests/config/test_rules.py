@@ -47,7 +47,7 @@ UNKNOWN_KEYS = [
     ({"Model": {}}, "config.Model is unknown: did you mean 'model'?"),
     (changed(model__witdh=3), "config.model.witdh is unknown: did you mean 'width'?"),
     (changed(model__num_heads=3), "config.model.num_heads is unknown: did you mean 'heads'?"),
-    (changed(optim__lr=1e-3), "config.optim.lr is unknown: known: atan2_form, beta1, beta2, ema_decay, "),
+    (changed(optim__lr=1e-3), "config.optim.lr is unknown: known: atan2_form, beta1, beta2, clip, ema_decay, "),
     (changed(optim__learningrate=1e-3), "config.optim.learningrate is unknown: did you mean 'learning_rate'?"),
     (changed(train__batchsize=8), "config.train.batchsize is unknown: did you mean 'batch_size'?"),
     (changed(memory__polcy="step"), "config.memory.polcy is unknown: did you mean 'policy'?"),
@@ -55,7 +55,7 @@ UNKNOWN_KEYS = [
     (changed(model__checkpoint=True), "config.model.checkpoint is unknown: known: answer_layers, backprop_steps, "),
     (changed(data__tests="x"), "config.data.tests is unknown: did you mean 'test'?"),
     (changed(loss__token="softmax"), "config.loss.token is unknown: did you mean 'tokens'?"),
-    ({3: {}}, "config.3 is unknown: known: data, devices, loss, memory, model, name, optim, train"),
+    ({3: {}}, "config.3 is unknown: known: candidates, data, devices, loss, memory, model, name, optim, train"),
 ]
 
 WRONG_TYPES = [
@@ -78,9 +78,12 @@ WRONG_TYPES = [
     (3, "config = 3 is one value: give a group of values"),
     (
         changed(model__mixer="mlpp"),
-        "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp', or ",
+        "config.model.mixer = 'mlpp' is unknown: give one of 'attention', 'mlp', 'symmetric', or ",
     ),
-    (changed(model__positions=None), "config.model.positions = None is unknown: give one of 'rope', 'learned', 'none'"),
+    (
+        changed(model__positions=None),
+        "config.model.positions = None is unknown: give one of 'rope', 'learned', 'relations', 'none'",
+    ),
     (changed(model__states="yz"), "config.model.states = 'yz' is unknown: give one of 'y_z', 'z', 'y'"),
     (
         changed(model__gradient="last_step"),
@@ -427,7 +430,7 @@ def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
         ("model.witdh", "config.model.witdh is unknown: did you mean 'width'?"),
         ("model.width.x", "config.model.width.x is unknown: config.model.width is one value, not a group"),
         ("model", "config.model is a group of values: give config.model.KEY=VALUE"),
-        ("", "config. is unknown: known: data, devices, loss, memory, model, name, optim, train"),
+        ("", "config. is unknown: known: candidates, data, devices, loss, memory, model, name, optim, train"),
     ],
 )
 def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:

@@ -230,7 +230,8 @@ def test_the_demo_fits_the_sudokus_that_it_generates(variant: str) -> None:
 # What makes a model tiny and its run short; nothing else does the variant smoke change.
 SIZES = {
     *(f"model.{key}" for key in ("width", "heads", "layers", "answer_layers", "puzzle_dim", "puzzle_tokens")),
-    *(f"model.{key}" for key in ("latents", "latent_steps", "cycles", "supervision_steps", "seq_len", "dtype")),
+    *(f"model.{key}" for key in ("latents", "latent_steps", "cycles", "grad_cycles", "supervision_steps")),
+    *("model.seq_len", "model.dtype"),
     *("devices.data", "optim.learning_rate", "optim.warmup_steps", "data.train", "data.train_puzzles"),
     *(f"train.{key}" for key in ("steps", "batch_size", "log_every", "eval_every", "save_every")),
 }

@@ -165,7 +165,7 @@ def test_by_default_attention_is_plain() -> None:
 def test_every_block_of_a_network_attends_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(
-        "trm_jax.model.mixers.attention.attend", lambda q, k, v, how: told.append(how) or attend(q, k, v, "xla")
+        "trm_jax.model.mixers.attention.attend", lambda q, k, v, how, bias: told.append(how) or attend(q, k, v, "xla")
     )
     network = Network(SMALL, 2)
     h_BLD = jnp.ones((1, 3, SMALL.width))

@@ -278,9 +278,9 @@ class SymmetricEnds(nn.Module):
 def test_a_network_may_have_positions_and_ends_of_its_own() -> None:
     """A vector for each cell and symbol: names of symbols do not matter, exactly."""
     register_mixer(
-        "symmetric", Symmetric, ends=SymmetricEnds, shape=lambda c: (c.seq_len * (c.vocab_size - 1), c.width)
+        "by_symbol", Symmetric, ends=SymmetricEnds, shape=lambda c: (c.seq_len * (c.vocab_size - 1), c.width)
     )
-    experiment = with_model(EXPERIMENT, mixer="symmetric", puzzle_dim=0, puzzle_tokens=0, latent_steps=2)
+    experiment = with_model(EXPERIMENT, mixer="by_symbol", puzzle_dim=0, puzzle_tokens=0, latent_steps=2)
     model, state = Model(experiment.model), init(experiment)
     assert (model.config.state_shape, state.carry.state.z.shape) == ((16, 16), (4, 1, 16, 16))
     counts = count_weights(state.weights)
@@ -295,7 +295,7 @@ def test_a_network_may_have_positions_and_ends_of_its_own() -> None:
     np.testing.assert_allclose(
         logits(renamed[batch.inputs])[:, :, renamed], logits(np.asarray(batch.inputs)), atol=1e-5
     )
-    register_mixer("symmetric", Symmetric, shape=lambda c: (c.seq_len * (c.vocab_size - 1), c.width))
+    register_mixer("by_symbol", Symmetric, shape=lambda c: (c.seq_len * (c.vocab_size - 1), c.width))
     assert refused(experiment.model) == (
-        "config.model.mixer = 'symmetric': its embed makes float32[1, 4, 16]: let it make float32[1, 16, 16]"
+        "config.model.mixer = 'by_symbol': its embed makes float32[1, 4, 16]: let it make float32[1, 16, 16]"
     )

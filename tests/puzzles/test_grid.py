@@ -318,7 +318,7 @@ for _ in range(100_000):
         ({"symmetries": "fliplr(az)"}, "key symmetries: 'fliplr(az)' names 'z'"),
         ({"kind": "maze"}, "key kind: is 'maze', needed is 'grid'"),
         ({"kind": NESTED}, "key kind: is a list, needed is 'grid'"),
-        ({"size": 3}, "key 'size' is unknown; known are kind, shape, alphabet, symmetries"),
+        ({"size": 3}, "key 'size' is unknown; known are kind, shape, alphabet, symmetries, units"),
         ({5: 3}, "key 5 is unknown"),
     ],
 )

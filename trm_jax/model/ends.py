@@ -77,7 +77,7 @@ class CandidateEnds(nn.Module):
         """x [B, L, D], of candidates and of the cells that the puzzle gives."""
         c = self.config
         x_BLD = self.candidates(possible_BSV.astype(c.dtype))
-        x_BLD += given_BS[..., None].astype(c.dtype) * math.sqrt(c.width) * self.given.astype(c.dtype)
+        x_BLD += given_BS[..., None].astype(c.dtype) * math.sqrt(c.width) * self.given.astype(c.dtype)[None]
         x_BLD = jnp.pad(x_BLD, ((0, 0), (c.tokens_in_front, 0), (0, 0)))
         if c.positions == "learned":
             x_BLD += math.sqrt(c.width) * self.position_table.astype(c.dtype)[None]

@@ -249,7 +249,7 @@ class Model:
         """The candidates that a puzzle leaves of a set, bool [B, S, V], and which cells it gives, bool [B, S]."""
         units = self.config.units
         given_BS = inputs_BS != units.blank
-        this_BSV = inputs_BS[..., None] == jnp.array(units.symbols)
+        this_BSV = inputs_BS[..., None] == jnp.array(units.symbols)[None, None]
         return possible_BSV & all_possible(given_BS, this_BSV), given_BS
 
     @cached_property

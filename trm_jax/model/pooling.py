@@ -41,7 +41,7 @@ class Node:
 def nodes_of(units: Units) -> tuple[Node, ...]:
     """The partitions of a puzzle and the whole board, each after the one that it is made of."""
     parts = [*units.partitions, (BOARD, np.zeros(units.cells, np.int32))]
-    parts.sort(key=lambda part: -len(np.unique(part[1])))
+    parts.sort(key=lambda part: -int(part[1].max()))
     nodes: list[Node] = []
     for place, (name, group) in enumerate(parts):
         # Of all that refine it, the coarsest is the cheapest to sum.

@@ -75,7 +75,7 @@ def pinned(possible: jax.Array, symbols: jax.Array, keys_B: jax.Array, temperatu
         logits_V = jnp.where(possible_SV[cell], logits_SV[cell], -jnp.inf)
         noise_V = temperature * jax.random.gumbel(symbol_key, logits_V.shape)
         symbol = jnp.argmax(logits_V + noise_V)
-        here_SV = (jnp.arange(choice_S.shape[0]) == cell)[:, None] & choice_S.any()
-        return possible_SV & (~here_SV | (jnp.arange(logits_V.shape[0]) == symbol))
+        here_S = (jnp.arange(choice_S.shape[0]) == cell) & choice_S.any()
+        return possible_SV & (~here_S[:, None] | (jnp.arange(logits_V.shape[0]) == symbol)[None])
 
     return jax.vmap(one)(possible, symbols, choice_BS, keys_B)

@@ -99,7 +99,7 @@ def sets(model: Model, carry: Carry) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of a carry: candidates [B, S, V], cells that the puzzle gives [B, S], and the candidates that are right."""
     assert carry.state.y is not None
     possible, given_BS = model.possible(carry.state.y, carry.data.inputs)
-    right = carry.data.labels[..., None] == jnp.array(model.config.units.symbols)
+    right = carry.data.labels[..., None] == jnp.array(model.config.units.symbols)[None, None]
     return possible, given_BS, right
 
 

@@ -88,7 +88,8 @@ class _Roles(nn.Module):
         # A product with a 0/1 matrix: the transpose of a gather is a scatter.
         x = jax.nn.one_hot(roles_BSV, 3, dtype=c.dtype) @ table.astype(c.dtype)
         if not c.units.renamable:
-            x += self.param("names", nn.initializers.normal(1.0), (len(c.units.symbols), c.width)).astype(c.dtype)
+            names = self.param("names", nn.initializers.normal(1.0), (len(c.units.symbols), c.width))
+            x += names.astype(c.dtype)[None, None]
         return x.reshape(x.shape[0], -1, c.width)
 
 
@@ -109,7 +110,7 @@ class Ends(nn.Module):
         """x [B, L, D]."""
         units = self.config.units
         given = (inputs_BS != units.blank)[..., None]
-        this = inputs_BS[..., None] == jnp.array(units.symbols)
+        this = inputs_BS[..., None] == jnp.array(units.symbols)[None, None]
         return self.embedding(jnp.where(given, jnp.where(this, 1, 2), 0))
 
     def read(self, y_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
