@@ -98,12 +98,21 @@ def noise(text: str) -> float:
 
 def minutes(text: str) -> float:
     """A time, in minutes."""
+    return _time(text, "minutes, such as 90 or 0.5")
+
+
+def seconds(text: str) -> float:
+    """A time, in seconds."""
+    return _time(text, "seconds, such as 5 or 0.5")
+
+
+def _time(text: str, wanted: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r:.60} is no time: give minutes, such as 90 or 0.5")
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no time: give {wanted}")
     return value
 
 

@@ -24,6 +24,7 @@ from trm_jax.runs.signals import ending_at_once, leave
 
 if TYPE_CHECKING:
     from trm_jax.inference.effort import Effort
+    from trm_jax.inference.search import Budget
 
 # Exit codes. 75 is EX_TEMPFAIL: whoever started the run may start it again, and it goes on.
 DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
@@ -89,10 +90,15 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     steps = _steps(args.steps)
     _join(args)
+    from trm_jax.commands import searching
     from trm_jax.commands.report import Request, evaluate
     from trm_jax.runs.checkpoint import load
 
-    experiment, _ = load(args.checkpoint)
+    experiment, weights = load(args.checkpoint, not args.trained_weights)
+    if experiment.model.states == "candidates":
+        what = args.puzzles, args.split, args.limit, args.batch_size
+        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json)
+        return DONE
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
     evaluate(
         Request(
@@ -151,6 +157,12 @@ def _effort(args: argparse.Namespace, depths: tuple[int, ...], race: bool = Fals
     )
 
 
+def _budget(args: argparse.Namespace) -> "Budget":
+    from trm_jax.inference.search import Budget
+
+    return Budget(args.calls, args.seconds, args.chains, args.seed)
+
+
 def _solve(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.commands.solve import Request, run
 
@@ -164,6 +176,7 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         effort=_effort(args, (1,)),
         selection=args.select,
         certify=args.certify,
+        budget=_budget(args),
         rules=args.rules,
         cycles=args.cycles,
         quiet=args.quiet,

@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
     evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
     _add_effort(evaluate)
+    _add_budget(evaluate)
     evaluate.add_argument("--race", action="store_true", help="end all attempts at a puzzle when the first halts")
     evaluate.add_argument("--puzzle-ids", choices=("own", "blank", "random"), default="own", help="an ablation (own)")
     evaluate.add_argument("--pool", type=Path, nargs="+", default=[], help="checkpoints whose ARC votes are added")
@@ -124,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
     solve.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
     _add_effort(solve)
+    _add_budget(solve)
     solve.add_argument("--certify", action="store_true", help="show an answer that keeps the rules, or none at all")
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
@@ -196,6 +198,14 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         "--select", default="", help="the try to believe: first, q, change, vote, rules (rules if known, else q)"
     )
     parser.add_argument("--seed", type=whole, default=0, help="of noise and symmetries (0)")
+
+
+def _add_budget(parser: argparse.ArgumentParser) -> None:
+    """The switches of `Budget`, for models of candidates."""
+    group = parser.add_argument_group("search", "models of candidates search, with a verifier")
+    group.add_argument("--calls", type=positive, default=1_024, help="of the network on a puzzle, at most (1024)")
+    group.add_argument("--seconds", type=arguments.seconds, default=0.0, help="for a puzzle, at most (no limit)")
+    group.add_argument("--chains", type=positive, default=8, help="of guesses, side by side (8)")
 
 
 def _add_data(kinds: _Commands) -> None:

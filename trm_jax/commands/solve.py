@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from rich.console import Console
 
+from trm_jax.commands import searching
 from trm_jax.config import Experiment
 from trm_jax.console import say
 from trm_jax.data import dataset
@@ -19,6 +20,7 @@ from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
 from trm_jax.inference.trace import trace
@@ -44,6 +46,7 @@ class Request:
     effort: all else that is computed; its depths are set by `steps`.
     selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
     certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
+    budget: of the search, where the model carries candidates.
     rules: a file with the rules of a puzzle of kind "grid".
     cycles: show every cycle instead of every supervision step.
     quiet: print the answer alone.
@@ -58,6 +61,7 @@ class Request:
     effort: Effort = field(default_factory=lambda: Effort((1,)))
     selection: Rule | str = ""
     certify: bool = False
+    budget: Budget = field(default_factory=Budget)
     rules: Path | None = None
     cycles: bool = False
     quiet: bool = False
@@ -148,6 +152,8 @@ def run(source: Path, request: Request) -> bool:
     task = read_task(experiment, request)
     kind, question = task.kind, task.question
     _check(request, kind)
+    if experiment.model.states == "candidates":
+        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet)
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)

@@ -134,10 +134,10 @@ def supervision_flops(model: ModelConfig) -> int:
 
 def _flops(model: ModelConfig, latent: int, answer: int) -> int:
     """Operations of so many forward passes of each network on one puzzle."""
-    two = model.separate_networks or model.states == "y"
+    two = model.separate_networks or model.states in ("y", "candidates")
     answer_layers = (model.answer_layers or model.layers) if two else model.layers
     return latent * forward_flops(model, model.layers) + answer * forward_flops(model, answer_layers)
 
 
 def _latent_steps(model: ModelConfig) -> int:
-    return 0 if model.states == "y" else model.latent_steps
+    return 0 if model.states in ("y", "candidates") else model.latent_steps

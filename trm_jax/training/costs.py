@@ -173,7 +173,7 @@ class _Scale:
     def _deepest(self, experiment: Experiment, peak: int) -> int:
         """The largest n that fits, by how many more states its plan keeps, or by what twice the n needs."""
         model, n = experiment.model, experiment.model.latent_steps
-        if model.gradient != "cycles" or model.states == "y":
+        if model.gradient != "cycles" or model.states in ("y", "candidates"):
             return DEEPEST if peak <= self._usable else 0  # what is kept does not grow with n
         kept = self._kept(experiment, peak)
         room = self._usable - peak + kept(n)
@@ -208,6 +208,9 @@ def _rates(experiment: Experiment) -> tuple[float, float]:
     state = model.start(weights.starts, rows)
 
     def forward(params: Any) -> jax.Array:
+        if config.states == "candidates":
+            assert state.y is not None
+            return model.deduce(params, state.y, inputs).symbols.sum()
         return model.think(params, None, state, inputs)[1].logits.sum()
 
     flops = rows * supervision_flops(config)

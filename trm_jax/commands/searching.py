@@ -1,0 +1,89 @@
+"""`trm solve` and `trm eval` with models of candidates: a search with a verifier, told as one."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from trm_jax.config import Experiment
+from trm_jax.console import Bar
+from trm_jax.data import dataset
+from trm_jax.data.fit import check_fits
+from trm_jax.devices.sharding import mesh_layout
+from trm_jax.display.show import show_grid
+from trm_jax.inference.search import Budget, search
+from trm_jax.inference.searches import Searches, SearchReport
+from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.sizes import si
+
+
+def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens, budget: Budget, quiet: bool) -> bool:
+    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified."""
+    model, config = Model(experiment.model), experiment.candidates
+    (found,) = search(model, weights, config, kind, question[None], budget.chains, budget)
+    spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
+    if found.tokens is None:
+        print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
+        return False
+    text = kind.text(found.tokens)
+    if quiet:
+        print(text)
+    else:
+        show_grid(kind, found.tokens, Console(highlight=False))
+        print(f"verified, found by search after {spent}: {text}")
+    return True
+
+
+def evaluate(
+    experiment: Experiment,
+    weights: Weights,
+    source: str,
+    split: str,
+    limit: int,
+    batch_size: int,
+    budget: Budget,
+    devices: int,
+    path: Path | None,
+) -> SearchReport:
+    """Searches for the answers to a set of puzzles and prints how many were found, by calls.
+
+    Args:
+      source, split, limit: as for dataset.load_named.
+      batch_size: sets that are called at once; 0: as in the experiment.
+      devices: how many work; 0: all.
+      path: a JSON file to write the figures into.
+    """
+    layout = mesh_layout(devices)
+    puzzles = dataset.load_named(experiment, source, split, limit)
+    source = source or experiment.data.test
+    check_fits(experiment.model, puzzles, source)
+    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len)
+    size = batch_size or experiment.train.eval_batch_size
+    searches = Searches(Model(experiment.model), experiment.candidates, puzzles, kind, size, budget, layout)
+    with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
+        report = searches(layout.everywhere(weights), bar.update)
+    print(_table(report))
+    if path is not None:
+        path.write_text(json.dumps({"data": source, "split": split} | report.to_dict(), indent=1) + "\n")
+    return report
+
+
+def _table(report: SearchReport) -> str:
+    """Lines for people."""
+    lines = [
+        f"search with a verifier, {report.puzzles} puzzles, {report.budget.chains} chains side by side:",
+        f"{'calls':>8}  found and verified",
+    ]
+    for calls in report.marks:
+        lines.append(f"{calls:>8}  {report.found(calls)}")
+    mean = report.calls_per_puzzle
+    lines += [
+        f"of which the known answer: {report.exact.value:.2%}",
+        f"the likeliest digits after one call, unsearched: {report.first_call.value:.2%} exact",
+        f"{mean:.1f} calls a puzzle ({si(mean * report.flops_per_call)} operations), "
+        f"{report.puzzles / report.seconds:.1f} puzzles a second",
+    ]
+    return "\n".join(lines)
