@@ -61,7 +61,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
     def __init__(self, workdir: Path, keep: int = 2, writes: bool = True, best: bool = False) -> None:
         """best: not the run's steps, but the weights that are kept in checkpoints/best."""
         folder = workdir / FOLDER / BEST if best else workdir / FOLDER
-        self._directory, self._keep, self._writes = folder.absolute(), keep, writes
+        self._directory, self._keep, self._writes, self._best = folder.absolute(), keep, writes, best
         self._folders = StepFolders(self._directory, keep, writes)
         # Named from the start, or else metadata could not tell names and shapes.
         items = ocp.CompositeCheckpointHandler(
@@ -92,8 +92,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             if waits:
                 with suppress(Exception):  # what went wrong with a save was told when it was waited for
                     self._orbax.close()
-        # Whatever else could not be written, what is to be gone on from is here.
-        if isinstance(error, StorageError) and not str(error).startswith(f"{self._directory}:"):
+        # Whatever else could not be written, what is to be gone on from is here, unless these are the best weights.
+        if isinstance(error, StorageError) and not self._best and not str(error).startswith(f"{self._directory}:"):
             raise StorageError(f"{error}; {self._what_is_left()}") from error
 
     def wait(self) -> None:
@@ -263,8 +263,8 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             raise self._not_saved(step, error) from error
 
     def _not_saved(self, step: int, error: Exception) -> StorageError:
-        left = self._what_is_left()
-        return StorageError(f"{self._directory}: step {step} could not be saved ({_reason(error)}); {left}")
+        left = "" if self._best else f"; {self._what_is_left()}"
+        return StorageError(f"{self._directory}: step {step} could not be saved ({_reason(error)}){left}")
 
     def _what_is_left(self) -> str:
         if (latest := self.latest) is None:

@@ -76,17 +76,17 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
     weights = layout.weight_specs(state.weights.params)
     table: Any = None if state.weights.puzzle_table is None else layout.table_spec
     once: Any = EVERYWHERE
+    tree = jax.tree.structure(state.weights.params)
+
+    def alike(part: Any) -> bool:
+        return jax.tree.structure(part) == tree
+
     return TrainState(
         step=once,
         weights=Weights(weights, jax.tree.map(lambda _: EVERYWHERE, state.weights.starts), table),
         ema=weights,
-        opt_state=optax.tree.map_params(
-            make_optimiser(experiment),
-            lambda _, spec: spec,
-            state.opt_state,
-            weights,
-            transform_non_params=lambda _: once,
-        ),
+        # What an optimiser keeps for each weight lies as the weight does; all else is small.
+        opt_state=jax.tree.map(lambda a: weights if alike(a) else once, state.opt_state, is_leaf=alike),
         carry=jax.tree.map(lambda _: BY_ROWS, state.carry),
         key=once,
         skipped_in_a_row=once,
