@@ -76,10 +76,10 @@ def state_specs(experiment: Experiment, layout: Layout) -> TrainState:
     weights = layout.weight_specs(state.weights.params)
     table: Any = None if state.weights.puzzle_table is None else layout.table_spec
     once: Any = EVERYWHERE
-    tree = jax.tree.structure(state.weights.params)
+    tree: Any = jax.tree.structure(state.weights.params)
 
     def alike(part: Any) -> bool:
-        return jax.tree.structure(part) == tree
+        return bool(tree == jax.tree.structure(part))
 
     return TrainState(
         step=once,
