@@ -16,6 +16,19 @@ def check_variant(variant: str, *known: str) -> None:
         raise ValueError(f"unknown variant {variant!r} of the experiment: there are {names}, or leave it out")
 
 
+def candidates() -> dict[str, float]:
+    """The group `candidates`, alike in all experiments; unused by models whose states are no sets of candidates."""
+    return {
+        "eliminate_below": 0.1,  # probability of being right
+        "conflict_above": 0.5,
+        "temperature": 1.5,  # of the symbols that training pins
+        "keep_weight": 4.0,  # of the loss on what is right: to lose it is the dearest
+        "drop_weight": 0.5,
+        "symbol_weight": 1.0,
+        "conflict_weight": 0.1,
+    }
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
     """The experiment made tiny: 20 steps in a second, in which rows halt and every part of the model learns.
 

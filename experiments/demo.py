@@ -11,7 +11,7 @@ recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-E
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, smoke
 
 VARIANTS = ("6x6", "9x9", "smoke")
 
@@ -80,15 +80,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "smoothing": 0.0,  # share of a label that is spread over all tokens
                 "halting": 0.5,  # weight of the halting losses
             },
-            "candidates": {  # of models whose states are sets of candidates; unused
-                "eliminate_below": 0.1,
-                "conflict_above": 0.5,
-                "temperature": 1.5,
-                "keep_weight": 4.0,
-                "drop_weight": 0.5,
-                "symbol_weight": 1.0,
-                "conflict_weight": 0.1,
-            },
+            "candidates": candidates(),
             "optim": {
                 "optimiser": "adam_atan2",  # or "adamw", "muon"
                 "clip": 0.0,  # of the gradients' norm; 0: none

@@ -13,7 +13,7 @@ without.
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, smoke
 
 VARIANTS = ("single", "attention", "smoke")
 
@@ -83,15 +83,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "smoothing": 0.0,
                 "halting": 0.5,
             },
-            "candidates": {
-                "eliminate_below": 0.1,  # probability of being right
-                "conflict_above": 0.5,
-                "temperature": 1.5,  # of digits that training pins
-                "keep_weight": 4.0,  # of the loss on what is right: to lose it is the dearest
-                "drop_weight": 0.5,
-                "symbol_weight": 1.0,
-                "conflict_weight": 0.1,
-            },
+            "candidates": candidates(),
             "optim": {
                 "optimiser": "adamw",
                 "clip": 1.0,

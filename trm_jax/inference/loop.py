@@ -10,6 +10,7 @@ from trm_jax.devices.sharding import BY_ROWS, EVERYWHERE, Layout
 from trm_jax.inference.effort import Effort
 from trm_jax.model.model import Model, Weights
 from trm_jax.recursion.recursion import State
+from trm_jax.training.supervision import noised
 
 
 class Slots(NamedTuple):
@@ -156,22 +157,6 @@ def _empty_lane(
     working = (slots.job < rows).sum()
     slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, working, won))
     return slots, records
-
-
-def noised(state: State, keys_B: jax.Array, step: Any, scale_B: jax.Array, of_y: bool) -> State:
-    """The state with normal noise on z, and on y if wanted; each row's depends on its key and step alone."""
-    steps_B = jnp.broadcast_to(step, keys_B.shape)
-
-    def noise(array: jax.Array, stream: int) -> jax.Array:
-        def draw(key: jax.Array, step: jax.Array) -> jax.Array:
-            key = jax.random.fold_in(jax.random.fold_in(key, step), stream)
-            return jax.random.normal(key, array.shape[1:], jnp.float32)
-
-        scale = scale_B.reshape(-1, *(1,) * (array.ndim - 1))
-        return (array + scale * jax.vmap(draw)(keys_B, steps_B)).astype(array.dtype)
-
-    y = noise(state.y, 0) if of_y and state.y is not None else state.y
-    return State(y, state.z if state.z is None else noise(state.z, 1))
 
 
 def change_of(before: State, after: State) -> jax.Array:

@@ -10,11 +10,12 @@ import numpy as np
 
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.lanes import jobs_of
-from trm_jax.inference.loop import change_of, noised
+from trm_jax.inference.loop import change_of
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.recursion.recursion import State
+from trm_jax.training.supervision import noised
 
 
 class Trace(NamedTuple):

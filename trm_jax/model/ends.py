@@ -22,9 +22,7 @@ class Ends(nn.Module):
             self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
         self.token_head = Linear(c.vocab_size, c.dtype)
         # Halting starts out improbable, whatever the answer (sigmoid(-5) < 1 %), as in the original.
-        self.q_head = nn.Dense(
-            2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-5.0)
-        )
+        self.q_head = verdict_head(2, -5.0)
 
     def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:
         """x [B, L, D], of tokens and the batch's rows of the puzzle table (zeros where there are none)."""
@@ -69,9 +67,7 @@ class CandidateEnds(nn.Module):
             symbols, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(2.0)
         )
         self.symbol_head = nn.Dense(symbols, dtype=jnp.float32, kernel_init=nn.initializers.zeros)
-        self.conflict_head = nn.Dense(
-            1, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-2.0)
-        )
+        self.conflict_head = verdict_head(1, -2.0)
 
     def embed(self, possible_BSV: jax.Array, given_BS: jax.Array) -> jax.Array:
         """x [B, L, D], of candidates and of the cells that the puzzle gives."""
@@ -85,7 +81,18 @@ class CandidateEnds(nn.Module):
 
     def read(self, h_BLD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Logits of keeping [B, S, V], of symbols [B, S, V], of a conflict [B]; float32."""
-        h32 = h_BLD.astype(jnp.float32)
-        cells = h32[:, self.config.tokens_in_front :]
-        whole = jnp.concatenate([h32.mean(axis=1), h32.max(axis=1)], axis=-1)
-        return self.keep_head(cells), self.symbol_head(cells), self.conflict_head(whole)[:, 0]
+        cells = h_BLD[:, self.config.tokens_in_front :].astype(jnp.float32)
+        return self.keep_head(cells), self.symbol_head(cells), self.conflict_head(overview(h_BLD))[:, 0]
+
+
+def verdict_head(features: int, logit: float) -> nn.Dense:
+    """A head whose logits, float32, are this one at first, whatever it reads."""
+    return nn.Dense(
+        features, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(logit)
+    )
+
+
+def overview(h_BLD: jax.Array) -> jax.Array:
+    """Means and maxima over all positions, float32 [B, 2 D]."""
+    h32 = h_BLD.astype(jnp.float32)
+    return jnp.concatenate([h32.mean(axis=1), h32.max(axis=1)], axis=-1)

@@ -4,8 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, say
 from trm_jax.data import dataset
@@ -121,7 +119,7 @@ class _BySearch(Evaluation):
 
     def figures(self, weights: Weights, progress: Progress) -> HeldOut:
         report = self._searches(weights, progress)
-        found = {calls: float(np.mean(report.found_by(calls))) for calls in report.marks}
+        found = {calls: report.found(calls).value for calls in report.marks}
         exact = found[report.marks[-1]]
         figures = {
             "eval/exact_accuracy": exact,

@@ -6,6 +6,7 @@ the incoming batch, fresh states, and counts from zero. So one batch holds puzzl
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,11 +76,14 @@ def refill(
 
     batch_size, c = carry.halted.shape[0], model.config
     fresh = model.start(starts, batch_size)
-    if key is not None and c.start_noise:
-        fresh = noised(fresh, key, _STARTS, c.start_noise, layout)
+    keys_B = None
+    if key is not None and (c.start_noise or c.latent_noise):
+        keys_B = jax.vmap(partial(jax.random.fold_in, key))(layout.own(jnp.arange(layout.count * batch_size)))
+    if keys_B is not None and c.start_noise:
+        fresh = noised(fresh, keys_B, _STARTS, jnp.full(batch_size, c.start_noise), of_y=True)
     state = jax.tree.map(choose, fresh, carry.state)
-    if key is not None and c.latent_noise:
-        state = State(state.y, noised(State(None, state.z), key, _LATENTS, c.latent_noise, layout).z)
+    if keys_B is not None and c.latent_noise:
+        state = noised(state, keys_B, _LATENTS, jnp.full(batch_size, c.latent_noise), of_y=False)
     return Carry(
         state=state,
         steps=jnp.where(carry.halted, 0, carry.steps),
@@ -88,18 +92,20 @@ def refill(
     )
 
 
-def noised(state: State, key: jax.Array, stream: int, scale: float, layout: Layout) -> State:
-    """The state with normal noise, each row's of its own; sets of candidates have none."""
-    count = jax.tree.leaves(state)[0].shape[0] if jax.tree.leaves(state) else 0
-    rows = layout.own(jnp.arange(layout.count * count))
-    keys_B = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, stream), row))(rows)
+def noised(state: State, keys_B: jax.Array, step: Any, scale_B: jax.Array, of_y: bool) -> State:
+    """The state with normal noise on z, and on y if wanted; each row's depends on its key and step alone."""
+    steps_B = jnp.broadcast_to(step, keys_B.shape)
 
-    def with_noise(part: jax.Array, number: int) -> jax.Array:
-        draws = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, number), part.shape[1:]))(keys_B)
-        return part + (scale * draws).astype(part.dtype)
+    def noise(array: jax.Array, stream: int) -> jax.Array:
+        def draw(key: jax.Array, step: jax.Array) -> jax.Array:
+            key = jax.random.fold_in(jax.random.fold_in(key, step), stream)
+            return jax.random.normal(key, array.shape[1:], jnp.float32)
 
-    y, z = state.y, state.z
-    return State(None if y is None else with_noise(y, 0), None if z is None else with_noise(z, 1))
+        scale = scale_B.reshape(-1, *(1,) * (array.ndim - 1))
+        return (array + scale * jax.vmap(draw)(keys_B, steps_B)).astype(array.dtype)
+
+    y = noise(state.y, 0) if of_y and state.y is not None else state.y
+    return State(y, state.z if state.z is None else noise(state.z, 1))
 
 
 def halted(

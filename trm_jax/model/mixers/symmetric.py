@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import ModelConfig
+from trm_jax.model.ends import overview, verdict_head
 from trm_jax.model.layers import Linear, rms_norm
 from trm_jax.model.losses import NEVER
 from trm_jax.model.pooling import BOARD, nodes_of, spread, sums
@@ -102,9 +103,7 @@ class Ends(nn.Module):
         self.embedding = _Roles(self.config)
         self.token_head = Linear(1, self.config.dtype)
         # Halting starts out improbable, as in the other networks (model/ends.py).
-        self.q_head = nn.Dense(
-            2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-5.0)
-        )
+        self.q_head = verdict_head(2, -5.0)
 
     def embed(self, inputs_BS: jax.Array, puzzle_rows_BR: jax.Array | None) -> jax.Array:
         """x [B, L, D]."""
@@ -131,9 +130,7 @@ class CandidateEnds(nn.Module):
     def setup(self) -> None:
         self.embedding = _Roles(self.config)
         self.keep_head = nn.Dense(2, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=_keep_at_first)
-        self.conflict_head = nn.Dense(
-            1, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(-2.0)
-        )
+        self.conflict_head = verdict_head(1, -2.0)
 
     def embed(self, possible_BSV: jax.Array, given_BS: jax.Array) -> jax.Array:
         """x [B, L, D]."""
@@ -144,12 +141,6 @@ class CandidateEnds(nn.Module):
         c = self.config
         pairs = self.keep_head(h_BLD.astype(jnp.float32)).reshape(h_BLD.shape[0], c.seq_len, -1, 2)
         return pairs[..., 0], pairs[..., 1], self.conflict_head(overview(h_BLD))[:, 0]
-
-
-def overview(h_BLD: jax.Array) -> jax.Array:
-    """Means and maxima over all positions, float32 [B, 2 D]."""
-    h32 = h_BLD.astype(jnp.float32)
-    return jnp.concatenate([h32.mean(axis=1), h32.max(axis=1)], axis=-1)
 
 
 def _keep_at_first(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
