@@ -261,8 +261,8 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
             f"{DEMO}:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, smoke, or",
         ),
         (
-            [DEMO.replace("demo", "dmeo")],
-            f"{DEMO.replace('demo', 'dmeo')}: no such Python file, did you mean 'demo.py'?",
+            [DEMO.replace("demo.py", "dmeo.py")],
+            f"{DEMO.replace('demo.py', 'dmeo.py')}: no such Python file, did you mean 'demo.py'?",
         ),
         (["--config=nowhere/x.py"], "--config=nowhere/x.py: no such Python file"),
         (["--config=."], "--config=.: no such Python file"),
