@@ -101,7 +101,7 @@ def test_eval_prints_a_row_for_each_depth_and_writes_them(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("20 puzzles, ")
     assert lines[0].endswith("averaged weights")
-    columns = ["steps", "exact (95 % interval)", "cells", "rules kept", "q right", "halted", "FLOP a puzzle"]
+    columns = ["steps", "exact (95 % interval)", "valid", "cells", "q right", "halted", "FLOP a puzzle"]
     assert [column.strip() for column in lines[1].split("  ") if column] == columns
     assert [line.split()[0] for line in lines[2:5]] == ["1", "2", "8"]
     figures = json.loads(path.read_text())
@@ -110,7 +110,7 @@ def test_eval_prints_a_row_for_each_depth_and_writes_them(
     for line, row in zip(lines[2:5], figures["rows"], strict=True):
         exact, cells, kept = (row[key]["value"] for key in ("exact", "cells", "satisfied"))
         words = line.split()
-        assert (words[1], words[5], words[6]) == (f"{exact:.2%}", f"{cells:.2%}", f"{kept:.2%}")
+        assert (words[1], words[5], words[6]) == (f"{exact:.2%}", f"{kept:.2%}", f"{cells:.2%}")
         assert words[7:9] == [f"{row[key]:.2%}" for key in ("q_right", "halted")]
     # A run that never heard of the figures in between says the same of the last ones.
     evaluated = read_metrics(workdir)[-1]

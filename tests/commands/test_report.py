@@ -135,7 +135,7 @@ def test_the_table_on_standard_output_has_the_figures_of_the_report(
     assert lines[0] == f"24 puzzles of 8 tasks, {report['seconds']:.1f} s, averaged weights"
     header, *rows = table(lines, "steps")
     assert header == [
-        "steps", "exact (95 % interval)", "cells", *["rules kept"] * with_rules, "q right", "halted", "FLOP a puzzle"
+        "steps", "exact (95 % interval)", *["valid"] * with_rules, "cells", "q right", "halted", "FLOP a puzzle"
     ]  # fmt: skip
     assert [row["supervision_steps"] for row in report["rows"]] == [1, 2, 6]
     for shown, row in zip(rows, report["rows"], strict=True):
@@ -143,8 +143,8 @@ def test_the_table_on_standard_output_has_the_figures_of_the_report(
         assert shown == [
             str(row["supervision_steps"]),
             f"{exact['value']:.2%} ({exact['low']:.1%} to {exact['high']:.1%})",
-            f"{row['cells']['value']:.2%}",
             *([f"{row['satisfied']['value']:.2%}"] if with_rules else []),
+            f"{row['cells']['value']:.2%}",
             f"{row['q_right']:.2%}",
             f"{row['halted']:.2%}",
             si(row["flops"]),

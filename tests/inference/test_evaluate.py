@@ -9,7 +9,7 @@ import pytest
 
 from trm_jax.config import ModelConfig
 from trm_jax.data.dataset import PuzzleSet, from_pairs
-from trm_jax.errors import ConfigError
+from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
@@ -66,16 +66,18 @@ def puzzles(loop) -> PuzzleSet:
 
 
 def expected_row(puzzles, loop, depth):
-    """exact, cells, q right, halted by then."""
+    """exact, cells, q right, halted by then; of the row without a label only the last says something."""
     _, _, tokens, q = loop
     exact, cells, told, halted = [], [], [], []
     for i, labels in enumerate(puzzles.labels):
+        halted.append((q[:depth, i] > 0).any())
         labelled = [cell for cell in range(3) if labels[cell] != 0]
+        if not labelled:
+            continue
         right = [tokens[depth - 1, i, cell] == labels[cell] for cell in labelled]
         exact.append(all(right))
-        cells.append(sum(right) / max(1, len(labelled)))
+        cells.append(sum(right) / len(labelled))
         told.append((q[depth - 1, i] >= 0) == exact[-1])
-        halted.append((q[:depth, i] > 0).any())
     return [np.mean(values) for values in (exact, cells, told, halted)]
 
 
@@ -94,13 +96,15 @@ def test_figures_are_those_of_a_plain_loop_whatever_the_batch(batch_size, weight
     told = []
     report = evaluator(puzzles, batch_size, 1, 3, 6)(weights, told.append)
     assert report.puzzles == report.tasks == COUNT
+    unlabelled = int((puzzles.labels == 0).all(axis=1).sum())
+    assert report.unlabelled == unlabelled >= 1
     assert report.seconds > 0
     assert [row.supervision_steps for row in report.rows] == [1, 3, 6]
     for row in report.rows:
         np.testing.assert_allclose(figures(row), expected_row(puzzles, loop, row.supervision_steps), rtol=1e-9)
         assert row.steps == row.supervision_steps
         assert row.flops == row.steps * supervision_flops(CONFIG)
-        assert row.exact == share(row.exact.value, COUNT)
+        assert row.exact == share(row.exact.value, COUNT - unlabelled)
         assert row.satisfied is None
         assert row.oracle == row.exact
     assert told == sorted(told)
@@ -112,9 +116,10 @@ def test_halting_and_calibration_are_those_of_the_loop(weights, loop, puzzles):
     report = evaluator(puzzles, 4, 1, 6)(weights)
     first = [next((step for step in range(6) if q[step, i] > 0), 6) for i in range(COUNT)]
     assert list(report.halting) == [first.count(step) for step in range(7)]
-    exact = [(tokens[5, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all() for i in range(COUNT)]
-    assert report.calibration.auroc == pytest.approx(calibration(q[5], exact).auroc)
-    assert report.calibration.expected_error == pytest.approx(calibration(q[5], exact).expected_error, abs=1e-4)
+    known = np.flatnonzero(puzzles.labels.any(axis=1))
+    exact = [(tokens[5, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all() for i in known]
+    assert report.calibration.auroc == pytest.approx(calibration(q[5, known], exact).auroc)
+    assert report.calibration.expected_error == pytest.approx(calibration(q[5, known], exact).expected_error, abs=1e-4)
 
 
 def test_with_halting_the_answer_is_that_of_the_step_that_halted(weights, loop, puzzles):
@@ -125,7 +130,11 @@ def test_with_halting_the_answer_is_that_of_the_step_that_halted(weights, loop, 
             next((s for s in range(row.supervision_steps) if q[s, i] > 0), row.supervision_steps - 1)
             for i in range(COUNT)
         ]
-        exact = [(tokens[stop, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all() for i, stop in enumerate(stops)]
+        exact = [
+            (tokens[stop, i] == puzzles.labels[i])[puzzles.labels[i] != 0].all()
+            for i, stop in enumerate(stops)
+            if puzzles.labels[i].any()
+        ]
         assert row.exact.value == pytest.approx(np.mean(exact))
         assert row.steps == pytest.approx(np.mean(stops) + 1)
 
@@ -165,7 +174,8 @@ def test_the_first_to_halt_is_the_first_by_that_depth(weights, puzzles):
             late += any(h > depth for h in tried[0].halted_at[i]) and min(halted) == 99
             q = tried[0].q_halt[i, :, depth - 1]
             best = max(range(4), key=lambda k, halted=halted, q=q: (-halted[k], q[k]))
-            right.append((tried[0].answers[i, best, d] == labels)[labels != 0].all())
+            if labels.any():
+                right.append((tried[0].answers[i, best, d] == labels)[labels != 0].all())
         assert row.exact.value == pytest.approx(np.mean(right))
     assert late > 0
 
@@ -175,6 +185,25 @@ def test_intervals_count_tasks_and_not_their_augmentations(weights, puzzles):
     report = evaluator(grouped, 4, 1)(weights)
     assert (report.puzzles, report.tasks) == (COUNT, 2)
     assert report.rows[0].exact == share(evaluator(puzzles, 4, 1)(weights).rows[0].exact.value, 2)
+
+
+def test_puzzles_without_a_labelled_cell_count_for_nothing(weights, puzzles):
+    """Half of the labels gone, the others are as right as they were alone, and so is how sure that figure is."""
+    labels = np.where(np.arange(COUNT)[:, None] % 2, 0, puzzles.labels)
+    half = evaluator(replace(puzzles, labels=labels), 4, 2, attempts=2, latent_noise=1.0)(weights)
+    kept = np.flatnonzero(labels.any(axis=1))
+    starts = np.arange(len(kept) + 1)
+    alone = replace(
+        puzzles, inputs=puzzles.inputs[kept], labels=puzzles.labels[kept], puzzle_ids=puzzles.puzzle_ids[kept],
+        puzzle_starts=starts, group_starts=starts,
+    )  # fmt: skip
+    plain = evaluator(alone, 4, 2)(weights)
+    one = next(row for row in half.table if row.attempts == 1)
+    assert (half.puzzles, half.unlabelled, half.tasks) == (COUNT, COUNT - len(kept), COUNT)
+    assert (one.exact, one.cells, one.q_right) == (plain.rows[0].exact, plain.rows[0].cells, plain.rows[0].q_right)
+    assert half.rows[0].oracle.low == share(half.rows[0].oracle.value, len(kept)).low
+    with pytest.raises(DataError, match="none of 11 puzzles has a labelled cell, so there is nothing to be right"):
+        evaluator(replace(puzzles, labels=np.zeros_like(puzzles.labels)), 4, 2)
 
 
 def test_puzzle_ids_can_be_blanked_or_drawn(weights, puzzles):

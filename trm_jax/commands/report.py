@@ -156,19 +156,21 @@ def _print(report: Report, request: Request) -> None:
     weights = "averaged" if request.averaged else "trained"
     tasks = f" of {report.tasks} tasks" if report.tasks != report.puzzles else ""
     print(f"{report.puzzles} puzzles{tasks}, {report.seconds:.1f} s, {weights} weights")
+    if report.unlabelled:
+        print(f"{report.unlabelled} of them have no labelled cell: exact, cells and q right leave them out")
     if report.puzzle_ids != "own":
         print(f"puzzle ids: {report.puzzle_ids}, not the puzzles' own")
     effort = report.effort
     if effort.attempts > 1:
         print(f"{effort.attempts} attempts, of which one is chosen by {report.selection!r}")
     rules = report.rows[-1].satisfied is not None
-    columns = ["steps", "exact (95 % interval)", "cells", *["rules kept"] * rules, "q right", "halted", "FLOP a puzzle"]
+    columns = ["steps", "exact (95 % interval)", *["valid"] * rules, "cells", "q right", "halted", "FLOP a puzzle"]
     rows = [
         [
             str(row.supervision_steps),
             str(row.exact),
-            f"{row.cells.value:.2%}",
             *([f"{row.satisfied.value:.2%}"] if row.satisfied else []),
+            f"{row.cells.value:.2%}",
             f"{row.q_right:.2%}",
             f"{row.halted:.2%}",
             si(row.flops),

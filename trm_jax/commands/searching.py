@@ -80,9 +80,17 @@ def _table(report: SearchReport) -> str:
     for calls in report.marks:
         lines.append(f"{calls:>8}  {report.found(calls)}")
     mean = report.calls_per_puzzle
+    if report.exact is not None and report.first_call is not None:
+        lines += [
+            f"of which the known answer: {report.exact.value:.2%}",
+            f"the likeliest digits after one call, unsearched: {report.first_call.value:.2%} exact",
+        ]
+    if report.unlabelled:
+        lines.append(
+            f"{report.unlabelled} of {report.puzzles} puzzles have no labelled cell: "
+            "they have no known answer to be held to"
+        )
     lines += [
-        f"of which the known answer: {report.exact.value:.2%}",
-        f"the likeliest digits after one call, unsearched: {report.first_call.value:.2%} exact",
         f"{mean:.1f} calls a puzzle ({si(mean * report.flops_per_call)} operations), "
         f"{report.puzzles / report.seconds:.1f} puzzles a second",
     ]

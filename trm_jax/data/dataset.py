@@ -25,6 +25,9 @@ from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
+# Rows that are looked at together.
+_LOOK = 256
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -72,6 +75,10 @@ class PuzzleSet:
         """Of each example, the number of its group (its task): int64 [N]."""
         group_of_puzzle = np.repeat(np.arange(len(self.group_starts) - 1), np.diff(self.group_starts))
         return np.repeat(group_of_puzzle, np.diff(self.puzzle_starts))
+
+    def has_labels(self) -> bool:
+        """Whether any cell of any example is labelled; reads no further than the first that is."""
+        return any(np.asarray(self.labels[row : row + _LOOK]).any() for row in range(0, len(self), _LOOK))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -30,7 +30,8 @@ PuzzleIds = Literal["own", "blank", "random"]
 class Row:
     """Means over all puzzles, for one number of supervision steps and of attempts, and one way to choose among these.
 
-    exact: puzzles with every labelled cell right.
+    exact: puzzles with every labelled cell right. This, cells, oracle and q_right leave out puzzles without a labelled
+      cell, since there is nothing to be right about.
     cells: labelled cells that are right, puzzle by puzzle.
     satisfied: puzzles whose answer keeps to the rules, whatever the label says; None where no rules are known.
     oracle: puzzles with every labelled cell right in at least one attempt: what a perfect choice would reach.
@@ -58,6 +59,7 @@ class Report:
     """An evaluation.
 
     puzzles: how many; tasks: how many are independent (augmentations of one task count once: intervals go by these).
+    unlabelled: puzzles among them without a labelled cell, which no label can judge.
     seconds: how long it took, compilation included.
     rows: one for each depth, with all attempts and the selection asked for.
     table: one for each depth, number of attempts (powers of two, and all; of a race all alone) and selection.
@@ -69,6 +71,7 @@ class Report:
 
     puzzles: int
     tasks: int
+    unlabelled: int
     seconds: float
     effort: Effort
     selection: str
@@ -163,12 +166,18 @@ class Evaluator:
 
         Raises:
           ConfigError: a selection that the kind of puzzle does not allow.
+          DataError: no puzzle has a labelled cell.
         """
         if selection == "rules" and not kind.has_rules:
             name = kind.to_dict()["kind"]
             mend = "give some with --rules FILE, or " if name == "grid" else ""
             raise ConfigError(
                 f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"
+            )
+        if not puzzles.has_labels():
+            raise DataError(
+                f"none of {len(puzzles)} puzzles has a labelled cell, so there is nothing to be right about: "
+                "give puzzles with their answers"
             )
         self._model, self.puzzles, self._batch_size, self._layout = model, puzzles, batch_size, layout
         self._effort, self.kind, self._selection = effort, kind, selection
@@ -199,11 +208,13 @@ class Evaluator:
         halting = np.zeros(effort.steps + 1, np.int64)
         confidence: list[NDArray[np.float32]] = []
         right: list[NDArray[np.bool_]] = []
+        labelled = np.zeros(len(self.puzzles), np.bool_)
         done = 0
         inputs, layout = self.puzzles.inputs, self._layout
         for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
             rows = slice(found.first, found.first + len(found))
             judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self.puzzles.labels[rows]), self.kind)
+            labelled[rows] = judged.labelled
             for key in sums:
                 sums[key] += judged.sums(*key)
             each, chosen = np.arange(len(found)), judged.choose(effort.steps, effort.attempts, self._selection)
@@ -217,11 +228,13 @@ class Evaluator:
             done += len(found)
             progress(done)
         tasks = len(self.puzzles.group_starts) - 1
-        table = tuple(self._row(key, values / done, tasks) for key, values in sorted(sums.items()))
+        known = int(labelled.sum()), len(np.unique(self.puzzles.groups[labelled]))
+        table = tuple(self._row(key, values, (done, tasks), known) for key, values in sorted(sums.items()))
         shown = (effort.attempts, self._selection if effort.attempts > 1 else "only")
         return Report(
             puzzles=done,
             tasks=tasks,
+            unlabelled=done - known[0],
             seconds=time.perf_counter() - start,
             effort=effort,
             selection=shown[1],
@@ -229,18 +242,22 @@ class Evaluator:
             rows=tuple(row for row in table if (row.attempts, row.selection) == shown),
             table=table,
             halting=tuple(halting.tolist()),
-            calibration=calibration(np.concatenate(confidence), np.concatenate(right)),
+            calibration=calibration(np.concatenate(confidence)[labelled], np.concatenate(right)[labelled]),
             arc=votes.result() if votes is not None else None,
         )
 
-    def _row(self, key: tuple[int, int, str], means: NDArray[np.float64], tasks: int) -> Row:
-        exact, cells, satisfied, oracle, q_right, halted, steps = means.tolist()
+    def _row(
+        self, key: tuple[int, int, str], sums: NDArray[np.float64], all_of: tuple[int, int], known: tuple[int, int]
+    ) -> Row:
+        """Means of sums as `_Judged.sums` has them; all_of, known: puzzles and tasks, and those with a label."""
+        of_label, of_all = (sums[:4] / known[0]).tolist(), (sums[4:] / all_of[0]).tolist()
+        (exact, cells, oracle, q_right), (satisfied, halted, steps) = of_label, of_all
         return Row(
             *key,
-            exact=share(exact, tasks),
-            cells=share(cells, tasks),
-            satisfied=share(satisfied, tasks) if self.kind.has_rules else None,
-            oracle=share(oracle, tasks),
+            exact=share(exact, known[1]),
+            cells=share(cells, known[1]),
+            satisfied=share(satisfied, all_of[1]) if self.kind.has_rules else None,
+            oracle=share(oracle, known[1]),
             q_right=q_right,
             halted=halted,
             steps=steps,
@@ -253,10 +270,11 @@ class _Judged:
 
     def __init__(self, found: Attempts, inputs: NDArray[Any], labels: NDArray[Any], kind: Kind) -> None:
         self._found = found
-        labelled = labels != 0
-        hits = (found.answers == labels[:, None, None]) & labelled[:, None, None]
-        count = labelled.sum(axis=1)[:, None, None]
-        # As in the original, a puzzle without a labelled cell counts as right.
+        cells = labels != 0
+        hits = (found.answers == labels[:, None, None]) & cells[:, None, None]
+        count = cells.sum(axis=1)[:, None, None]
+        self.labelled = cells.any(axis=1)  # [n]
+        # Of a puzzle without a labelled cell this says nothing; the sums leave it out.
         self.exact = hits.sum(axis=-1) == count
         self.cells = hits.sum(axis=-1) / np.maximum(count, 1)
         self.satisfied: NDArray[np.bool_] | None = None
@@ -274,10 +292,11 @@ class _Judged:
         return np.zeros(len(self.exact), np.intp) if k == 1 else believed(self._found, self.satisfied, rule, depth, k)
 
     def sums(self, depth: int, k: int, rule: str) -> NDArray[np.float64]:
-        """Over puzzles, after so many steps of k attempts: exact, cells, satisfied, oracle, q right, halted, steps."""
+        """After so many steps of k attempts, over puzzles with a label: exact, cells, oracle, q right; over all:
+        satisfied, halted, steps."""
         found, d = self._found, self._found.effort.depths.index(depth)
         chosen, each = self.choose(depth, k, rule), np.arange(len(self.exact))
-        exact = self.exact[each, chosen, d]
+        exact, known = self.exact[each, chosen, d], self.labelled
         halted_at = found.halted_at[each, chosen]
         steps = np.minimum(found.steps[:, :k], depth)
         if rule == "first" and found.effort.halting:
@@ -285,11 +304,11 @@ class _Judged:
             steps = np.broadcast_to(steps.min(axis=1, keepdims=True), steps.shape)
         return np.array(
             [
-                exact.sum(),
-                self.cells[each, chosen, d].sum(),
+                exact[known].sum(),
+                self.cells[each, chosen, d][known].sum(),
+                self.exact[:, :k, d].any(axis=1)[known].sum(),
+                ((found.q_halt[each, chosen, depth - 1] >= 0) == exact)[known].sum(),
                 0.0 if self.satisfied is None else self.satisfied[each, chosen, d].sum(),
-                self.exact[:, :k, d].any(axis=1).sum(),
-                ((found.q_halt[each, chosen, depth - 1] >= 0) == exact).sum(),
                 ((halted_at > 0) & (halted_at <= depth)).sum(),
                 steps.sum(),
             ],

@@ -26,6 +26,7 @@ class SearchReport:
     budget: of each.
     calls: after how many an answer was found that keeps to the rules, [N]; 0: none was.
     made: calls made, [N].
+    unlabelled: puzzles without a labelled cell, which exact and first_call leave out; they are None if all are such.
     exact: answers that are the known one; where a puzzle has several, others keep to the rules, too.
     first_call: puzzles whose likeliest symbols after the first call are the known answer: no search, no verifier.
     refused: complete sets that broke the rules, all puzzles together.
@@ -37,8 +38,9 @@ class SearchReport:
     budget: Budget
     calls: NDArray[np.int64]
     made: NDArray[np.int64]
-    exact: Share
-    first_call: Share
+    unlabelled: int
+    exact: Share | None
+    first_call: Share | None
     refused: int
     flops_per_call: int
 
@@ -69,8 +71,9 @@ class SearchReport:
             "seconds": self.seconds,
             "budget": {"calls": self.budget.calls, "seconds": self.budget.seconds, "chains": self.budget.chains},
             "found": {calls: vars(self.found(calls)) for calls in self.marks},
-            "exact": vars(self.exact),
-            "first_call": vars(self.first_call),
+            "unlabelled": self.unlabelled,
+            "exact": None if self.exact is None else vars(self.exact),
+            "first_call": None if self.first_call is None else vars(self.first_call),
             "calls": self.calls_per_puzzle,
             "refused": self.refused,
             "flops": self.calls_per_puzzle * self.flops_per_call,
@@ -98,7 +101,7 @@ class Searches:
         """Searches for every puzzle's answer; calls progress(puzzles done) now and then."""
         began, count = time.perf_counter(), len(self._puzzles)
         calls, made, refused = np.zeros(count, np.int64), np.zeros(count, np.int64), 0
-        exact, first = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        exact, first, labelled = (np.zeros(count, np.bool_) for _ in range(3))
         results = search(
             self._model,
             weights,
@@ -111,12 +114,13 @@ class Searches:
         )
         for done, found in enumerate(results, start=1):
             label = np.asarray(self._puzzles.labels[found.number])
-            labelled = label != 0
+            cells = label != 0
+            labelled[found.number] = cells.any()
             made[found.number] = found.calls
-            first[found.number] = (found.first == label)[labelled].all()
+            first[found.number] = (found.first == label)[cells].all()
             if found.tokens is not None:
                 calls[found.number] = found.calls
-                exact[found.number] = (found.tokens == label)[labelled].all()
+                exact[found.number] = (found.tokens == label)[cells].all()
             refused += found.refused
             progress(done)
         return SearchReport(
@@ -125,8 +129,14 @@ class Searches:
             budget=self._budget,
             calls=calls,
             made=made,
-            exact=share(float(exact.mean()), count),
-            first_call=share(float(first.mean()), count),
+            unlabelled=int((~labelled).sum()),
+            exact=_among(exact, labelled),
+            first_call=_among(first, labelled),
             refused=refused,
             flops_per_call=supervision_flops(self._model.config),
         )
+
+
+def _among(right: NDArray[np.bool_], labelled: NDArray[np.bool_]) -> Share | None:
+    """The share of those with a label that are right; None where there are none."""
+    return share(float(right[labelled].mean()), int(labelled.sum())) if labelled.any() else None

@@ -109,7 +109,7 @@ class Figures(dict[str, Any]):
     """What an evaluation found: what `trm eval --json` writes, ready for json.dumps; a table in a notebook."""
 
     def _repr_html_(self) -> str:
-        names = {"supervision_steps": "steps", "exact": "exact", "cells": "cells", "satisfied": "rules kept"}
+        names = {"supervision_steps": "steps", "exact": "exact", "satisfied": "valid", "cells": "cells"}
         rows = [{short: row[name] for name, short in names.items() if row[name] is not None} for row in self["rows"]]
         shown = [{k: f"{v['value']:.2%}" if isinstance(v, Mapping) else str(v) for k, v in row.items()} for row in rows]
         return f"<p>{self['puzzles']:,} puzzles, {self['seconds']:.1f} s</p>{table_html(shown)}"

@@ -93,7 +93,8 @@ class _ByAttempts(Evaluation):
             "eval/q_halt_accuracy": row.q_right,
             "time/eval_seconds": report.seconds,
         }
-        lines = [f"averaged weights solve {row.exact.value:.2%} of {report.puzzles} held-out puzzles exactly"]
+        counted = report.puzzles - report.unlabelled
+        lines = [f"averaged weights solve {row.exact.value:.2%} of {counted} held-out puzzles exactly"]
         if passed:
             lines.insert(0, f"ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
         return HeldOut(
@@ -123,10 +124,11 @@ class _BySearch(Evaluation):
         exact = found[report.marks[-1]]
         figures = {
             "eval/exact_accuracy": exact,
-            "eval/first_call_accuracy": report.first_call.value,
             "eval/calls": report.calls_per_puzzle,
             "time/eval_seconds": report.seconds,
         }
+        if report.first_call is not None:
+            figures["eval/first_call_accuracy"] = report.first_call.value
         lines = (
             f"search with averaged weights solves {exact:.2%} of {report.puzzles} held-out puzzles within "
             f"{report.marks[-1]} calls, {found[1]:.2%} in the first",
