@@ -324,13 +324,21 @@ def test_a_limit_and_other_puzzles(place: Path, run_eval: Files) -> None:
     assert (report["data"], report["weights"], report["puzzles"]) == (str(place / "plain"), "trained", 7)
 
 
-def test_weights_that_have_diverged_still_give_a_report(run_eval: Files) -> None:
-    out, report = run_eval("--steps=1,3", "--attempts=2", "--latent-noise=1", run="bad")
+@pytest.mark.parametrize("command", ["eval", "solve", "convert"])
+def test_weights_that_have_diverged_are_refused(
+    command: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise they answer padding alone, and q is right about all of it."""
+    words = {"eval": [], "solve": ["abcdab"], "convert": [str(tmp_path / "weights.safetensors")]}[command]
 
-    assert report["halting"] == [0, 0, 0, COUNT]
-    assert report["calibration"]["auroc"] is None
-    assert "AUROC undefined, all alike" in out
-    assert all(row["halted"] == 0 for row in report["table"])
+    assert main([command, str(place / "bad"), *words]) == 2
+
+    _, err = capsys.readouterr()
+    assert err == (
+        f"trm: error: {place / 'bad'}: weights that no model can use: params.tokens holds 80 of 80 values that are NaN "
+        f"or infinite: name an earlier step, {place / 'bad'}/checkpoints/STEP\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("arguments", [["--steps=1,2,4"], ["--steps=1,2,4", "--attempts=8", "--latent-noise=0.5"]])

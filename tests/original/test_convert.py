@@ -225,6 +225,25 @@ def test_misfits_are_named_in_one_line(tmp_path, mlp_file):
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(np.nan, np.float32), (np.inf, np.float16), (-np.inf, ml_dtypes.bfloat16), (1e300, np.float64)],
+)
+def test_weights_that_are_no_numbers_are_told(tmp_path, value, dtype):
+    """The last is one in its own dtype, and none in ours."""
+    arrays, name = state_dict_for("mlp"), "model.inner.lm_head.weight"
+    arrays[name] = arrays[name].astype(dtype)
+    arrays[name][1, 2:4] = value
+    source = tmp_path / "file.safetensors"
+    save_file(arrays, source)
+    message = rf"file.safetensors: weights that no model can use: {name} holds 2 of 40 values that are NaN or infinite:"
+
+    with pytest.raises(CheckpointError, match=message):
+        convert.import_checkpoint(source, tmp_path / "ours", experiment_for("mlp"))
+
+    assert not (tmp_path / "ours").exists()
+
+
 def test_a_file_needs_an_experiment(tmp_path, mlp_file):
     with pytest.raises(ConfigError, match="give --config="):
         convert.convert(mlp_file, tmp_path / "ours")

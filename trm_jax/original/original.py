@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trm_jax.config import Experiment, experiment_from
 from trm_jax.errors import CheckpointError, ConfigError, together
+from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Weights
 from trm_jax.recursion.recursion import State
 
@@ -81,9 +82,12 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
       arrays: by name; a prefix `_orig_mod.`, which torch.compile adds, is ignored.
 
     Raises:
-      CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape.
+      CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape; or that
+        holds NaN or infinity.
     """
     found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
+    if faults := not_finite(found):
+        raise CheckpointError(f"weights that no model can use: {together(faults)}: give those of an earlier step")
     starts = {name: array for name, array in found.items() if name.endswith("_init")}
     table: Any = found.get(TABLE)
     return Weights(_params(like.params, found), _state(starts, PREFIX + "H_init", axis=0), table)
@@ -229,7 +233,8 @@ def _fitting(
         wrong += [f"{repr(name)[1:-1]:.100} is not part of the model" for name in arrays if name not in expected]
     if wrong:
         raise CheckpointError(f"{what} do not fit the model: {together(wrong)}")
-    return {name: np.asarray(arrays[name], np.float32) for name in expected}
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told as that
+        return {name: np.asarray(arrays[name], np.float32) for name in expected}
 
 
 def _params(like: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:

@@ -30,6 +30,7 @@ import orbax.checkpoint as ocp
 from trm_jax.config import Experiment
 from trm_jax.data.disk import as_path
 from trm_jax.errors import CheckpointError, StorageError, first_line, together
+from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Params, Weights
 from trm_jax.runs.leaks import stop_leaks
 from trm_jax.runs.meta import Meta, meta_to_json, read_json, read_meta
@@ -315,7 +316,7 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
       averaged: the moving average (as the paper evaluates), or the weights as trained.
 
     Raises:
-      CheckpointError: nothing there, damaged, or of an unknown format.
+      CheckpointError: nothing there, damaged, of an unknown format, or weights that are NaN or infinite.
       ConfigError: what was given is no path.
     """
     workdir, step = as_path(path, "path"), None
@@ -330,7 +331,12 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
         )
     with Checkpoints(workdir, best=best) as checkpoints:
         experiment, weights, ema = checkpoints.restore_weights(step)
-    return experiment, Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights
+    wanted = Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights
+    if faults := not_finite(_flat(wanted)):
+        raise CheckpointError(
+            f"{path}: weights that no model can use: {together(faults)}: name an earlier step, {workdir}/{FOLDER}/STEP"
+        )
+    return experiment, wanted
 
 
 def hush_late_writes() -> None:
