@@ -17,6 +17,10 @@ class DataError(TrmError):
     """A puzzle, a row or a dataset that is not what it claims to be; names file, row and column."""
 
 
+class RulesError(DataError):
+    """Rules of a user's own that cannot be run; names their file. No puzzle is to blame."""
+
+
 class ConfigError(TrmError, ValueError):
     """A configuration value or an argument of the wrong type, out of range, or at odds with another; names it."""
 

@@ -77,6 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = found.answers[np.arange(COUNT), 0, right_at].astype(np.int32)
     labels[::4, 2] = labels[::4, 2] % 4 + 1
     labels[1:9, 3] = 0
+    labels[labels[:, 0] == labels[:, 5], 5] = 0  # no answer that is known breaks RULES
     for name, puzzle in (("data", GRID), ("plain", None)):
         with Writer(folder / name, 6, 5, puzzle=puzzle) as writer:
             # Three puzzles are one task.
@@ -429,6 +430,38 @@ def test_a_full_disk_is_one_line(option: str, place: Path, capsys: pytest.Captur
     assert err.splitlines()[-1] == "trm: error: /dev/full: cannot be written: No space left on device"
 
 
+@pytest.mark.parametrize("command", ["eval", "train", "solve"])
+def test_a_dataset_of_another_encoding_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Digits from 1 and the blank 0: answers of a right model would all be wrong."""
+    kind = kind_of("sudoku", 16)
+    question, answer = (kind.parse(text)[None] - 1 for text in ("1...3...2...4...", "1234341221434321"))
+    with Writer(tmp_path / "data", 16, 6, puzzle=None) as writer:
+        for split in ("train", "test"):
+            writer.split(split).add_singles(question, answer)
+        writer.finish()
+    config = replace(CONFIG, vocab_size=6, seq_len=16, num_puzzles=1)
+    experiment = Experiment(model=config, data=DataConfig("sudoku"))
+    shapes = jax.eval_shape(Model(config).init, jax.random.key(0))
+    weights = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    if command == "train":
+        words = ["--config=sudoku_mlp:smoke", "--config.model.seq_len=16", "--config.model.vocab_size=6"]
+        words += [f"--config.data.train={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]
+    else:
+        with Checkpoints(tmp_path / "run") as checkpoints:
+            checkpoints.save_weights(weights, Meta(experiment))
+        words = [str(tmp_path / "run"), *(["--data"] if command == "solve" else []), str(tmp_path / "data")]
+
+    assert main([command, *words]) == 2
+
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith(f"trm: error: {tmp_path / 'data'}: every token is 1 too low for puzzles of kind 'sudoku': build")
+    )
+
+
 def test_rules_that_fail_are_told_with_their_line(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -443,13 +476,15 @@ def test_rules_that_fail_are_told_with_their_line(
 
 
 def test_a_question_that_is_none_is_told_by_its_number(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Folders are not judged when they are read: a maze without a start is found by its rules."""
+    """Not every row of a folder is judged when it is read: a maze without a start is found by its rules."""
     maze = {"kind": "maze", "shape": [2, 3]}
     config = replace(CONFIG, vocab_size=6, num_puzzles=1, puzzle_dim=0, puzzle_tokens=0)
     # Walls are 1, free 2, start 3, goal 4, path 5.
-    inputs = np.array([[3, 2, 4, 1, 1, 1], [2, 2, 4, 1, 1, 1]], np.int32)
+    inputs = np.tile(np.array([3, 2, 4, 1, 1, 1], np.int32), (40, 1))
+    labels = np.where(inputs == 2, 5, inputs)
+    inputs[1, 0] = 2
     with Writer(tmp_path / "data", 6, 6, puzzle=maze) as writer:
-        writer.split("test").add_singles(inputs, inputs)
+        writer.split("test").add_singles(inputs, labels)
     experiment = Experiment(model=config, data=DataConfig(json.dumps(maze), test=str(tmp_path / "data")))
     with Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save_weights(jax.jit(Model(config).init)(jax.random.key(0)), Meta(experiment))

@@ -349,14 +349,16 @@ def test_a_row_that_contradicts_itself_is_told_with_its_number(tmp_path: Path) -
     inputs = np.full((2, 16), 1, np.uint8)
     inputs[1, :2] = 3
     np.save(folder / "all__inputs.npy", inputs)
-    np.save(folder / "all__labels.npy", np.full((2, 16), 2, np.uint8))
+    np.save(folder / "all__labels.npy", np.zeros((2, 16), np.uint8))
     about = json.loads((folder / "dataset.json").read_text()) | {"seq_len": 16, "vocab_size": 6}
     (folder / "dataset.json").write_text(json.dumps(about))
 
     with pytest.raises(DataError) as caught:
         read_task(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=1))
 
-    assert str(caught.value).startswith(f"{tmp_path / 'set'}: row 1: puzzle: digit 2 stands twice in row 1")
+    assert str(caught.value).startswith(
+        f"{tmp_path / 'set'}: row 1, counted from 0, is no puzzle of kind 'sudoku' (puzzle: digit 2 stands twice"
+    )
 
 
 # ---- what is printed, and what is returned ----

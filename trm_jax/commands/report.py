@@ -25,7 +25,6 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.checkpoint import load
 from trm_jax.sizes import si
 
@@ -96,9 +95,7 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
     data, config = experiment.data, experiment.model
     puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
     source = request.puzzles or data.test
-    check_fits(config, puzzles, source)
-    rules = load_rules(request.rules) if request.rules else None
-    kind = kind_of(data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
+    kind = check_fits(experiment, puzzles, source, load_rules(request.rules) if request.rules else None)
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")

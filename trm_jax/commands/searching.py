@@ -15,7 +15,6 @@ from trm_jax.inference.search import Budget, search
 from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sizes import si
 
@@ -59,8 +58,7 @@ def evaluate(
     layout = mesh_layout(devices)
     puzzles = dataset.load_named(experiment, source, split, limit)
     source = source or experiment.data.test
-    check_fits(experiment.model, puzzles, source)
-    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len)
+    kind = check_fits(experiment, puzzles, source)
     size = batch_size or experiment.train.eval_batch_size
     searches = Searches(Model(experiment.model), experiment.candidates, puzzles, kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:

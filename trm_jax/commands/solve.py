@@ -132,13 +132,8 @@ def read_task(experiment: Experiment, request: Request) -> Task:
     source = request.data or experiment.data.test
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    check_fits(model, puzzles, source)
-    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
+    kind = check_fits(experiment, puzzles, source, rules)  # the last row, which is the one, is among those looked at
     question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
-    try:
-        kind.check_question(question)
-    except DataError as error:
-        raise DataError(f"{source}: row {row}: {error}") from None
     return Task(kind, question, int(puzzles.puzzle_ids[row]), label)
 
 

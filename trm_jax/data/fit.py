@@ -1,12 +1,15 @@
-"""What an experiment and a set of puzzles have to agree on: sizes and kind."""
+"""What an experiment and a set of puzzles have to agree on: sizes, kind, and what tokens mean."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
-from trm_jax.config import Experiment, ModelConfig, validate
+from trm_jax.config import Experiment, validate
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
+from trm_jax.data.sample import check_sample
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import kind_of
 
 # Rows of a large puzzle table are a multiple of this, so that any usual number of devices can share it.
@@ -57,8 +60,18 @@ def _same_kind(of_model: str, of_data: str, cells: int) -> str:
     return of_model or of_data
 
 
-def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
-    """Raises DataError if a model of these sizes cannot read the puzzles."""
+def check_fits(experiment: Experiment, puzzles: PuzzleSet, source: str, rules: Rules | None = None) -> Kind:
+    """The kind of the puzzles, which a model of this experiment can read.
+
+    Args:
+      experiment: resolved.
+      source: the puzzles' name, for an error.
+      rules: of a user's own kind.
+
+    Raises:
+      DataError: other sizes, another kind, or rows that are no puzzles of it (`check_sample`).
+    """
+    config = experiment.model
     for what, takes, found in (
         ("cells", config.seq_len, puzzles.seq_len),
         ("kinds of token", config.vocab_size, puzzles.vocab_size),
@@ -69,3 +82,18 @@ def check_fits(config: ModelConfig, puzzles: PuzzleSet, source: str) -> None:
         raise DataError(
             f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
         )
+    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
+    if puzzles.puzzle:
+        there, here = _meaning(kind_of(puzzles.puzzle, puzzles.seq_len)), _meaning(kind)
+        if there != here and here["kind"] != "tokens":
+            raise DataError(
+                f"{source}: puzzles that are {json.dumps(there)}, but the model was made for {json.dumps(here)}: "
+                "give puzzles of its kind"
+            )
+    check_sample(kind, puzzles, source)
+    return kind
+
+
+def _meaning(kind: Kind) -> dict[str, Any]:
+    """Of a description what says how tokens read."""
+    return {key: value for key, value in kind.to_dict().items() if key not in ("symmetries", "units")}

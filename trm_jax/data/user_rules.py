@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
-from trm_jax.errors import DataError, TrmError, one_line
+from trm_jax.errors import RulesError, TrmError, one_line
 from trm_jax.puzzles.kind import Rules
 
 
@@ -36,11 +36,11 @@ def load_rules(path: Path) -> Rules:
     What the file prints goes to standard error, so that results stay alone on standard output.
 
     Raises:
-      DataError: no such file, it does not run, or it has no function `check`. So do the rules themselves, when `check`
+      RulesError: no such file, it does not run, or it has no function `check`. So do the rules themselves, when `check`
         raises anything or returns something other than True or False.
     """
     if not path.is_file():
-        raise DataError(f"--rules {path}: no such file: give a Python file with a function check(question, answer)")
+        raise RulesError(f"--rules {path}: no such file: give a Python file with a function check(question, answer)")
     loader = _Source(path)
     module = ModuleType("rules")
     module.__file__ = str(path)
@@ -48,21 +48,21 @@ def load_rules(path: Path) -> Rules:
         with redirect_stdout(sys.stderr):
             loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's program raises is told as its fault
-        raise DataError(f"--rules {path}: {_told(error, path)}") from error
+        raise RulesError(f"--rules {path}: {_told(error, path)}") from error
     check = getattr(module, "check", None)
     if not callable(check):
-        raise DataError(f"--rules {path}: no function check: write def check(question, answer), returning a bool")
+        raise RulesError(f"--rules {path}: no function check: write def check(question, answer), returning a bool")
 
     def rules(question: str, answer: str) -> bool:
         try:
             with redirect_stdout(sys.stderr):
                 verdict = check(question, answer)
         except (Exception, SystemExit) as error:
-            raise DataError(f"--rules {path}: check failed: {_told(error, path)}") from error
+            raise RulesError(f"--rules {path}: check failed: {_told(error, path)}") from error
         # A count of conflicts, say, would be taken for its opposite.
         if not isinstance(verdict, bool | np.bool_):
             name = type(verdict).__name__[:40]
-            raise DataError(f"--rules {path}: check returned a value of type {name}: let it return True or False")
+            raise RulesError(f"--rules {path}: check returned a value of type {name}: let it return True or False")
         return bool(verdict)
 
     return rules

@@ -29,7 +29,7 @@ from trm_jax.library.answers import Answers, Figures, Moment
 from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
-from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs import checkpoint
@@ -262,8 +262,7 @@ class Solver:
             seed=seed,
         )
         rule = rule_from(self.kind, select)
-        held_out, named = self._puzzles(puzzles, answers, split, limit)
-        kind = kind_of(self.experiment.data.puzzle or held_out.puzzle or "tokens", held_out.seq_len, self._rules)
+        held_out, named, kind = self._puzzles(puzzles, answers, split, limit)
         evaluator = Evaluator(self._model, held_out, self._size(batch_size), effort, kind, rule)
         votes = votes_for(held_out) if is_arc_test(kind, held_out, split) else None
         report = evaluator(self.weights, votes=votes)
@@ -322,8 +321,8 @@ class Solver:
             raise ConfigError(f"puzzle_ids from {ids.min()} to {ids.max()}: the puzzle table has rows 0 to {rows - 1}")
         return np.broadcast_to(ids, (count,)).astype(np.int32)
 
-    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> tuple[PuzzleSet, str]:
-        """What to evaluate on, and where it comes from."""
+    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> tuple[PuzzleSet, str, Kind]:
+        """What to evaluate on, where it comes from, and what it is."""
         config = self.experiment.model
         if puzzles is not None and answers is not None:
             questions, _ = read_questions(self.kind, puzzles, config.vocab_size)
@@ -331,16 +330,16 @@ class Solver:
             if len(questions) != len(labels):
                 raise DataError(f"{len(questions)} puzzles, but {len(labels)} answers: give one answer to each")
             name = self.experiment.data.puzzle
-            return dataset.from_pairs(questions, labels, config.vocab_size, name), "given"
+            return dataset.from_pairs(questions, labels, config.vocab_size, name), "given", self.kind
         if puzzles is None and answers is not None:
             raise DataError("answers without puzzles: give both, or a path")
         if puzzles is not None and not isinstance(puzzles, (str, os.PathLike)):
             raise DataError("evaluate() compares with known answers: give evaluate(puzzles, answers), or a path")
-        source = "" if puzzles is None else os.fspath(puzzles)
+        given = "" if puzzles is None else os.fspath(puzzles)
         whole("limit", limit, 1 << 40, least=0)
-        held_out = dataset.load_named(self.experiment, source, split, limit)
-        check_fits(config, held_out, source or self.experiment.data.test)
-        return held_out, source or self.experiment.data.test
+        held_out = dataset.load_named(self.experiment, given, split, limit)
+        source = given or self.experiment.data.test
+        return held_out, source, check_fits(self.experiment, held_out, source, self._rules)
 
 
 @partial(jax.jit, static_argnames="model")

@@ -26,6 +26,7 @@ class Kind(ABC):
     boxes: tuple[int, int] | None = None  # rows and columns of a box, where the rules have boxes
     palette: tuple[str, ...] | None = None  # colour of each token, where cells are colours
     has_rules = True  # whether `satisfied` can judge
+    padded = False  # whether token 0, padding, may stand in a puzzle
     holds_numbers = False  # whether cells hold numbers, which `encode` takes and `decode` gives
     has_symmetries = True  # whether `symmetries` and `draw` can: changes that do not depend on the puzzle
     units: Units | None = None  # what the rules speak of, where they speak of groups of cells

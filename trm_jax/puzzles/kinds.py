@@ -124,6 +124,7 @@ class Arc(Kind):
 
     shape = arc.SIDE, arc.SIDE
     vocab_size = arc.VOCAB_SIZE
+    padded = True
     holds_numbers = True
     has_rules = False
     # A turned or recoloured task has a puzzle id of its own; what keeps the id, the place, depends on the grid.
@@ -159,6 +160,16 @@ class Arc(Kind):
         """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
         rows = text.replace("/", " ").split()
         return arc.encode(arc.check_grid([[_colour(char) for char in row] for row in rows], "grid")).astype(np.int32)
+
+    def check_question(self, tokens: Tokens) -> None:
+        arc.decode_placed(tokens)
+
+    def check_pair(self, question: Tokens, answer: Tokens) -> None:
+        for name, tokens in (("question", question), ("answer", answer)):
+            try:
+                arc.decode_placed(tokens)
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from None
 
     def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
         """Of a grid of colours, of any size; it lands at the top left."""
@@ -232,6 +243,7 @@ class Grid(Kind):
 class Numbers(Kind):
     """Tokens of which nothing is known, as in a dataset folder without puzzle.json."""
 
+    padded = True
     holds_numbers = True
     has_rules = False
     has_symmetries = False

@@ -17,7 +17,6 @@ from trm_jax.inference.search import Budget
 from trm_jax.inference.searches import Searches
 from trm_jax.model.model import Weights
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.training.step import TrainState, averaged_weights, model_of
@@ -49,8 +48,7 @@ class Evaluation(ABC):
         """On the experiment's held-out puzzles. Raises DataError if the model cannot read them."""
         data = experiment.data
         held_out = dataset.load(data, "test", experiment.train.seed)
-        check_fits(experiment.model, held_out, data.test)
-        kind = kind_of(data.puzzle, held_out.seq_len)
+        kind = check_fits(experiment, held_out, data.test)
         by = _BySearch if experiment.model.states == "candidates" else _ByAttempts
         return by(experiment, layout, held_out, kind)
 

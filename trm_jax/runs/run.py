@@ -12,11 +12,13 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.order import Position
+from trm_jax.data.sample import check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
 from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import ConfigError
 from trm_jax.model.losses import Metrics
 from trm_jax.model.model import count_weights
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import nans
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.evaluation import Evaluation
@@ -73,6 +75,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
     with unanimous() as facts:
         puzzles = dataset.load(experiment.data, "train", config.seed)
         experiment = resolve(experiment, puzzles)
+        check_sample(kind_of(experiment.data.puzzle, puzzles.seq_len), puzzles, experiment.data.train)
         layout = layout_of(experiment)
         if debug_nans:
             nans.prepare(layout)
