@@ -215,6 +215,26 @@ def test_checkpoints_pool_their_votes(
     assert report["puzzles"] == alone["puzzles"]
 
 
+def test_a_checkpoint_is_pooled_once(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever path it is named."""
+    monkeypatch.setattr("trm_jax.inference.evaluate.attempt", lambda *_: pytest.fail("worked first"))
+    earlier = place.run / "checkpoints" / "25"
+    newest = max(
+        (step for step in (place.run / "checkpoints").iterdir() if step.name.isdecimal()), key=lambda p: int(p.name)
+    )
+    for pool, twice, known in (
+        ([newest], newest, place.run),
+        ([earlier, earlier], earlier, earlier),
+        ([earlier, place.run], place.run, place.run),
+    ):
+        capsys.readouterr()
+        assert main(["eval", str(place.run), "--pool", *map(str, pool)]) == 2
+        told = f"trm: error: --pool {twice}: the weights of {known} again, whose votes would count twice\n"
+        assert capsys.readouterr().err == told
+
+
 def test_a_checkpoint_of_another_model_is_refused_before_the_work(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

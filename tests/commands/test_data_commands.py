@@ -62,6 +62,41 @@ class TestBuilding:
         assert "train  5 puzzles, 40 puzzles with their images" in capsys.readouterr().out
         assert trm("verify", tmp_path / "s", tmp_path / "m") == 0
 
+    def test_more_clues_than_were_asked_for_are_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for out in ("s", "s.csv"):
+            assert trm("sudoku", tmp_path / out, "--generate", 60, "--box", "2x2", "--clues", "4,4") == 0
+            told = capsys.readouterr().out
+            rows = dataset.read_folder(tmp_path / "s", "train").inputs
+            more = int(((rows > 1).sum(axis=1) > 4).sum())
+            assert 0 < more < 60
+            assert f"\n{more} of 60 puzzles have more than 4 clues, since with fewer they had several solutions" in told
+        assert trm("sudoku", tmp_path / "t", "--generate", 60, "--box", "2x2", "--clues", "8,9") == 0
+        assert "puzzles have more" not in capsys.readouterr().out
+
+    def test_a_request_that_cannot_be_met_is_refused_soon(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of the few Sudokus of side 4, a training set of this size leaves hardly any for a test."""
+        drawn: list[int] = []
+        make = sudoku_search.generate
+        monkeypatch.setattr(sudoku_search, "generate", lambda n, *a, **kw: drawn.append(n) or make(n, *a, **kw))
+        assert trm("sudoku", tmp_path / "s", "--generate", "1500,400", "--box", "2x2", "--clues", "4,4") == 2
+        assert drawn == [1500, 400]
+        assert "of 400 test puzzles only " in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
+    def test_rows_with_several_solutions_are_told(
+        self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        lines = table.read_text().splitlines()
+        question, answer, _ = lines[2].split(",")
+        test = tmp_path / "test.csv"
+        test.write_text("\n".join([lines[0], f"{question},{answer},1", f"{'.' * 60}{answer[60:]},{answer},0"]) + "\n")
+        assert trm("sudoku", tmp_path / "s", "--train", table, "--test", test, "--overlap", "keep") == 0
+        told = capsys.readouterr().out
+        assert f"{test}: 1 of 2 puzzles looked at have several solutions, of which the answer is one" in told
+        assert f"{table}: " not in told
+
     def test_tables(self, tmp_path: Path) -> None:
         assert trm("sudoku", tmp_path / "s.csv.gz", "--generate", 4, "--min-rating", 1) == 0
         assert trm("maze", tmp_path / "m.csv", "--generate", 4, "--size", "6x6", "--min-length", 6) == 0
@@ -102,6 +137,22 @@ class TestBuilding:
         assert trm("verify", out) in (0, 1)
         assert "augmentations" in capsys.readouterr().out
 
+    def test_another_task_of_a_name_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def pair(colour: int) -> dict[str, Any]:
+            return {"input": [[colour, 0]], "output": [[colour]]}
+
+        one = {name: {"train": [pair(1)], "test": [pair(2)]} for name in ("same", "hidden", "changed")}
+        other = json.loads(json.dumps(one))
+        del other["hidden"]["test"][0]["output"]
+        other["changed"]["train"][0]["output"] = [[7]]
+        for name, content in (("one", one), ("two", other)):
+            (tmp_path / f"{name}_challenges.json").write_text(json.dumps(content))
+        files = [tmp_path / f"{name}_challenges.json" for name in ("one", "two")]
+        assert trm("arc", tmp_path / "out", "--files", *files, "--augmentations", 0) == 0
+        told = capsys.readouterr().out
+        assert "3 tasks were left out as an earlier subset has them" in told
+        assert "1 of these have other grids than the task of that name that was kept, first changed in two" in told
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [
@@ -114,6 +165,12 @@ class TestBuilding:
             (["sudoku", "a\nb", "--generate", "3"], r"'a\\nb' is no name"),
             (["sudoku", "..", "--generate", "3"], "exists already"),
             (["sudoku", "six.csv", "--generate", "3"], "six.csv exists already"),
+            (["sudoku", "new.jsonl", "--generate", "3"], "new.jsonl is called like a file, and would become a folder"),
+            (["sudoku", "new.gz", "--generate", "3"], "new.gz is called like a file"),
+            (["maze", "new.npz", "--train", "six.csv"], "new.npz is called like a file"),
+            (["arc", "new.csv", "--files", "six.csv"], "new.csv is called like a file"),
+            ([GRID[0], "new.JSON", *GRID[2:], "9x9", "--alphabet", ".1"], "new.JSON is called like a file"),
+            (["download", "maze-hard", "--to", "maze.csv"], "maze.csv is called like a file"),
             (["sudoku", "six.csv/new", "--generate", "3"], "six.csv is a file"),
             (["sudoku", "new", "--generate", "0"], "'0' is no whole number of at least 1"),
             (["sudoku", "new", "--generate", "3,x"], "'x' is no whole number"),

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -531,9 +532,63 @@ def test_certifying_finds_the_one_right_answer_wherever_it_stands(
             assert command(*words, "--quiet", capsys=capsys) == (0, f"{SOLVED}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--certify", "--cycles"], "--certify shows the answer that keeps the rules and no other: leave out --cycles"),
+        (
+            ["--certify", "--select=vote", "--attempts=2", "--latent-noise=1"],
+            "--certify takes the first answer that keeps the rules, of any attempt: leave out --select",
+        ),
+        (["--select=vote"], "--select vote chooses among attempts: give --attempts of at least 2 with it"),
+        (
+            ["--quiet", "--cycles"],
+            "--quiet prints the last answer alone: leave out --cycles, or draw them with --picture",
+        ),
+        (["--calls=9"], "--calls is for models of candidates, which search, and this is none: leave it out"),
+        (["--seconds=9"], "--seconds is for models of candidates, which search, and this is none: leave it out"),
+        (["--chains=9"], "--chains is for models of candidates, which search, and this is none: leave it out"),
+    ],
+)
+def test_switches_that_would_be_ignored_are_refused(
+    words: list[str], told: str, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(PUZZLE, *words, capsys=capsys) == (2, "", f"trm: error: {told}\n")
+
+
+@pytest.mark.parametrize("asked", ["solve", "eval"])
+def test_switches_of_attempts_mean_nothing_to_a_search(
+    asked: str, fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
+    monkeypatch.setattr(solve.checkpoint, "load", lambda *_: (searching, None))
+    words = {
+        "--steps": ["--steps=3"],
+        "--halting": ["--halting"],
+        "--halt-above": ["--halt-above=1"],
+        "--attempts": ["--attempts=2", "--symmetries"],
+        "--start-noise": ["--start-noise=1"],
+        "--select": ["--select=vote"],
+    }
+    files = ("picture", "gif") if asked == "solve" else ("table", "plot", "submission")
+    words |= {f"--{name}": [f"--{name}={tmp_path / 'x.png'}"] for name in files}
+    words |= (
+        {"--cycles": ["--cycles"]}
+        if asked == "solve"
+        else {"--puzzle-ids": ["--puzzle-ids=blank"], "--pool": ["--pool=x"]}
+    )
+    for name, switch in words.items():
+        capsys.readouterr()
+        assert main([asked, "anywhere", *([PUZZLE] if asked == "solve" else []), *switch]) == 2
+        assert capsys.readouterr().err == (
+            f"trm: error: {name} means nothing to a model of candidates, which searches: leave it out; "
+            "--calls, --seconds, --chains and --seed say how\n"
+        )
+
+
 def test_certifying_never_prints_a_wrong_grid(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake.answers([[WRONG, FORGETFUL], ["." * 16, WRONG]], [[9.0, 9.0], [9.0, 9.0]])
-    words = (PUZZLE, "--certify", "--attempts=2", "--latent-noise=1", "--cycles")
+    words = (PUZZLE, "--certify", "--attempts=2", "--latent-noise=1")
     picture, gif = tmp_path / "x.png", tmp_path / "x.gif"
 
     code, out, err = command(*words, f"--picture={picture}", f"--gif={gif}", capsys=capsys)

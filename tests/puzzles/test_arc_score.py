@@ -101,6 +101,22 @@ def test_scores_add_up(solutions: dict[str, list[Grid]], attempts: int, data: st
     assert score(perfect, solutions).task_mean == score(perfect, solutions).output_share == 1
 
 
+def test_attempts_beyond_those_allowed_are_told(tmp_path: Path) -> None:
+    grid, other = [[1]], [[2]]
+    (tmp_path / "solutions.json").write_text(json.dumps({"a": [grid, grid], "b": [grid]}))
+    answers = {
+        "a": [{"attempt_1": other, "attempt_2": other, "attempt_3": grid}, {"attempt_1": grid}],
+        "b": [{"attempt_3": grid}],
+    }
+    (tmp_path / "submission.json").write_text(json.dumps(answers))
+    out = io.StringIO()
+
+    result = run(tmp_path / "submission.json", tmp_path / "solutions.json", out=out)
+
+    assert result.outputs_right == 1
+    assert "outputs with more attempts than are allowed, which are not looked at: 2" in out.getvalue()
+
+
 def test_the_published_scores_of_a_published_submission(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "arc_submissions"
     out = io.StringIO()

@@ -226,8 +226,14 @@ def test_generated_4x4_are_unique_by_brute_force_and_appended_to(every_4x4):
 
 def test_a_clue_stays_where_uniqueness_was_not_proven(monkeypatch):
     monkeypatch.setattr(search, "_max_backtracks", lambda layout: -1)  # every proof is given up at its first dead end
-    puzzles, found = search.generate(1, L9, seed=0, clues=(40, 40))
+    puzzles, found = search.generate(1, L9, seed=0)
     np.testing.assert_array_equal(puzzles, found)
+
+
+@pytest.mark.parametrize(("side", "clues", "fewest"), [(4, (3, 3), 4), (9, (17, 17), 22), (9, (10, 12), 22)])
+def test_so_few_clues_as_never_come_up_are_refused(side, clues, fewest):
+    with pytest.raises(DataError, match=rf"none of the first 40 puzzles came down to {clues[1]} clues, the fewest is "):
+        search.generate(40, sudoku.layout_for(side), seed=0, clues=clues)
 
 
 @pytest.mark.parametrize("side", SMALL_SIDES)

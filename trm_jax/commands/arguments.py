@@ -12,6 +12,8 @@ from trm_jax.devices.launchers import parse_address
 from trm_jax.errors import ConfigError
 from trm_jax.sizes import parse_bytes
 
+# What folders are not called.
+_FILES = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".gz", ".xz", ".zip", ".tar", ".npy", ".npz", ".parquet", ".xlsx"}
 # In one part of a path, on every common file system.
 _LONGEST_NAME = 255
 
@@ -41,6 +43,19 @@ def new_path(text: str) -> Path:
         if there.exists() and not there.is_dir():
             raise argparse.ArgumentTypeError(f"{text} cannot be made: {there} is a file")
     return path
+
+
+def new_folder(text: str) -> Path:
+    """A name at which a folder can be made, and that nobody would take for a file's."""
+    path = new_path(text)
+    if path.suffix.lower() in _FILES:
+        raise argparse.ArgumentTypeError(f"{text} is called like a file, and would become a folder: give another name")
+    return path
+
+
+def new_folder_or_table(text: str) -> Path:
+    """As `new_folder`, or a table to be generated."""
+    return new_path(text) if text.removesuffix(".gz").endswith(".csv") else new_folder(text)
 
 
 def output_file(text: str) -> Path:

@@ -95,11 +95,15 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.runs.checkpoint import load
 
     experiment, weights = load(args.checkpoint, not args.trained_weights)
-    if experiment.model.states == "candidates":
-        what = args.puzzles, args.split, args.limit, args.batch_size
-        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json)
-        return DONE
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
+    effort = _effort(args, depths, args.race)
+    if experiment.model.states == "candidates":
+        switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
+        searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
+        what = args.puzzles, args.split, args.limit, args.batch_size
+        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json, args.rules)
+        return DONE
+    searching.refuse_budget(_budget(args))
     evaluate(
         Request(
             checkpoints=(args.checkpoint, *args.pool),
@@ -108,7 +112,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             split=args.split,
             limit=args.limit,
             batch_size=args.batch_size,
-            effort=_effort(args, depths, args.race),
+            effort=effort,
             selection=args.select,
             puzzle_ids=args.puzzle_ids,
             rules=args.rules,

@@ -68,12 +68,21 @@ def _arc(args: argparse.Namespace) -> int:
         (len(summary.overlap), "held-out tasks are in training subsets too, up to symmetry"),
         (len(summary.left_out), "tasks were left out of training for that"),
         (len(summary.repeated), "tasks were left out as an earlier subset has them"),
+        (
+            len(summary.differing),
+            f"of these have other grids than the task of that name that was kept{_first(summary)}",
+        ),
         (len(summary.fewer), "tasks have fewer augmentations than asked for, since no more of theirs differ"),
     ):
         if count:
             print(f"{count} {words}")
     tell_end(args.out, began)
     return _DONE
+
+
+def _first(summary: Any) -> str:
+    """Which task of an ARC dataset was the first to differ from one of its name."""
+    return "".join(f", first {task} in {subset}" for task, subset in summary.differing[:1])
 
 
 def _grid(args: argparse.Namespace) -> int:
@@ -106,7 +115,7 @@ def _build(args: argparse.Namespace, build: Callable[..., "Summary"]) -> int:
 
 
 def _generate(
-    args: argparse.Namespace, wishes: Any, table: Callable[..., None], folder: Callable[..., "Summary"]
+    args: argparse.Namespace, wishes: Any, table: Callable[..., tuple[str, ...]], folder: Callable[..., "Summary"]
 ) -> int:
     """A table or a dataset folder of generated puzzles."""
     began = time.monotonic()
@@ -114,8 +123,8 @@ def _generate(
     with Progress("generating") as progress:
         how: dict[str, Any] = {"seed": args.seed, "workers": args.workers, "progress": progress}
         if _single(args):
-            table(args.out, train, wishes, **how)
-            tell_table(args.out, train, began)
+            notes = table(args.out, train, wishes, **how)
+            tell_table(args.out, train, notes, began)
             return _DONE
         summary = folder(args.out, train, test, wishes, **how)
     tell_pairs(args.out, summary, began)

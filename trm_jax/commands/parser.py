@@ -228,7 +228,7 @@ def _add_data(kinds: _Commands) -> None:
     maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
 
     arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")
-    arc.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
+    arc.add_argument("out", type=arguments.new_folder, help="the dataset folder to be")
     arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
     arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
     arc.add_argument(
@@ -241,7 +241,7 @@ def _add_data(kinds: _Commands) -> None:
     _add_overlap(arc)
 
     grid = _command(kinds, "data grid", "build a dataset of your own puzzle on a grid")
-    grid.add_argument("out", type=arguments.new_path, help="the dataset folder to be")
+    grid.add_argument("out", type=arguments.new_folder, help="the dataset folder to be")
     grid.add_argument("--train", type=Path, required=True, help="CSV or JSONL file of questions and answers")
     grid.add_argument("--test", type=Path, help="another, for the test split")
     grid.add_argument("--shape", type=arguments.size, required=True, help="rows x columns, e.g. 5x5")
@@ -273,13 +273,15 @@ def _add_data(kinds: _Commands) -> None:
 
     download = _command(kinds, "data download", "fetch a public benchmark from the Hugging Face Hub")
     download.add_argument("name", help="sudoku-extreme, sudoku-extreme-1k or maze-hard")
-    download.add_argument("--to", type=arguments.new_path, help="the folder to be (data/NAME)")
+    download.add_argument("--to", type=arguments.new_folder, help="the folder to be (data/NAME)")
     download.add_argument("--revision", default="", help="a commit of the repository (the one on record)")
 
 
 def _add_pairs(sub: argparse.ArgumentParser) -> None:
     """What Sudokus and mazes have in common."""
-    sub.add_argument("out", type=arguments.new_path, help="the folder to be, or a table to generate (.csv, .csv.gz)")
+    sub.add_argument(
+        "out", type=arguments.new_folder_or_table, help="the folder to be, or a table to generate (.csv, .csv.gz)"
+    )
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")

@@ -25,7 +25,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.runs.checkpoint import load
+from trm_jax.runs.checkpoint import fingerprint, load
 from trm_jax.sizes import si
 
 # More steps than these have no place on a line, each with its own share.
@@ -101,10 +101,16 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
     if request.submission and not is_arc:
         raise ConfigError("--submission writes answers to ARC test puzzles: these are none")
-    _check(request.effort)
+    _check(request.effort, request.selection)
+    pooled = {fingerprint(weights): request.checkpoints[0]}
     for path in request.checkpoints[1:]:
-        if load(path, request.averaged)[0].model != config:
+        other, others = load(path, request.averaged)
+        if other.model != config:
             raise ConfigError(f"{path}: another model than {request.checkpoints[0]}: pool checkpoints of one run")
+        key = fingerprint(others)
+        if key in pooled:
+            raise ConfigError(f"--pool {path}: the weights of {pooled[key]} again, whose votes would count twice")
+        pooled[key] = path
     if request.plot:
         new_figure((1, 1))  # or says at once that matplotlib is missing
     selection = request.selection or ("rules" if kind.has_rules else "q")
@@ -134,8 +140,9 @@ def _tell(report: Report, request: Request, source: str) -> None:
         draw_effort(request.plot, report.table, report.selection)
 
 
-def _check(effort: Effort) -> None:
+def _check(effort: Effort, selection: str) -> None:
     """Raises ConfigError for what means nothing when each puzzle is tried once."""
+    effort.check_chosen(selection)
     if effort.attempts > 1:
         return
     if effort.start_noise or effort.latent_noise or effort.symmetries:

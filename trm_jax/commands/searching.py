@@ -1,6 +1,8 @@
 """`trm solve` and `trm eval` with models of candidates: a search with a verifier, told as one."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -9,14 +11,42 @@ from trm_jax.config import Experiment
 from trm_jax.console import Bar
 from trm_jax.data import dataset
 from trm_jax.data.fit import check_fits
+from trm_jax.data.user_rules import load_rules
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.show import show_grid
+from trm_jax.errors import ConfigError
+from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget, search
 from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sizes import si
+
+
+def refuse(effort: Effort, switches: Mapping[str, object]) -> None:
+    """Raises ConfigError for the first switch that was given and means nothing to a search.
+
+    Args:
+      effort: of attempts; its depths and its seed are not looked at.
+      switches: others by name; what is false was not given.
+    """
+    plain = replace(Effort(effort.depths), seed=effort.seed)
+    differing = {field.name: getattr(effort, field.name) != getattr(plain, field.name) for field in fields(Effort)}
+    for name in [name for name, given in (differing | dict(switches)).items() if given]:
+        raise ConfigError(
+            f"--{name.replace('_', '-')} means nothing to a model of candidates, which searches: leave it out; "
+            "--calls, --seconds, --chains and --seed say how"
+        )
+
+
+def refuse_budget(budget: Budget) -> None:
+    """Raises ConfigError for a switch of searches, which a model that makes none was given."""
+    for field in fields(Budget):
+        if field.name != "seed" and getattr(budget, field.name) != field.default:
+            raise ConfigError(
+                f"--{field.name} is for models of candidates, which search, and this is none: leave it out"
+            )
 
 
 def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens, budget: Budget, quiet: bool) -> bool:
@@ -46,6 +76,7 @@ def evaluate(
     budget: Budget,
     devices: int,
     path: Path | None,
+    rules: Path | None = None,
 ) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
 
@@ -54,11 +85,12 @@ def evaluate(
       batch_size: sets that are called at once; 0: as in the experiment.
       devices: how many work; 0: all.
       path: a JSON file to write the figures into.
+      rules: a file with the rules of a puzzle of kind "grid".
     """
     layout = mesh_layout(devices)
     puzzles = dataset.load_named(experiment, source, split, limit)
     source = source or experiment.data.test
-    kind = check_fits(experiment, puzzles, source)
+    kind = check_fits(experiment, puzzles, source, load_rules(rules) if rules else None)
     size = batch_size or experiment.train.eval_batch_size
     searches = Searches(Model(experiment.model), experiment.candidates, puzzles, kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:

@@ -144,10 +144,16 @@ def run(source: Path, request: Request) -> bool:
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
     """
     experiment, weights = checkpoint.load(source)
+    searches = experiment.model.states == "candidates"
+    if searches:
+        switches = {"steps": request.steps, "select": request.selection, "cycles": request.cycles}
+        searching.refuse(request.effort, switches | {"picture": request.picture, "gif": request.gif})
+    else:
+        searching.refuse_budget(request.budget)
     task = read_task(experiment, request)
     kind, question = task.kind, task.question
     _check(request, kind)
-    if experiment.model.states == "candidates":
+    if searches:
         return searching.solve(experiment, weights, kind, question, request.budget, request.quiet)
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
@@ -192,6 +198,13 @@ def _check(request: Request, kind: Kind) -> None:
             mend = "give some with --rules FILE.py" if name == "grid" else "only kind 'grid' takes some, by --rules"
             raise ConfigError(f"{what} needs rules to check answers by; puzzles of kind {name!r} have none: {mend}")
     effort = request.effort
+    effort.check_chosen(request.selection)
+    if request.certify and request.selection:
+        raise ConfigError("--certify takes the first answer that keeps the rules, of any attempt: leave out --select")
+    if request.certify and request.cycles:
+        raise ConfigError("--certify shows the answer that keeps the rules and no other: leave out --cycles")
+    if request.cycles and request.quiet and request.picture is None:
+        raise ConfigError("--quiet prints the last answer alone: leave out --cycles, or draw them with --picture")
     if effort.attempts == 1 and (effort.start_noise or effort.latent_noise or effort.symmetries):
         raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
 

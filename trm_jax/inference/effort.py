@@ -54,6 +54,11 @@ class Effort:
         if self.race and not self.halting:
             raise ConfigError("--race ends all attempts when one of them halts: give --halting with it")
 
+    def check_chosen(self, selection: str) -> None:
+        """Raises ConfigError for a selection where there is one attempt, of which none needs to be chosen."""
+        if selection and self.attempts == 1:
+            raise ConfigError(f"--select {selection} chooses among attempts: give --attempts of at least 2 with it")
+
     @property
     def steps(self) -> int:
         """D, the most supervision steps of an attempt."""

@@ -124,6 +124,10 @@ def run(
     if result.missing:
         names = ", ".join(result.missing[:5]) + (", ..." if len(result.missing) > 5 else "")
         print(f"tasks without an answer: {len(result.missing)} ({names})", file=out)
+    allowed = {f"attempt_{i}" for i in range(1, attempts + 1)}
+    more = sum(not allowed.issuperset(answer) for answers in given.answers.values() for answer in answers)
+    if more:
+        print(f"outputs with more attempts than are allowed, which are not looked at: {more}", file=out)
     if given.malformed:
         print(f"attempts that are no grid and count as wrong: {len(given.malformed)}; the first:", file=out)
         print(given.malformed[0], file=out)

@@ -311,7 +311,8 @@ def generate(
     (1000 up to side 12, 30 beyond). `solutions` [m, cells] restricts the full grids to these. Puzzle i depends
     on seed and i alone, save that one equal to an earlier puzzle is drawn again, so a larger n only appends,
     and the number of processes, `workers`, changes nothing. `progress` is told how many puzzles there are.
-    Raises DataError for arguments out of range, and when no further distinct puzzle turns up.
+    Raises DataError for arguments out of range, when no further distinct puzzle turns up, and when none of the first
+    block has as few clues as were asked for.
     """
     if minimal and clues is not None:
         raise DataError("generate: give either clues or minimal, not both")
@@ -342,6 +343,12 @@ def generate(
                         )
                     puzzles[i : i + 1], found[i : i + 1] = _draw(recipe, attempt, [i])
                 seen.add(puzzles[i].tobytes())
+            fewest = int((puzzles[rows.start : rows.stop] != 0).sum(axis=1).min())
+            if clues is not None and rows.start == 0 and fewest > high:
+                raise DataError(
+                    f"generate: none of the first {rows.stop} puzzles came down to {high} clues, the fewest is "
+                    f"{fewest}, since each has to keep a single solution: ask for more clues"
+                )
             if progress is not None:
                 progress(rows.stop)
     return puzzles, found

@@ -85,6 +85,7 @@ class Summary:
     overlap: held-out tasks that training subsets have too, each with the first task that matches.
     left_out: tasks of a training subset that were left out because a held-out one is the same, (name, subset).
     repeated: tasks left out because an earlier subset has one of that name, (name, subset).
+    differing: those of them with other grids than the one that was kept.
     fewer: tasks with fewer augmentations than asked for, and how many they have.
     """
 
@@ -94,6 +95,7 @@ class Summary:
     overlap: tuple[Overlap, ...]
     left_out: tuple[tuple[str, str], ...]
     repeated: tuple[tuple[str, str], ...]
+    differing: tuple[tuple[str, str], ...]
     fewer: Mapping[str, int]
 
 
@@ -181,7 +183,14 @@ def build(
         writer.finish(identifiers, {task.name: _json(task) for task, held_out in chosen.tasks if held_out})
     hidden = sum(output is None for task, _ in chosen.tasks for _, output in task.test)
     return Summary(
-        sizes, len(identifiers), hidden, chosen.overlap, tuple(chosen.left_out), tuple(chosen.repeated), fewer
+        sizes,
+        len(identifiers),
+        hidden,
+        chosen.overlap,
+        tuple(chosen.left_out),
+        tuple(chosen.repeated),
+        tuple(chosen.differing),
+        fewer,
     )
 
 
@@ -235,6 +244,7 @@ class _Chosen(NamedTuple):
     overlap: tuple[Overlap, ...]
     left_out: list[tuple[str, str]]
     repeated: list[tuple[str, str]]
+    differing: list[tuple[str, str]]
 
 
 def _check(sources: Sequence[Subset], test: Sequence[str], augmentations: int, seed: int) -> None:
@@ -269,19 +279,21 @@ def _choose(sources: Sequence[Subset], test: frozenset[str], overlap: str) -> _C
         )
     dropped = _matching(held_out, trained) if overlap == "drop" else set()
     tasks: list[tuple[Task, bool]] = []
-    left_out, repeated = [], []
-    seen: set[str] = set()
+    left_out, repeated, differing = [], [], []
+    kept: dict[str, Task] = {}
     for name, subset in read.items():
         for task in subset:
             held = name in test
             if not held and task.name in dropped:
                 left_out.append((task.name, name))
-            elif task.name in seen or (not held and task.name in held_out):
+            elif task.name in kept or (not held and task.name in held_out):
                 repeated.append((task.name, name))
+                if not _agree(task, kept[task.name] if held or task.name in kept else held_out[task.name]):
+                    differing.append((task.name, name))
             else:
-                seen.add(task.name)
+                kept[task.name] = task
                 tasks.append((task, held))
-    return _Chosen(tasks, common, left_out, repeated)
+    return _Chosen(tasks, common, left_out, repeated, differing)
 
 
 def _overlaps(held_out: Mapping[str, Task], trained: Sequence[tuple[Task, str]]) -> Iterator[Overlap]:
@@ -306,6 +318,18 @@ def _canonical(task: Task) -> list[bytes]:
 
 def _same(one: Task, other: Task) -> bool:
     return _json(one) == _json(other)
+
+
+def _agree(one: Task, other: Task) -> bool:
+    """Whether two tasks ask the same; an output that is hidden in one is no difference."""
+    if len(one.train) != len(other.train) or len(one.test) != len(other.test):
+        return False
+    return all(
+        np.array_equal(grid, others)
+        for pair, its in zip((*one.train, *one.test), (*other.train, *other.test), strict=True)
+        for grid, others in zip(pair, its, strict=True)
+        if grid is not None and others is not None
+    )
 
 
 def _json(task: Task) -> dict[str, Any]:

@@ -114,11 +114,16 @@ def generate_table(
     seed: int,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
-) -> None:
-    """Writes generated mazes as a CSV file, with the steps of a shortest path as their rating."""
+) -> tuple[()]:
+    """Writes generated mazes as a CSV file, with the steps of a shortest path as their rating.
+
+    Returns:
+      No lines: all is as it was asked for.
+    """
     mazes = _generated(count, wishes, 2 * seed, workers, counting(progress, 0, count))
     lengths = (mazes.labels == maze.PATH).sum(axis=1) + 1
     write_table(out, Maze(wishes.shape), mazes, f"trm_jax seed {seed}", lengths.tolist())
+    return ()
 
 
 def _generated(count: int, wishes: Wishes, seed: int, workers: int, progress: Callable[[int], None]) -> Pairs:

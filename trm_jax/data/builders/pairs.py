@@ -26,6 +26,8 @@ Progress = Callable[[int, int], None]
 _DRAWS = 5
 # Test puzzles made for each one wanted, where training has most of them already.
 _MOST_DRAWN = 8
+# After so many, the share of those that training does not have is known well enough to give up.
+_TELLING = 256
 
 
 class Pairs(NamedTuple):
@@ -47,6 +49,7 @@ class Summary:
     test: puzzles of the test split.
     dropped: training puzzles left out because a test puzzle is the same up to symmetry.
     fewer: groups with fewer images than asked for, since they have no more that differ.
+    notes: lines to be told of what is not as it was asked for, or as it should be.
     """
 
     groups: int
@@ -54,6 +57,7 @@ class Summary:
     test: int
     dropped: int = 0
     fewer: int = 0
+    notes: tuple[str, ...] = ()
 
 
 # (number of the group, question and answer [1, S]) -> both with all images behind it, all different
@@ -148,7 +152,10 @@ def generate_apart(kind: Kind, make: Callable[[int, int], Pairs], train: int, te
         fresh = np.append(fresh, good)
         if fresh.sum() >= test:
             return learnt, drawn.take(np.flatnonzero(fresh)[:test])
-        if wanted > _MOST_DRAWN * test:
+        # Further ones are fresh less often, not more: at a rate that is too low by now there will never be enough.
+        most = 2 * _MOST_DRAWN * test
+        hopeless = len(fresh) >= _TELLING and fresh.sum() * most < test * len(fresh)
+        if wanted > _MOST_DRAWN * test or hopeless:
             raise DataError(
                 f"of {wanted} test puzzles only {fresh.sum()} are no training puzzle up to symmetry and share no "
                 f"answer with one, but {test} are needed: ask for fewer training puzzles, or for larger ones"

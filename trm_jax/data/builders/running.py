@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -91,12 +91,16 @@ def tell_pairs(out: Path, summary: "Summary", began: float) -> None:
         print(f"{summary.dropped} training puzzles were left out, being test puzzles up to symmetry")
     if summary.fewer:
         print(f"{summary.fewer} puzzles have fewer images than asked for, since no more of theirs differ")
+    for note in summary.notes:
+        print(note)
     tell_end(out, began)
 
 
-def tell_table(out: Path, count: int, began: float) -> None:
-    """Prints how many puzzles a table has, and the end."""
+def tell_table(out: Path, count: int, notes: Sequence[str], began: float) -> None:
+    """Prints how many puzzles a table has, what is not as it was asked for, and the end."""
     print(f"{count} puzzles")
+    for note in notes:
+        print(note)
     tell_end(out, began)
 
 

@@ -1,6 +1,7 @@
 """Sudoku datasets: from tables in the form of the public Sudoku-Extreme files, or generated."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,10 +25,13 @@ from trm_jax.data.builders.rows import Choice, read
 from trm_jax.data.builders.tables import write_table
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
+from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import Sudoku
 
 # Of the 288 full grids of side 4, so many are for the test.
 _TEST_GRIDS = 57
+# How many rows of a table are looked at for a second solution, how far into each, and for how long.
+_PROVED, _DEAD_ENDS, _PROOFS_SECONDS = 1_000, 1_000, 10.0
 
 
 class Wishes(NamedTuple):
@@ -80,8 +84,10 @@ def build(
         if other.cells != kind.cells:
             raise DataError(f"{test}: {other.cells} cells, but {train} has {kind.cells}: build them apart")
         puzzles, dropped = apart(kind, puzzles, held_out, overlap, f"{train}, {test}")
+    notes = [*_ambiguous(kind, puzzles, str(train)), *(_ambiguous(kind, held_out, str(test)) if held_out else ())]
     images = drawn_images(kind, augmentations, seed) if augmentations else None
-    return replace(write(out, kind, puzzles, held_out, images, augmentations, progress), dropped=dropped)
+    summary = write(out, kind, puzzles, held_out, images, augmentations, progress)
+    return replace(summary, dropped=dropped, notes=tuple(notes))
 
 
 def generate(
@@ -124,7 +130,8 @@ def generate(
         return _generated(count, kind.layout, wishes, 2 * seed + stream, parts[stream], workers, told)
 
     puzzles, held_out = generate_apart(kind, make, train, test) if test else (make(train, 0), None)
-    return write(out, kind, puzzles, held_out, images, augmentations)
+    notes = _beyond(wishes, puzzles, *([held_out] if held_out else []))
+    return replace(write(out, kind, puzzles, held_out, images, augmentations), notes=notes)
 
 
 def generate_table(
@@ -135,8 +142,12 @@ def generate_table(
     seed: int,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
-) -> None:
-    """Writes generated puzzles as a CSV file, with their rating; of larger boards than 16x16, which is left empty."""
+) -> tuple[str, ...]:
+    """Writes generated puzzles as a CSV file, with their rating; of larger boards than 16x16, which is left empty.
+
+    Returns:
+      Lines to be told of what is not as it was asked for.
+    """
     kind = Sudoku(sudoku.layout_from(wishes.box))
     told = counting(progress, 0, count)
     ratings: Sequence[int | None]
@@ -149,6 +160,39 @@ def generate_table(
         if kind.layout.side <= sudoku_rating.MAX_RATED_SIDE:
             ratings = [sudoku_rating.rating(question, kind.layout) for question in sudoku.decode(puzzles.inputs)]
     write_table(out, kind, puzzles, f"trm_jax seed {seed}", ratings)
+    return _beyond(wishes, puzzles)
+
+
+def _beyond(wishes: Wishes, *parts: Pairs) -> tuple[str, ...]:
+    """A line where puzzles kept more clues than were asked for."""
+    if wishes.clues is None:
+        return ()
+    counts = np.concatenate([(sudoku.decode(part.inputs) > 0).sum(axis=1) for part in parts])
+    more, high = int((counts > wishes.clues[1]).sum()), wishes.clues[1]
+    if not more:
+        return ()
+    return (
+        f"{more} of {len(counts)} puzzles have more than {high} clues, since with fewer they had several solutions",
+    )
+
+
+def _ambiguous(kind: Kind, puzzles: Pairs, where: str) -> tuple[str, ...]:
+    """A line where rows of a table turn out to have several solutions; of many rows only some are looked at."""
+    assert isinstance(kind, Sudoku)
+    count, began = len(puzzles.inputs), time.monotonic()
+    rows = np.unique(np.linspace(0, count - 1, min(_PROVED, count)).astype(np.int64))
+    looked, several = 0, 0
+    for question in sudoku.decode(np.asarray(puzzles.inputs[rows])):
+        result = sudoku_search.solve(question, kind.layout, limit=2, max_backtracks=_DEAD_ENDS)
+        looked, several = looked + 1, several + (len(result.solutions) > 1)
+        if time.monotonic() - began > _PROOFS_SECONDS:
+            break
+    if not several:
+        return ()
+    return (
+        f"{where}: {several} of {looked} puzzles looked at have several solutions, of which the answer is one: what is "
+        "right may count as wrong; `trm data verify` names them",
+    )
 
 
 def _parts(layout: sudoku.Layout, seed: int) -> tuple[NDArray[np.int8] | None, NDArray[np.int8] | None]:
