@@ -42,7 +42,7 @@ def test_a_wheel_holds_the_package_with_its_experiments_and_nothing_else(wheel: 
     assert {"trm_jax/experiments/sudoku_mlp.py", "trm_jax/experiments/ablations/hrm.py"} <= sources
     assert {name for name in held if not name.startswith(about)} == sources | {"trm_jax/py.typed"}
     assert f"{about}licenses/LICENSE" in held
-    assert entries.split() == ["[console_scripts]", "trm", "=", "trm_jax.commands.cli:main"]
+    assert entries.split() == ["[console_scripts]", "trm", "=", "trm_jax.__main__:run"]
     assert "\nLicense-File: LICENSE\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
 

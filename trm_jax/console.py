@@ -18,6 +18,14 @@ from rich.progress import (
 _hushed = False
 
 
+class Output(Console):
+    """A console that leaves to the command what to do when nobody listens any more (`trm ... | head -1`)."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where BrokenPipeError is being handled; rich would end the process with 1 here."""
+        raise
+
+
 def hush() -> None:
     """Nothing is said any more by this process: another one speaks for all."""
     global _hushed
@@ -56,7 +64,7 @@ class Bar:
         self._title, self._total, self._start, self._every = title, total, start, every
         self._began = time.monotonic()
         self._next = start + 1
-        console = Console(stderr=True)
+        console = Output(stderr=True)
         # Whether a bar is being drawn, so that updates between lines are seen.
         self.live = console.is_terminal and not _hushed
         self._progress = Progress(

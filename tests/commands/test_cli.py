@@ -451,6 +451,20 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
         (["eval", "run", "--limit", "x"], "argument --limit: 'x' is no whole number of at least 1 (see `trm eval"),
         (["eval", "run", "--batch-size=-3"], "argument --batch-size: '-3' is no whole number of at least 1"),
         (["eval", "run", "--json", "no/x.json"], "argument --json: no/x.json cannot be written: there is no folder no"),
+        *(
+            ([*words, f"{option}=x{wrong}"], f"argument {option}: x{wrong}: this is written as {right[1:].upper()} and")
+            for words, option, wrong, right in (
+                (["eval", "run"], "--plot", ".pdf", ".png"),
+                (["eval", "run"], "--json", ".csv", ".json"),
+                (["eval", "run"], "--table", ".json", ".csv"),
+                (["eval", "run"], "--submission", ".csv", ".json"),
+                (["eval", "arc-score", "a", "b"], "--json", ".txt", ".json"),
+                (["solve", "run", "x"], "--picture", ".svg", ".png"),
+                (["solve", "run", "x"], "--gif", ".mp4", ".gif"),
+                (["data", "show", "x"], "--picture", ".jpeg", ".png"),
+                (["data", "verify", "x"], "--json", ".yaml", ".json"),
+            )
+        ),
         (["eval", "run", "--json", "."], "argument --json: . is a folder: give the name of a file"),
         (["eval", "nope"], "nope: no checkpoint here: give a folder that `trm train` or `trm convert` has written"),
         (["eval", "run", "nope.csv"], "nope.csv: cannot be opened (No such file or directory); check the path"),

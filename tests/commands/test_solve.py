@@ -570,8 +570,10 @@ def test_switches_of_attempts_mean_nothing_to_a_search(
         "--start-noise": ["--start-noise=1"],
         "--select": ["--select=vote"],
     }
-    files = ("picture", "gif") if asked == "solve" else ("table", "plot", "submission")
-    words |= {f"--{name}": [f"--{name}={tmp_path / 'x.png'}"] for name in files}
+    endings = (
+        {"picture": "png", "gif": "gif"} if asked == "solve" else {"table": "csv", "plot": "png", "submission": "json"}
+    )
+    words |= {f"--{name}": [f"--{name}={tmp_path / 'x'}.{ending}"] for name, ending in endings.items()}
     words |= (
         {"--cycles": ["--cycles"]}
         if asked == "solve"

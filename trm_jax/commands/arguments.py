@@ -68,6 +68,36 @@ def output_file(text: str) -> Path:
     return path
 
 
+def png_file(text: str) -> Path:
+    """A picture to be written."""
+    return _written_as(text, ".png")
+
+
+def gif_file(text: str) -> Path:
+    """An animation to be written."""
+    return _written_as(text, ".gif")
+
+
+def csv_file(text: str) -> Path:
+    """A table to be written."""
+    return _written_as(text, ".csv")
+
+
+def json_file(text: str) -> Path:
+    """Figures or answers to be written."""
+    return _written_as(text, ".json")
+
+
+def _written_as(text: str, ending: str) -> Path:
+    """An `output_file` of one format, whose name claims no other."""
+    path = output_file(text)
+    if path.suffix.lower() not in ("", ending):
+        raise argparse.ArgumentTypeError(
+            f"{text}: this is written as {ending[1:].upper()} and nothing else: give a name that ends in {ending}"
+        )
+    return path
+
+
 def output_folder(text: str) -> Path:
     """A folder that exists or can be made."""
     path = _path(text)

@@ -20,7 +20,7 @@ from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError, near_miss, one_line
 from trm_jax.runs.lock import Lock
-from trm_jax.runs.signals import ending_at_once, leave
+from trm_jax.runs.signals import INTERRUPTED, end, ending_at_once, heed_interrupts, leave, was_interrupted
 
 if TYPE_CHECKING:
     from trm_jax.inference.effort import Effort
@@ -31,20 +31,31 @@ DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; an error that the user can mend is one line on standard error."""
-    if argv is None:  # the process is ours
-        keep_memory()
+    """Runs one command and returns its exit code; an error that the user can mend is one line on standard error.
+
+    Without words it takes those of the process, which then is its own: unless all went well, it is ended here.
+    """
+    if argv is not None:
+        return _run(argv)
+    keep_memory()
+    heed_interrupts()
+    code = _run(sys.argv[1:])
+    return code if code == DONE else end(code)
+
+
+def _run(words: Sequence[str]) -> int:
     try:
-        args, rest = parse(sys.argv[1:] if argv is None else argv)
+        args, rest = parse(words)
         if getattr(args, "network", None):
             load_network(args.network)
-        return COMMANDS[args.command](args, rest)
+        code = COMMANDS[args.command](args, rest)
+        sys.stdout.flush()  # here, where it is known what to do if nobody listens
+        return code
     except TrmError as error:
         print(f"trm: error: {one_line(error)}", file=sys.stderr)
         return _failed(error.exit_code)
     except KeyboardInterrupt:
-        print("trm: interrupted", file=sys.stderr)
-        return _failed(130)
+        return _interrupted()
     except BrokenPipeError:
         # The reader of our output has gone (`trm ... | head`); that is no fault.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,11 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"trm: error: {where}{error.strerror or error}", file=sys.stderr)
         return _failed(FAILED)
     except Exception:
+        if was_interrupted():
+            return _interrupted()
         # A fault of ours. Python tells it when all has ended, too late where other processes wait for this one.
         if cluster.joined():
             traceback.print_exc()
             cluster.abandon(FAILED)
         raise
+
+
+def _interrupted() -> int:
+    print("trm: interrupted", file=sys.stderr)
+    return _failed(INTERRUPTED)
 
 
 def _failed(code: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
+from trm_jax.commands.arguments import count, output_folder, positive, whole
 from trm_jax.errors import ConfigError
 from trm_jax.version import VERSION
 
@@ -104,10 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--puzzle-ids", choices=("own", "blank", "random"), default="own", help="an ablation (own)")
     evaluate.add_argument("--pool", type=Path, nargs="+", default=[], help="checkpoints whose ARC votes are added")
     evaluate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
-    evaluate.add_argument("--json", type=output_file, help="also write all figures to this file")
-    evaluate.add_argument("--table", type=output_file, help="write accuracy against operations to this CSV file")
-    evaluate.add_argument("--plot", type=output_file, help="draw accuracy against operations into this PNG file")
-    evaluate.add_argument("--submission", type=output_file, help="write ARC answers in the contest's form")
+    evaluate.add_argument("--json", type=arguments.json_file, help="also write all figures to this file")
+    evaluate.add_argument("--table", type=arguments.csv_file, help="write accuracy against operations to this CSV file")
+    evaluate.add_argument("--plot", type=arguments.png_file, help="draw accuracy against operations into this PNG file")
+    evaluate.add_argument("--submission", type=arguments.json_file, help="write ARC answers in the contest's form")
     evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
     _add_processes(evaluate)
 
@@ -115,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     arc_score.add_argument("submission", type=Path, help="JSON file of attempts")
     arc_score.add_argument("solutions", type=Path, help="JSON file of solutions, or a dataset's test_puzzles.json")
     arc_score.add_argument("--tasks", action="store_true", help="print every task's score")
-    arc_score.add_argument("--json", type=output_file, help="also write the scores to this file")
+    arc_score.add_argument("--json", type=arguments.json_file, help="also write the scores to this file")
 
     solve = _command(commands, "solve", "solve one puzzle, step by step")
     solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
@@ -130,8 +130,8 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
-    solve.add_argument("--picture", type=output_file, help="draw the answer after every step into this PNG file")
-    solve.add_argument("--gif", type=output_file, help="animate the answer after every cycle in this GIF file")
+    solve.add_argument("--picture", type=arguments.png_file, help="draw the answer after every step into this PNG file")
+    solve.add_argument("--gif", type=arguments.gif_file, help="animate the answer after every cycle in this GIF file")
 
     parity = _command(commands, "parity", "compare with recordings of the original: is this the same model?")
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
@@ -261,14 +261,14 @@ def _add_data(kinds: _Commands) -> None:
     _add_kind(verify)
     verify.add_argument("--quick", action="store_true", help="prove neither single solutions nor augmented images")
     verify.add_argument("--workers", type=positive, default=1, help="processes for the proofs (1)")
-    verify.add_argument("--json", type=output_file, help="also write what was found to this file")
+    verify.add_argument("--json", type=arguments.json_file, help="also write what was found to this file")
 
     show = _command(kinds, "data show", "print examples of a dataset or a table")
     show.add_argument("path", type=Path, help="dataset folder or table")
     show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
     show.add_argument("--rows", type=arguments.rows, default=[], help="which, counted from 0, e.g. 0,5,7")
     show.add_argument("--count", type=positive, default=3, help="the first so many (3)")
-    show.add_argument("--picture", type=output_file, help="also draw them into this PNG file")
+    show.add_argument("--picture", type=arguments.png_file, help="also draw them into this PNG file")
     _add_kind(show)
 
     download = _command(kinds, "data download", "fetch a public benchmark from the Hugging Face Hub")

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from trm_jax.config import Experiment
-from trm_jax.console import Bar
+from trm_jax.console import Bar, Output
 from trm_jax.data import dataset
 from trm_jax.data.fit import check_fits
 from trm_jax.data.user_rules import load_rules
@@ -61,7 +59,7 @@ def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens
     if quiet:
         print(text)
     else:
-        show_grid(kind, found.tokens, Console(highlight=False))
+        show_grid(kind, found.tokens, Output(highlight=False))
         print(f"verified, found by search after {spent}: {text}")
     return True
 

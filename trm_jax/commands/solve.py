@@ -11,7 +11,7 @@ from rich.console import Console
 
 from trm_jax.commands import searching
 from trm_jax.config import Experiment
-from trm_jax.console import say
+from trm_jax.console import Output, say
 from trm_jax.data import dataset
 from trm_jax.data.fit import check_fits
 from trm_jax.data.user_rules import load_rules
@@ -161,7 +161,7 @@ def run(source: Path, request: Request) -> bool:
     ids = np.array([task.puzzle_id], np.int32)
     (found,) = attempt(model, weights, effort, question[None], ids, experiment.train.eval_batch_size, kind)
     satisfied = kept_rules(found, kind, question[None])
-    out = Console(highlight=False)
+    out = Output(highlight=False)
     if request.certify:
         assert satisfied is not None
         return _certify(task, request, found, certify(found, satisfied), out)

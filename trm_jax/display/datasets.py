@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from trm_jax.console import Output
 from trm_jax.data import folder
 from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
@@ -50,7 +51,7 @@ def show(
             raise DataError(f"{shown.name}: no row {row}: there are {count}, counted from 0")
     if picture is not None and not 1 <= len(rows) <= _MOST_DRAWN:
         raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(rows)}: give fewer --rows")
-    out = out or Console(highlight=False)
+    out = out or Output(highlight=False)
     titles = _titles(shown, rows)
     examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in rows]
     if picture is not None:

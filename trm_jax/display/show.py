@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
+from trm_jax.console import Output
 from trm_jax.display.boards import board_lines, print_line, readable, side_by_side
 from trm_jax.inference.thoughts import Thought, differing_cells, is_right
 from trm_jax.puzzles import arc
@@ -51,7 +52,7 @@ def show(
       out: where to.
       label: the known answer, 0 where it is unknown.
     """
-    out = out or Console(highlight=False)
+    out = out or Output(highlight=False)
     print_line(out, "question")
     show_grid(kind, question, out)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):

@@ -1,5 +1,6 @@
 """Signals that ask a run to stop, heard at any moment: also while a compiler keeps the main thread for minutes."""
 
+import _thread
 import os
 import signal
 import sys
@@ -7,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 from trm_jax.console import say_at_once
 
@@ -19,9 +20,14 @@ ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # Seconds between two looks at whether a signal has come.
 _LOOK = 0.05
 
+# Seconds in which Python hears a signal, unless a library keeps its main thread.
+_PATIENCE = 1.0
+INTERRUPTED = 130  # what a shell tells of a command that Ctrl-C ended
+
 Result = TypeVar("Result")
 
 _left: list[threading.Thread] = []
+_interrupted = False
 
 
 class Stopped(Exception):
@@ -133,13 +139,74 @@ def _heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool
             signal.signal(number, previous)
 
 
+def heed_interrupts() -> None:
+    """From here on Ctrl-C ends the process soon, whatever it does; for the main program alone, in its main thread.
+
+    As long as all is Python it raises KeyboardInterrupt, as ever, so that what is half built is removed. Once there is
+    JAX the process ends where it is: an exception out of nowhere does not get through libraries in C++, and what such
+    a command may lose is its own answer. Whoever hears signals by a handler of his own (`StopSignals`) decides himself.
+    """
+    ear, mouth = os.pipe()
+    os.set_blocking(mouth, False)
+    # Python hears nothing while XLA compiles, for minutes; this is written to whatever the main thread does.
+    signal.set_wakeup_fd(mouth, warn_on_full_buffer=False)
+    signal.signal(signal.SIGINT, _interrupt)
+
+    def watch() -> None:
+        while number := os.read(ear, 1):
+            if number[0] == signal.SIGINT and signal.getsignal(signal.SIGINT) is _interrupt and "jax" in sys.modules:
+                time.sleep(_PATIENCE)
+                _end_interrupted()
+
+    threading.Thread(target=watch, name="interrupts", daemon=True).start()
+    tell = sys.unraisablehook
+
+    def again(unraisable: "sys.UnraisableHookArgs") -> None:
+        """What is raised in the middle of a finaliser is dropped there, and so it is raised once more."""
+        if unraisable.exc_type is KeyboardInterrupt:
+            _thread.interrupt_main()
+        else:
+            tell(unraisable)
+
+    sys.unraisablehook = again
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    if "jax" in sys.modules:
+        _end_interrupted()
+    raise KeyboardInterrupt
+
+
+def _end_interrupted() -> NoReturn:
+    show = "\033[?25h" if os.isatty(2) else ""  # the cursor, which a bar hides
+    say_at_once(f"{show}trm: interrupted")
+    end(INTERRUPTED)
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C was heard (`heed_interrupts`): an error after it may be what a library made of it."""
+    return _interrupted
+
+
+def end(exit_code: int) -> NoReturn:
+    """Ends the process at once, after what it has to say.
+
+    XLA may be at work still, in threads of its own: it must not be when Python takes down what it works with, which
+    would be a segmentation fault.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, RuntimeError):  # closed, gone, or interrupted in the middle of a write
+            stream.flush()
+    os._exit(exit_code)
+
+
 def leave(exit_code: int) -> int:
     """The code, for the main program to end with; ends it at once where work goes on that was left to itself.
 
     Python would wait for the compiler, or pull down the interpreter under it.
     """
     if any(thread.is_alive() for thread in _left):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
+        end(exit_code)
     return exit_code
