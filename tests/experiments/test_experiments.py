@@ -97,10 +97,12 @@ ARC: dict[str, Any] = ATTENTION | {
     "data.augment": False,
 }
 MAZE: dict[str, Any] = PUZZLES | ATTENTION | {"model.vocab_size": 6, "model.seq_len": 900, "model.latent_steps": 4}
+MAZE |= {"data.puzzle": "maze"}
 PAPER: dict[tuple[str, str], dict[str, Any]] = {
     ("sudoku_mlp", ""): SUDOKU | {"model.mixer": "mlp", "model.positions": "none"},
     ("sudoku_attention", ""): SUDOKU | ATTENTION,
-    ("maze", ""): MAZE | {"data.puzzle": "maze"},
+    ("maze", ""): MAZE | {"data.augment": False},  # as the public builder does, not the text
+    ("maze", "symmetries"): MAZE,
     ("arc1", ""): ARC | {"model.latent_steps": 4, "train.steps": 518_226},
     ("arc1", "n6"): ARC | {"model.latent_steps": 6, "train.steps": 518_226},
     ("arc2", ""): ARC | {"model.latent_steps": 4, "train.steps": 722_099},
@@ -190,6 +192,10 @@ def test_the_variant_n6_changes_the_latent_steps_only(name: str) -> None:
     assert changed_keys(load(name), load(name, "n6")) == {"model.latent_steps"}
 
 
+def test_the_variant_symmetries_changes_these_only() -> None:
+    assert changed_keys(load("maze"), load("maze", "symmetries")) == {"data.augment"}
+
+
 def test_arc2_differs_from_arc1_in_the_length_of_the_run_only() -> None:
     assert changed_keys(load("arc1"), load("arc2")) == {"train.steps"}
 
@@ -239,7 +245,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_variant_smoke_is_the_experiment_made_tiny(name: str) -> None:
-    deepest = "n12_T6" if name == "ablations.latent_steps_and_cycles" else ""
+    deepest = {"ablations.latent_steps_and_cycles": "n12_T6", "maze": "symmetries"}.get(name, "")
     smoke = load(name, "smoke")
 
     assert changed_keys(load(name, deepest), smoke) <= SIZES
