@@ -1,14 +1,16 @@
 """Work shared among processes whose results come in the order of the items, so that their number changes nothing."""
 
 import os
+import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 from trm_jax.errors import DataError
@@ -35,13 +37,16 @@ def in_order(
     if workers == 1:
         yield from map(function, items)
         return
-    queue = iter(items)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    queue, context = iter(items), get_context("spawn")
+    ear, mouth = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_when_told, initargs=(ear,)) as pool:
         try:
-            pending = deque(pool.submit(function, item) for item in islice(queue, _AHEAD * workers))
+            with _deaf():
+                pending = deque(pool.submit(function, item) for item in islice(queue, _AHEAD * workers))
             while pending:
                 result = pending.popleft().result()
-                pending.extend(pool.submit(function, item) for item in islice(queue, 1))
+                with _deaf():
+                    pending.extend(pool.submit(function, item) for item in islice(queue, 1))
                 yield result
         except BrokenProcessPool:
             raise DataError(
@@ -49,16 +54,28 @@ def in_order(
                 'if __name__ == "__main__"'
             ) from None
         finally:
+            mouth.close()  # whoever is still at work need not come to its end
             pool.shutdown(cancel_futures=True)
+            ear.close()
 
 
-def _end_with_parent() -> None:
-    """Lets a worker end when its parent is killed, instead of working on for nobody."""
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started here never hear of Ctrl-C, which reaches all of a terminal's; this one does so later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_when_told(ear: Connection) -> None:
+    """Lets a worker end when its parent says so or is killed, instead of working on for nobody."""
     parent = parent_process()
     if parent is not None:
 
         def watch() -> None:
-            wait([parent.sentinel])
+            wait([parent.sentinel, ear])
             os._exit(1)
 
         threading.Thread(target=watch, daemon=True).start()
