@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+import trm_jax.commands.report  # noqa: F401 - imported before what it takes from others is replaced here
 from trm_jax.commands import solve
 from trm_jax.commands.cli import main
 from trm_jax.commands.solve import Request, read_question, read_task, run

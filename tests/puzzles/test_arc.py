@@ -122,6 +122,12 @@ def test_a_ninth_map_is_refused() -> None:
 # Names.
 
 
+def test_names_as_in_the_datasets_of_hrm() -> None:
+    assert parse_name("0934a4d8_t3_0352479816") == ("0934a4d8", Augmentation(3, (0, 3, 5, 2, 4, 7, 9, 8, 1, 6)))
+    for task in ("t3_0352479816", "a_t8_0352479816", "a_t3_0352479811", "a_t3_3052479816", "a_b_c", "a_t3"):
+        assert parse_name(task) == (task, IDENTITY)
+
+
 def test_names_as_in_the_public_datasets() -> None:
     augmentation = Augmentation(3, (0, 3, 5, 2, 4, 7, 9, 8, 1, 6))
     assert augmentation.name("e633a9e5") == "e633a9e5|||t3|||0352479816"

@@ -199,12 +199,13 @@ def test_answers_to_other_tasks_do_not_count() -> None:
     result = Ballot().vote(B, by=ELSEWHERE).vote(B, by=TWO).vote(A).counted().result()
     assert result.submission == {"one": [{"attempt_1": A.tolist(), "attempt_2": A.tolist()}]}
     assert (result.strays, result.unanswered) == (0, 0)
+    assert result.strangers == 2
 
 
 def test_an_answer_to_no_test_input_is_a_stray() -> None:
     result = Ballot().vote(B, 9, question=OTHER_QUESTION).vote(B, 9, by=4, question=A).vote(A).counted().result()
     assert result.submission["one"] == [{"attempt_1": A.tolist(), "attempt_2": A.tolist()}]
-    assert result.strays == 2
+    assert (result.strays, result.strangers) == (2, 0)
     assert result.pass_at is not None
     assert result.pass_at[2] == 1
     only = Ballot().vote(A, question=OTHER_QUESTION).counted().result()

@@ -231,7 +231,7 @@ def described(workdir: Path, text) -> None:
 def test_meta_that_is_not_ours_or_of_another_format(tmp_path):
     state = saved(tmp_path)
     good = json.loads((tmp_path / "checkpoints" / "7" / "meta" / "metadata").read_text())
-    assert good["format"] == 4
+    assert good["format"] == 5
     assert good["versions"].keys() == {"trm_jax", "jax", "orbax", "numpy"}
 
     def refused(text, expected: str) -> None:
@@ -243,9 +243,10 @@ def test_meta_that_is_not_ours_or_of_another_format(tmp_path):
 
     for content in (b"", b"{", b"[]", b"3", b"null", b'"format"', b"\xff\xfe", b"{}", b"\0" * 100, b"[" * 100_000):
         refused(content, "metadata is damaged or not ours")
-    refused(good | {"format": 99}, "7 has format 99, this version reads 1 to 4: use another version")
+    refused(good | {"format": 99}, "7 has format 99, this version reads 1 to 5: use another version")
     for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
         refused(good | change, "7 does not describe itself as ours do")
+    refused(good | {"identifiers": {"count": 1}}, "7 does not describe itself as ours do: 'identifiers' is none")
     refused({"format": 4, "experiment": good["experiment"]}, "7 does not describe itself as ours do: 'position'")
     described(tmp_path, good)
     assert fingerprint(load(tmp_path)[1].params) == fingerprint(state.ema)
@@ -301,7 +302,7 @@ def test_a_checkpoint_of_format_3_goes_on_with_no_step_skipped(tmp_path, monkeyp
         found, totals = checkpoints.restore(zeros_like(state), TOTALS | more)
     assert fingerprint(found) == fingerprint(replace(state, skipped_in_a_row=jnp.zeros((), jnp.int32)))
     assert totals == {"loss": np.float32(7 / 3)} | dict.fromkeys(more, np.float32(0))
-    # One that says it is of this format has no excuse for lacking its manifest.
+    # One that says it is of a later format has no excuse for lacking its manifest.
     as_of_format_4 = tmp_path / "checkpoints" / "7" / "meta" / "metadata"
     as_of_format_4.write_text(as_of_format_4.read_text().replace('"format": 3', '"format": 4'))
     with pytest.raises(CheckpointError, match=r"7 is damaged: manifest\.sha256 is missing"):

@@ -25,7 +25,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.runs.checkpoint import fingerprint, load
+from trm_jax.runs.checkpoint import fingerprint, identifiers, load
 from trm_jax.sizes import si
 
 # More steps than these have no place on a line, each with its own share.
@@ -95,7 +95,8 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
     data, config = experiment.data, experiment.model
     puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
     source = request.puzzles or data.test
-    kind = check_fits(experiment, puzzles, source, load_rules(request.rules) if request.rules else None)
+    rules = load_rules(request.rules) if request.rules else None
+    kind = check_fits(experiment, puzzles, source, rules, identifiers(request.checkpoints[0]))
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
@@ -217,6 +218,11 @@ def _histogram(halting: Sequence[int]) -> str:
 def _print_arc(arc: ArcResult, checkpoints: int) -> None:
     pooled = f", pooled over {checkpoints} checkpoints" if checkpoints > 1 else ""
     print(f"\nARC, votes of all augmentations{pooled}: {arc.outputs} outputs, {arc.unanswered} without any vote")
+    if arc.strays or arc.strangers:
+        print(
+            f"{arc.strays + arc.strangers} answers have no vote: {arc.strangers} to tasks that by their names in "
+            f"identifiers.json are none of test_puzzles.json, {arc.strays} to none of their task's test inputs"
+        )
     if arc.pass_at is None or arc.output_share is None or arc.task_scores is None:
         print("solutions are hidden: no scores; exact, cells and calibration above compare with a filler")
         return

@@ -14,6 +14,7 @@ from trm_jax.config import Experiment
 from trm_jax.console import Output, say
 from trm_jax.data import dataset
 from trm_jax.data.fit import check_fits
+from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError, DataError
@@ -107,8 +108,8 @@ def read_question(kind: Kind, source: str) -> Tokens:
     return question
 
 
-def read_task(experiment: Experiment, request: Request) -> Task:
-    """The puzzle that is asked for.
+def read_task(experiment: Experiment, request: Request, identifiers: Identifiers | None = None) -> Task:
+    """The puzzle that is asked for; identifiers: as for `check_fits`.
 
     Raises:
       ConfigError: two puzzles are named.
@@ -132,7 +133,9 @@ def read_task(experiment: Experiment, request: Request) -> Task:
     source = request.data or experiment.data.test
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    kind = check_fits(experiment, puzzles, source, rules)  # the last row, which is the one, is among those looked at
+    kind = check_fits(
+        experiment, puzzles, source, rules, identifiers
+    )  # the last row, which is the one, is among those looked at
     question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
     return Task(kind, question, int(puzzles.puzzle_ids[row]), label)
 
@@ -150,7 +153,7 @@ def run(source: Path, request: Request) -> bool:
         searching.refuse(request.effort, switches | {"picture": request.picture, "gif": request.gif})
     else:
         searching.refuse_budget(request.budget)
-    task = read_task(experiment, request)
+    task = read_task(experiment, request, checkpoint.identifiers(source))
     kind, question = task.kind, task.question
     _check(request, kind)
     if searches:

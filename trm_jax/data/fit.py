@@ -7,6 +7,7 @@ from typing import Any
 from trm_jax.config import Experiment, validate
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
+from trm_jax.data.identifiers import Identifiers, check_identifiers
 from trm_jax.data.sample import check_sample
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kind import Kind, Rules
@@ -60,16 +61,24 @@ def _same_kind(of_model: str, of_data: str, cells: int) -> str:
     return of_model or of_data
 
 
-def check_fits(experiment: Experiment, puzzles: PuzzleSet, source: str, rules: Rules | None = None) -> Kind:
+def check_fits(
+    experiment: Experiment,
+    puzzles: PuzzleSet,
+    source: str,
+    rules: Rules | None = None,
+    identifiers: Identifiers | None = None,
+) -> Kind:
     """The kind of the puzzles, which a model of this experiment can read.
 
     Args:
       experiment: resolved.
       source: the puzzles' name, for an error.
       rules: of a user's own kind.
+      identifiers: of the puzzles that the model was trained on, as its checkpoint keeps them.
 
     Raises:
-      DataError: other sizes, another kind, or rows that are no puzzles of it (`check_sample`).
+      DataError: other sizes, other puzzles under the ids that it was trained on, another kind, or rows that are no
+        puzzles of it (`check_sample`).
     """
     config = experiment.model
     for what, takes, found in (
@@ -82,6 +91,8 @@ def check_fits(experiment: Experiment, puzzles: PuzzleSet, source: str, rules: R
         raise DataError(
             f"{source}: puzzle id {puzzles.puzzle_ids.max()}, the model's puzzle table ends before {config.num_puzzles}"
         )
+    if config.puzzle_dim and identifiers:
+        check_identifiers(identifiers, puzzles, source)
     kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
     if puzzles.puzzle:
         there, here = _meaning(kind_of(puzzles.puzzle, puzzles.seq_len)), _meaning(kind)

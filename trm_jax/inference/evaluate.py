@@ -132,6 +132,7 @@ def _same(one: Task, other: Task) -> bool:
 def _arc_figures(arc: ArcResult) -> dict[str, Any]:
     """Everything but the submission: pass@k with intervals, both ways to count, and each task's score."""
     figures: dict[str, Any] = {"outputs": arc.outputs, "unanswered": arc.unanswered, "strays": arc.strays}
+    figures["strangers"] = arc.strangers
     if arc.pass_at is None or arc.output_share is None or arc.task_scores is None:
         return figures | {"pass_at": None, "output_share": None, "task_scores": None}  # hidden solutions
     tasks = len(next(iter(arc.task_scores.values())))

@@ -14,6 +14,7 @@ from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
+from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
 from trm_jax.display.pictures import animate_thoughts, draw_thoughts
@@ -58,7 +59,9 @@ def load(source: str | Path, *, averaged: bool = True, rules: Rules | str | Path
     """
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigError(f"load({source!r}): give the path of a folder, as text")
-    return Solver(*checkpoint.load(Path(source), averaged), rules=rules, source=str(source))
+    solver = Solver(*checkpoint.load(Path(source), averaged), rules=rules, source=str(source))
+    solver.identifiers = checkpoint.identifiers(Path(source))
+    return solver
 
 
 class Solver:
@@ -67,6 +70,7 @@ class Solver:
     experiment: with all sizes filled in.
     weights: as evaluation uses them (`trm_jax.model.model.Weights`).
     kind: of puzzle that it solves.
+    identifiers: of the puzzles that it was trained on, as its checkpoint keeps them; empty where nothing is known.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Solver:
         self.experiment = experiment
         self.weights = averaged_weights(weights) if isinstance(weights, TrainState) else weights
         self.source = source
+        self.identifiers: Identifiers = {}
         self._rules = load_rules(Path(rules)) if isinstance(rules, (str, os.PathLike)) else rules
         self.kind = kind_of(experiment.data.puzzle or "tokens", experiment.model.seq_len, self._rules)
         self._model = Model(experiment.model)
@@ -276,7 +281,7 @@ class Solver:
         """
         workdir = Path(folder)
         with Lock(workdir), Checkpoints(workdir) as checkpoints:
-            checkpoints.save_weights(self.weights, Meta(self.experiment))
+            checkpoints.save_weights(self.weights, Meta(self.experiment, identifiers=self.identifiers))
 
     def __repr__(self) -> str:
         counts = count_weights(self.weights)
@@ -339,7 +344,7 @@ class Solver:
         whole("limit", limit, 1 << 40, least=0)
         held_out = dataset.load_named(self.experiment, given, split, limit)
         source = given or self.experiment.data.test
-        return held_out, source, check_fits(self.experiment, held_out, source, self._rules)
+        return held_out, source, check_fits(self.experiment, held_out, source, self._rules, self.identifiers)
 
 
 @partial(jax.jit, static_argnames="model")

@@ -63,10 +63,13 @@ IDENTITY = Augmentation(0, tuple(range(COLOURS)))
 def parse_name(name: str) -> tuple[str, Augmentation]:
     """The task and the augmentation that a name in identifiers.json stands for.
 
-    Only the last two parts are the augmentation's. Raises DataError for a name that has a separator and is not
-    made as by `Augmentation.name`.
+    Only the last two parts are the augmentation's. HRM's datasets have the same parts with "_" between them:
+    "task_t3_0352479816". Raises DataError for a name that has a separator and is not made as by `Augmentation.name`.
     """
     if SEPARATOR not in name:
+        task, turned, colours = (["", "", *name.rsplit("_", 2)])[-3:]
+        if task and _MAP.fullmatch(turned) and sorted(colours) == list(_DIGITS) and colours[0] == "0":
+            return task, Augmentation(int(turned[1]), tuple(map(int, colours)))
         return name, IDENTITY
     task, turned, colours = (["", "", *name.rsplit(SEPARATOR, 2)])[-3:]
     if not task or not _MAP.fullmatch(turned) or sorted(colours) != list(_DIGITS) or colours[0] != "0":

@@ -33,6 +33,7 @@ class ArcResult:
     outputs: number of test inputs of all tasks.
     unanswered: number of those that got no vote.
     strays: number of answers that belong to a task here but to none of its test inputs; they are not counted.
+    strangers: number of answers that belong to no task here, by the names of their puzzle ids; neither are they.
     submission: task -> one {"attempt_1": grid, ...} for each test input, the best first and the best again where
       candidates run out; an attempt at a test input without votes is an empty list, as is a task without any.
     """
@@ -42,6 +43,7 @@ class ArcResult:
     outputs: int
     unanswered: int
     strays: int
+    strangers: int
     submission: dict[str, list[dict[str, Rows]]]
 
     @property
@@ -65,7 +67,7 @@ class Votes:
     def __init__(self, names: Sequence[str], tasks: Sequence[Task]) -> None:
         """names: of the augmented tasks, by puzzle id. tasks: those to answer."""
         self._names, self._tasks = names, tasks
-        self._strays = 0
+        self._strays = self._strangers = 0
         # task -> test input -> candidate -> [votes, sum of confidence], where dicts keep the order of arrival.
         # Test inputs that are the same have the same candidates.
         self._votes: dict[str, dict[bytes, dict[bytes, list[float]]]] = {
@@ -108,6 +110,7 @@ class Votes:
         sizes = zip(crop_sizes(questions[rows]).tolist(), crop_sizes(answers[rows]).tolist(), strict=True)
         for row, (task, augmentation), (question_size, answer_size) in zip(rows.tolist(), plans, sizes, strict=True):
             if task not in self._votes:
+                self._strangers += 1
                 continue
             question = _key(augmentation.invert(_grid(questions[row], question_size)))
             if question not in self._votes[task]:
@@ -147,6 +150,7 @@ class Votes:
             outputs=sum(len(task.test) for task in self._tasks),
             unanswered=unanswered,
             strays=self._strays,
+            strangers=self._strangers,
             submission=submission,
         )
 

@@ -29,6 +29,7 @@ import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment
 from trm_jax.data.disk import as_path
+from trm_jax.data.identifiers import Identifiers
 from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Params, Weights
@@ -194,6 +195,14 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         """
         return None if self.latest is None else read_meta(self._folders.checked(self.latest))
 
+    def meta_of(self, step: int | None) -> Meta:
+        """What the checkpoint of a step, or the newest, says of itself, whether or not it is whole.
+
+        Raises:
+          CheckpointError: it is not there, or cannot be read.
+        """
+        return read_meta(self._folders.of(max(self.steps, default=0) if step is None else step))
+
     def restore(self, like: TrainState, totals: Mapping[str, jax.Array]) -> tuple[TrainState, dict[str, jax.Array]]:
         """The arrays of the newest checkpoint, in the structure and shapes of `like` and `totals`.
 
@@ -319,12 +328,7 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
       CheckpointError: nothing there, damaged, of an unknown format, or weights that are NaN or infinite.
       ConfigError: what was given is no path.
     """
-    workdir, step = as_path(path, "path"), None
-    best = workdir.name == BEST and workdir.parent.name == FOLDER
-    if best:
-        workdir = workdir.parent.parent
-    if workdir.parent.name == FOLDER and (named := step_of(workdir.name)) is not None:
-        workdir, step = workdir.parent.parent, named
+    workdir, step, best = _located(path)
     if not (workdir / FOLDER / BEST if best else workdir / FOLDER).is_dir():
         raise CheckpointError(
             f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written"
@@ -337,6 +341,25 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
             f"{path}: weights that no model can use: {together(faults)}: name an earlier step, {workdir}/{FOLDER}/STEP"
         )
     return experiment, wanted
+
+
+def identifiers(path: str | os.PathLike[str]) -> Identifiers:
+    """What the run whose checkpoint `load` reads from a path keeps of its puzzle ids; empty where there is nothing."""
+    workdir, step, best = _located(path)
+    with Checkpoints(workdir, best=best) as checkpoints, suppress(CheckpointError):
+        return checkpoints.meta_of(step).identifiers
+    return {}
+
+
+def _located(path: str | os.PathLike[str]) -> tuple[Path, int | None, bool]:
+    """The working directory, the step if one is named, and whether the best weights are."""
+    workdir, step = as_path(path, "path"), None
+    best = workdir.name == BEST and workdir.parent.name == FOLDER
+    if best:
+        workdir = workdir.parent.parent
+    if workdir.parent.name == FOLDER and (named := step_of(workdir.name)) is not None:
+        workdir, step = workdir.parent.parent, named
+    return workdir, step, best
 
 
 def hush_late_writes() -> None:

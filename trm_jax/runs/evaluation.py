@@ -9,6 +9,7 @@ from trm_jax.console import Bar, say
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
+from trm_jax.data.identifiers import Identifiers
 from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout
 from trm_jax.inference.effort import Effort
@@ -44,11 +45,14 @@ class Evaluation(ABC):
     held_out: PuzzleSet
 
     @staticmethod
-    def of(experiment: Experiment, layout: Layout) -> "Evaluation":
-        """On the experiment's held-out puzzles. Raises DataError if the model cannot read them."""
+    def of(experiment: Experiment, layout: Layout, identifiers: Identifiers | None = None) -> "Evaluation":
+        """On the experiment's held-out puzzles. Raises DataError if the model cannot read them.
+
+        identifiers: of the puzzles that are trained on.
+        """
         data = experiment.data
         held_out = dataset.load(data, "test", experiment.train.seed)
-        kind = check_fits(experiment, held_out, data.test)
+        kind = check_fits(experiment, held_out, data.test, identifiers=identifiers)
         by = _BySearch if experiment.model.states == "candidates" else _ByAttempts
         return by(experiment, layout, held_out, kind)
 

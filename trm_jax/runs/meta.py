@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.config.mixers import UnknownMixer
+from trm_jax.data.identifiers import Identifiers, is_identifiers
 from trm_jax.data.order import Position
 from trm_jax.errors import CheckpointError, ConfigError, first_line
 from trm_jax.version import VERSION
@@ -19,7 +20,9 @@ from trm_jax.version import VERSION
 # 2: config.model.checkpoint became config.memory.policy, and gradient = "last_step" became "one_step".
 # 3: batches are drawn in another order, and their position counts groups.
 # 4: every step has a manifest; steps that were skipped are counted.
-FORMAT = 4
+# 5: what identifies the puzzle ids is kept.
+FORMAT = 5
+MANIFEST_SINCE = 4
 
 # It has a few kilobytes.
 _LONGEST = 1 << 20
@@ -34,12 +37,14 @@ class Meta:
       epoch) and the fingerprint of the puzzles; empty for converted weights.
     evaluation_due: the evaluation after this step was cut short; it comes before the next step.
     versions: of trm_jax and jax, by which it was written.
+    identifiers: of the puzzles that it was trained on (data/identifiers.py); empty where they have no names.
     """
 
     experiment: Experiment
     position: Mapping[str, Any] = field(default_factory=dict)
     evaluation_due: bool = False
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
+    identifiers: Identifiers = field(default_factory=dict)
 
 
 def meta_to_json(step: int, meta: Meta) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def meta_to_json(step: int, meta: Meta) -> dict[str, Any]:
         "experiment": to_dict(meta.experiment),
         "position": dict(meta.position),
         "evaluation_due": meta.evaluation_due,
+        "identifiers": dict(meta.identifiers),
         "versions": {"trm_jax": VERSION, "jax": jax.__version__, "orbax": ocp.__version__, "numpy": np.__version__},
     }
 
@@ -94,7 +100,10 @@ def read_meta(folder: Path) -> Meta:
             raise ValueError("'position' is none")
         if type(due) is not bool or type(versions) is not dict or not all(type(v) is str for v in versions.values()):
             raise ValueError("'evaluation_due' or 'versions' is none")
-        return Meta(experiment_from(experiment), position, due, versions)
+        identifiers = text.get("identifiers", {})
+        if not is_identifiers(identifiers):
+            raise ValueError("'identifiers' is none")
+        return Meta(experiment_from(experiment), position, due, versions, identifiers)
     except UnknownMixer as error:
         raise CheckpointError(f"{folder}: {error}") from error
     except (ValueError, KeyError, TypeError, ConfigError) as error:

@@ -11,6 +11,7 @@ from trm_jax.console import say
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
+from trm_jax.data.identifiers import Identifiers, identifiers_of
 from trm_jax.data.order import Position
 from trm_jax.data.sample import check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
@@ -37,7 +38,7 @@ class Run:
 
     experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
     here: as these devices run it.
-    fingerprint: of the puzzles.
+    fingerprint, identifiers: of the puzzles.
     evaluation: None: the run makes none.
     position: where the next batch starts, on the devices.
     step: as in the state, which is not to be waited for.
@@ -49,6 +50,7 @@ class Run:
     here: Experiment
     layout: Layout
     fingerprint: str
+    identifiers: Identifiers
     feed: Feed
     evaluation: Evaluation | None
     checkpoints: Checkpoints
@@ -62,7 +64,12 @@ class Run:
     def meta(self) -> Meta:
         """What a checkpoint of this step says of itself."""
         place = {name: int(value) for name, value in jax.device_get(self.position)._asdict().items()}
-        return Meta(self.experiment, place | {"fingerprint": self.fingerprint}, self.evaluation_due)
+        return Meta(
+            self.experiment,
+            place | {"fingerprint": self.fingerprint},
+            self.evaluation_due,
+            identifiers=self.identifiers,
+        )
 
     def save(self) -> None:
         """Starts to save; see Checkpoints.save."""
@@ -81,7 +88,8 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
             nans.prepare(layout)
         here = settled(experiment, layout)
         feed = Feed(puzzles, experiment, layout)
-        evaluation = Evaluation.of(here, layout) if config.eval_every else None
+        identifiers = identifiers_of(puzzles) if experiment.model.puzzle_dim else {}
+        evaluation = Evaluation.of(here, layout, identifiers) if config.eval_every else None
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,6 +117,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         here=here,
         layout=layout,
         fingerprint=puzzles.fingerprint,
+        identifiers=identifiers,
         feed=feed,
         evaluation=evaluation,
         checkpoints=checkpoints,

@@ -13,7 +13,7 @@ from trm_jax.console import say
 from trm_jax.data.disk import remove, sync
 from trm_jax.errors import CheckpointError
 from trm_jax.runs import manifest
-from trm_jax.runs.meta import FORMAT, read_json
+from trm_jax.runs.meta import MANIFEST_SINCE, read_json
 
 _STEP = re.compile("0|[1-9][0-9]{0,18}")
 _LEFTOVER = re.compile(rf"({_STEP.pattern})\.(saving|deleted|orbax-checkpoint-tmp).*")
@@ -134,7 +134,7 @@ class StepFolders:
         except CheckpointError as error:
             return str(error).removeprefix(f"{folder}/")
         # Older formats had none; what a newer one has instead is for its own version to judge.
-        if not listed and text["format"] == FORMAT:
+        if not listed and text["format"] >= MANIFEST_SINCE:
             return f"{manifest.NAME} is missing"
         # A copy under another number would be gone on from at one step and saved at another.
         return "" if text.get("step", step) == step else "meta/metadata is that of another step"
