@@ -137,7 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
 
     convert = _command(commands, "convert", "weights of the original in and out", takes_config=True)
-    convert.add_argument("source", type=Path, help="a torch state dict or .safetensors file, or a workdir of ours")
+    convert.add_argument(
+        "source",
+        type=Path,
+        help="a torch state dict or .safetensors file, the original's folder of them, or a workdir of ours",
+    )
     convert.add_argument("target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)")
     convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
     convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")

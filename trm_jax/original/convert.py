@@ -10,6 +10,7 @@ under the key "sha256", and are held against it when they are read; the original
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,9 +26,11 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trm_jax.config import Experiment, validate
-from trm_jax.errors import CheckpointError, ConfigError, TrmError, first_line
+from trm_jax.errors import CheckpointError, ConfigError, TrmError, first_line, together
 from trm_jax.model.model import Model, Weights
-from trm_jax.original import original
+from trm_jax.original import all_config, original
+from trm_jax.original.unpacked import predictions_among, state_dict_in
+from trm_jax.original.widths import overrides_for
 from trm_jax.runs.checkpoint import FOLDER, Checkpoints, load
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
@@ -36,6 +39,9 @@ StateDict = dict[str, NDArray[Any]]
 
 SAFETENSORS = ".safetensors"
 CHECKSUM = "sha256"
+# As the original calls its state dicts.
+_STEP = re.compile(r"step_(\d{1,15})(\.safetensors|\.pt|\.pth|\.bin)?")
+_FILES = {SAFETENSORS, ".pt", ".pth", ".bin", ".npz"}
 # Tensors that share their numbers, as tied embeddings do, add up to more than the file has.
 _MOST_REPEATED = 2
 
@@ -50,9 +56,10 @@ def convert(
     """Converts in the direction that `source` implies: a folder of ours goes out to a file, a file comes in.
 
     Args:
-      source: a working directory or one checkpoint in it; or a state dict file of the original.
+      source: a working directory or one checkpoint in it; or a state dict file of the original, or a folder in which
+        there are some, called step_N, of which the newest is taken.
       target: the file, or the working directory, to be written; must not hold one already.
-      experiment: what the file's weights belong to; needed on the way in.
+      experiment: what the file's weights belong to; None: as all_config.yaml beside it says.
       averaged, compiled: on the way out, as for `export_checkpoint`.
 
     Returns:
@@ -61,39 +68,65 @@ def convert(
     Raises:
       ConfigError, CheckpointError, TrmError: as `import_checkpoint` and `export_checkpoint`.
     """
-    if source.is_dir():
+    found, whence = _file_in(source), ""
+    if found is None:
         arrays = export_checkpoint(source, target, averaged, compiled)
-    elif experiment is None:
-        _must_exist(source)
-        raise ConfigError(
-            f"{source} does not say which model its weights belong to: give --config=experiments/<file>.py"
-        )
     else:
+        source = found
+        if experiment is None and (about := all_config.beside(source)):
+            whence = f", as {about} describes them"
         arrays = original.export_weights(import_checkpoint(source, target, experiment))
     size = sum(array.size for array in arrays.values())
-    return f"{target}: wrote {len(arrays)} tensors, {size:,} weights, from {source}"
+    return f"{target}: wrote {len(arrays)} tensors, {size:,} weights, from {source}{whence}"
 
 
-def import_checkpoint(source: Path, workdir: Path, experiment: Experiment) -> Weights:
+def _file_in(source: Path) -> Path | None:
+    """The state dict file that is meant: the source itself, or in a folder of the original's its newest step's.
+
+    None where the folder is one of ours.
+    """
+    if not source.is_dir():
+        _must_exist(source)
+        return source
+    steps = {
+        int(match[1]): file for file in source.iterdir() if (match := _STEP.fullmatch(file.name)) and file.is_file()
+    }
+    ours = (source / FOLDER).exists() or not steps
+    return None if ours else steps[max(steps)]
+
+
+def import_checkpoint(source: Path, workdir: Path, experiment: Experiment | None) -> Weights:
     """Reads a state dict file of the original and saves it as step 0 of a new working directory.
 
     Args:
       source: see `read_state_dict`.
       workdir: where the checkpoint goes; made if it is not there.
-      experiment: the model; vocab_size, seq_len and num_puzzles may be 0 where the tensors tell them.
+      experiment: the model; vocab_size, seq_len and num_puzzles may be 0 where the tensors tell them. None: as
+        all_config.yaml beside the source says; where there is one, an experiment has to agree with it.
 
     Raises:
-      ConfigError: seq_len is 0, and attention with rotary positions leaves no trace of it.
+      ConfigError: no experiment and no all_config.yaml; an experiment that differs from it, each value by its key;
+        seq_len is 0, and attention with rotary positions leaves no trace of it.
       CheckpointError: an unreadable file; tensors that do not fit, each by name; a workdir that holds checkpoints.
       LockedError: a run has the workdir.
     """
-    arrays = original.strip_compiled(read_state_dict(source))
+    arrays = read_state_dict(source)
+    if names := predictions_among(arrays):
+        raise CheckpointError(
+            f"{source}: holds predictions ({names}), not weights: give the file of the step itself, such as step_1000"
+        )
     if (workdir / FOLDER).exists() or (workdir.exists() and not workdir.is_dir()):
         raise CheckpointError(f"{workdir} holds checkpoints already, or is a file: give another folder")
+    if workdir.suffix in _FILES:
+        raise CheckpointError(f"{workdir} is called like a file, and would become a folder: give another name")
     try:
-        experiment = _with_sizes(experiment, arrays)
+        plain = original.plain_names(arrays)
+        experiment = _with_sizes(_experiment_for(source, experiment, plain), plain)
         like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
-        weights = original.import_weights(like, arrays)
+        try:
+            weights = original.import_weights(like, arrays)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}{overrides_for(experiment, plain)}") from None
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from None
     try:
@@ -102,6 +135,27 @@ def import_checkpoint(source: Path, workdir: Path, experiment: Experiment) -> We
     except OSError as error:
         raise CheckpointError(f"{workdir}: cannot save a checkpoint here: {error}") from error
     return weights
+
+
+def _experiment_for(source: Path, experiment: Experiment | None, arrays: Mapping[str, NDArray[Any]]) -> Experiment:
+    """The experiment that is given, unless all_config.yaml beside the source says otherwise; or else what that says."""
+    path = all_config.beside(source)
+    if path is None:
+        if experiment is None:
+            raise ConfigError(
+                f"{source} does not say which model its weights belong to: give --config=experiments/<file>.py"
+            )
+        return experiment
+    tokens = arrays.get(original.PREFIX + "embed_tokens.embedding_weight")
+    theirs = all_config.read(path, 0 if tokens is None else len(tokens))
+    if experiment is None:
+        return theirs
+    if different := all_config.differences(experiment.model, theirs.model):
+        raise ConfigError(
+            f"{source}: trained otherwise than the experiment says, by {path}: {together(different)}: set these as "
+            "there, or leave --config out"
+        )
+    return experiment
 
 
 def export_checkpoint(source: Path, target: Path, averaged: bool = True, compiled: bool = False) -> StateDict:
@@ -201,7 +255,7 @@ def _read_torch(path: Path) -> StateDict:
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, not a state dict of tensors by name")
     arrays = {}
     size = 0
-    for name, value in loaded.items():
+    for name, value in state_dict_in(loaded, torch.Tensor, path).items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise CheckpointError(
                 f"{path}: {name!r:.100} is a {type(value).__name__}: give a flat state dict of tensors by name"

@@ -5,7 +5,8 @@ linear weights as [out, in], and keeps start vectors and the puzzle table as buf
 checkpoints come in through here, and go out again; nothing else knows these names.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +25,9 @@ Arrays = Mapping[str, NDArray[Any]]
 PREFIX = "model.inner."
 TABLE = PREFIX + "puzzle_emb.weights"
 COMPILED = "_orig_mod."
+# What torch.compile and data parallelism put into names, and how names of the network itself begin.
+_WRAPPERS = ("_orig_mod", "module")
+_INSIDE = re.compile(r"[HL]\d*_init$|[HL]_level\.|embed_tokens\.|embed_pos\.|lm_head\.|q_head\.|puzzle_emb\.")
 
 _LEVEL = {"latent_net": "L_level", "answer_net": "H_level"}
 _BLOCK: dict[tuple[str, ...], str] = {
@@ -79,13 +83,14 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
 
     Args:
       like: from jax.eval_shape(model.init, key), or weights.
-      arrays: by name; a prefix `_orig_mod.`, which torch.compile adds, is ignored.
+      arrays: by name, as `plain_names` reads it.
 
     Raises:
       CheckpointError: names every tensor that is missing, superfluous, not of floats, or of another shape; or that
         holds NaN or infinity.
     """
-    found = _fitting("weights", export_shapes(like), strip_compiled(arrays), closed=True)
+    expected = export_shapes(like)
+    found = _fitting("weights", expected, plain_names(arrays, expected), closed=True)
     if faults := not_finite(found):
         raise CheckpointError(f"weights that no model can use: {together(faults)}: give those of an earlier step")
     starts = {name: array for name, array in found.items() if name.endswith("_init")}
@@ -93,9 +98,25 @@ def import_weights(like: Weights, arrays: Arrays) -> Weights:
     return Weights(_params(like.params, found), _state(starts, PREFIX + "H_init", axis=0), table)
 
 
-def strip_compiled(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """The same arrays without the prefix that torch.compile puts before every name."""
-    return {name.removeprefix(COMPILED): array for name, array in arrays.items()}
+def plain_names(arrays: Arrays, known: Container[str] = ()) -> dict[str, NDArray[Any]]:
+    """The same arrays by the names of the bare model.
+
+    Wherever they stand, `_orig_mod.` of torch.compile and `module.` of data parallelism are left out; and names of the
+    network without its head of losses begin with `inner.` or with what is in it. Names in `known` stay.
+
+    Raises:
+      CheckpointError: two names that are one then.
+    """
+    plain: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        bare = name if name in known else ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+        if bare not in known and not bare.startswith(PREFIX):
+            inside = bare.removeprefix("inner.")
+            bare = PREFIX + inside if _INSIDE.match(inside) else bare
+        if bare in plain:
+            raise CheckpointError(f"two tensors are {bare!r:.100} but for what wraps their names: leave one out")
+        plain[bare] = array
+    return plain
 
 
 def export_shapes(like: Weights) -> dict[str, tuple[int, ...]]:
