@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import string
 import subprocess
 import sys
 import time
@@ -17,8 +18,11 @@ import numpy as np
 import pytest
 from places import TESTDATA
 from small_run import SMALL_DEMO
+from written_folder import write
 
-from trm_jax.commands.cli import main
+from trm_jax.commands.arguments import load_experiment
+from trm_jax.commands.cli import _sized, main
+from trm_jax.errors import ConfigError
 from trm_jax.runs.writers import read_metrics
 from trm_jax.version import VERSION
 
@@ -163,6 +167,27 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.slow
+def test_estimate_takes_sizes_from_the_puzzles_that_are_there(tmp_path: Path) -> None:
+    folder = write(tmp_path / "set", puzzle={"kind": "grid", "shape": [2, 2], "alphabet": string.ascii_letters[:29]})
+    table = tmp_path / "table.csv"
+    table.write_text("question,answer\n1234............,1234341221434321\nno row at all,\n")
+    own = ["--config=own_puzzle", "--config.model.puzzle_dim=8", f"--config.data.train={folder}"]
+    sudoku = ["--config=sudoku_mlp", *(f"--config.model.{size}=0" for size in ("vocab_size", "seq_len", "num_puzzles"))]
+
+    def sizes(*words: str) -> tuple[int, int, int]:
+        model = _sized(load_experiment(words)).model
+        return model.vocab_size, model.seq_len, model.num_puzzles
+
+    assert sizes(*own) == (30, 4, 7)
+    assert sizes(*sudoku, f"--config.data.train={table}") == (6, 16, 1), "one row is enough"
+    assert sizes(*sudoku, "--config.data.train=generated", "--config.data.side=9", "--config.data.train_puzzles=9") == (
+        11, 81, 1,
+    )  # fmt: skip
+    assert sizes(*sudoku) == (0, 0, 0)
+    with pytest.raises(ConfigError, match="there is no file or folder 'gone'"):
+        sizes(*sudoku, "--config.data.train=gone")
+
+
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", *SMALL_DEMO]) == 0
     table = capsys.readouterr().out
@@ -384,7 +409,9 @@ def test_whatever_is_wrong_is_one_line_with_key_value_and_mend_before_jax_starts
     """All in one process, which has imported JAX for none of them."""
     program = """
 import contextlib, io, json, sys
-from trm_jax.commands.cli import main
+from trm_jax.commands.arguments import load_experiment
+from trm_jax.commands.cli import _sized, main
+from trm_jax.errors import ConfigError
 told = []
 for words in json.load(sys.stdin):
     with contextlib.redirect_stderr(io.StringIO()) as error:

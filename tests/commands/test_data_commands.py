@@ -137,6 +137,24 @@ class TestBuilding:
         assert trm("verify", out) in (0, 1)
         assert "augmentations" in capsys.readouterr().out
 
+    def test_symmetries_that_the_rules_refute(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of rows that rise from left to right: mirrored they fall, unless the signs of all cells change with them."""
+        (tmp_path / "rows.csv").write_text("question,answer\na--,abc\n-b-,abc\n--d,abd\nb--,bcd\n")
+        (tmp_path / "rising.py").write_text("def check(q, a):\n    return list(a) == sorted(set(a)) and '-' not in a\n")
+        words = ["--train", tmp_path / "rows.csv", "--shape", "1x3", "--alphabet=-abcd", "--symmetries"]
+        rules = ["--rules", tmp_path / "rising.py"]
+        assert trm("grid", tmp_path / "out", *words, "rot180", *rules) == 2
+        told = capsys.readouterr().err
+        assert "symmetries: 'rot180' is none by the rules, which refuse 'cba' as the answer to '--a'" in told
+        assert not (tmp_path / "out").exists()
+        assert trm("grid", tmp_path / "fine", *words, "rot180(ad bc)", *rules) == 0
+        assert trm("verify", tmp_path / "fine", *rules) == 0
+        assert "symmetries                 4  ok" in capsys.readouterr().out
+        # Without rules nothing is known when it is built; with them it is found.
+        assert trm("grid", tmp_path / "bad", *words, "rot180") == 0
+        assert trm("verify", tmp_path / "bad", *rules) == 1
+        assert "'rot180' is none by the rules" in capsys.readouterr().out
+
     def test_another_task_of_a_name_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def pair(colour: int) -> dict[str, Any]:
             return {"input": [[colour, 0]], "output": [[colour]]}

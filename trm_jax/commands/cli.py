@@ -7,12 +7,13 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trm_jax.commands import data
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.parser import parse
-from trm_jax.config import check_sources
+from trm_jax.config import Experiment, check_sources
 from trm_jax.config.files import load_network
 from trm_jax.console import hush
 from trm_jax.devices import cluster
@@ -223,7 +224,7 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
-    experiment = load_experiment(rest)
+    experiment = _sized(load_experiment(rest))
     from trm_jax.model.estimate import estimate
     from trm_jax.training.costs import compare
 
@@ -233,6 +234,19 @@ def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     verdict = compare(experiment, args.device_memory)
     print(json.dumps(figures.to_dict() | {"memory": verdict.to_dict()}, indent=1) if args.json else verdict.table())
     return DONE if verdict.chosen else FAILED
+
+
+def _sized(experiment: Experiment) -> Experiment:
+    """The experiment with the sizes of its puzzles, where these are there."""
+    model = experiment.model
+    table = model.num_puzzles or not model.puzzle_dim
+    if not experiment.data.train or (model.vocab_size and model.seq_len and table):
+        return experiment
+    check_sources(replace(experiment.data, test=""))
+    from trm_jax.data import dataset
+    from trm_jax.data.fit import resolve
+
+    return resolve(experiment, dataset.peek(experiment.data))
 
 
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:

@@ -124,6 +124,13 @@ def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     return puzzles if split == "train" else in_forms(puzzles, forms, limit)
 
 
+def peek(config: DataConfig) -> PuzzleSet:
+    """The first puzzle for training, alone, with the sizes of all: as `load` without forms, and at once."""
+    if config.train == "generated":
+        return _generated(replace(config, train_puzzles=1, test=""), "train", 0)
+    return _read(config.train, config.puzzle, "train", 1)
+
+
 def load_named(experiment: Experiment, source: str, split: str, limit: int) -> PuzzleSet:
     """The puzzles for evaluating an experiment: `source`, or where that is empty the experiment's own held-out ones.
 

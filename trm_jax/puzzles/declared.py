@@ -72,6 +72,11 @@ def group_of(text: str, shape: tuple[int, int], alphabet: str) -> Group:
     )
 
 
+def items_of(text: str) -> list[str]:
+    """The items of a declaration, each as it stands there; DataError as `group_of`."""
+    return [item.text for item in _items(text)]
+
+
 def _declared(
     text: str, shape: tuple[int, int], alphabet: str
 ) -> tuple[list[tuple[int, NDArray[np.int32]]], list[NDArray[np.int32]]]:

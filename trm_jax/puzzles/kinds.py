@@ -7,6 +7,7 @@ keeps as puzzle.json.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
 from typing import Any
 
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
+from trm_jax.puzzles.declared import items_of
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
+from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.units import Units, units_of_sudoku
 
+# Of each row under a declared symmetry, when it is tried by the rules.
+_IMAGES = 8
 NAMES = ("sudoku", "maze", "arc", "grid", "tokens")
 
 
@@ -221,6 +225,28 @@ class Grid(Kind):
             else:
                 verdicts.append(bool(self._rules(self.text(question), self.text(answer))))
         return np.array(verdicts, np.bool_)
+
+    def check_symmetries(self, questions: Tokens, answers: Tokens) -> None:
+        """Tries every declared symmetry on pairs [N, S] that keep to the rules; without rules nothing is known.
+
+        Raises:
+          DataError: names the first after which a pair keeps to them no more.
+        """
+        if self._rules is None or not len(questions):
+            return
+        rng, repeated = np.random.default_rng(0), np.repeat(np.arange(len(questions)), _IMAGES)
+        for item in items_of(self._grid.symmetries):
+            board = replace(self._grid, symmetries=item, units={})
+            turned = board.drawn(random_words(rng, len(repeated), board.words))
+            kept = self.satisfied(turned.apply(questions[repeated]), turned.apply(answers[repeated]))
+            if not kept.all():
+                i = int(kept.argmin())
+                image = Symmetries(turned.cells[i : i + 1], turned.tokens[i : i + 1])
+                question, answer = (image.apply(side[repeated[i : i + 1]])[0] for side in (questions, answers))
+                raise DataError(
+                    f"symmetries: {item!r:.60} is none by the rules, which refuse {self.text(answer)!r:.100} as the "
+                    f"answer to {self.text(question)!r:.100}, an image of a pair that they accept: leave it out"
+                )
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return ["?" if token == 0 else self._grid.alphabet[token - 1] for token in tokens.tolist()]

@@ -12,6 +12,10 @@ from trm_jax.data.builders.pairs import Overlap, Pairs, Progress, Summary, apart
 from trm_jax.data.builders.rows import COLUMNS, Choice, read
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kinds import Grid
+
+# Rows on which declared symmetries are tried, where there are rules.
+_TRIED = 8
 
 
 def build(
@@ -46,14 +50,16 @@ def build(
       progress: told after each group: how many are done, of how many.
 
     Raises:
-      DataError: names file, row and column, or what of the description is wrong; too few rows to hold out; an overlap;
-        an `out` that exists; a full disk.
+      DataError: names file, row and column, or what of the description is wrong; a symmetry that the rules refute; too
+        few rows to hold out; an overlap; an `out` that exists; a full disk.
     """
     check_seed(seed)
     if test is not None and holdout:
         raise DataError(f"{test} is the test split, so no rows of {train} can be held out for it: give either")
     puzzle = json.dumps(about)
     kind, rows = read(train, puzzle, rules, choice, columns)
+    assert isinstance(kind, Grid)
+    kind.check_symmetries(rows.inputs[:_TRIED], rows.labels[:_TRIED])
     dropped, held_out = 0, None
     if test is not None:
         _, held_out = read(test, puzzle, rules, columns=columns)

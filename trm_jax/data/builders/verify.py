@@ -14,13 +14,14 @@ from trm_jax.data.builders.checks import Check, Faults, Report
 from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.data.builders.verify_arc import check_examples, check_overlap
-from trm_jax.errors import DataError
+from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, sudoku, sudoku_isomorphism, sudoku_search
 from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
 
+_TURNED = 8  # groups on which declared symmetries are tried
 _CHUNK = 4_096  # rows at once
 _FEW = 5  # places told of each check
 # A proof that meets more dead ends is given up, so that one Sudoku of 16 x 16 does not hold up all others.
@@ -84,6 +85,8 @@ def _checks_of(each: OpenSet, quick: bool, workers: int, advance: Advance) -> It
         yield from check_examples(each, advance)
         return
     yield from _rules(each, advance)
+    if isinstance(each.kind, Grid) and each.kind.has_rules and each.kind.has_symmetries:
+        yield _symmetries(each)
     augmented = len(puzzles) > len(each.firsts())
     if isinstance(each.kind, Sudoku) and not quick:
         yield _single_solutions(each, workers, advance)
@@ -196,6 +199,21 @@ def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | N
         else:
             verdicts.append("" if np.array_equal(result.solutions[0], answer) else "the label is not the solution")
     return verdicts
+
+
+def _symmetries(each: OpenSet) -> Check:
+    """Whether the declared symmetries are some by the rules, on the first few groups."""
+    assert isinstance(each.kind, Grid)
+    faults, rows = Faults(), each.firsts()[:_TURNED]
+    questions, answers = each.pairs(rows)
+    kept = each.kind.satisfied(questions, answers)
+    try:
+        each.kind.check_symmetries(questions[kept], answers[kept])
+    except RulesError:
+        raise
+    except DataError as error:
+        faults.add(str(error))
+    return faults.check(each.name, "symmetries", int(kept.sum()))
 
 
 def _tie_break(each: OpenSet) -> Check:
