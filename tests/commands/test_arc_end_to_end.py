@@ -13,6 +13,7 @@ from trm_jax.commands.cli import main
 from trm_jax.config.files import FOLDER
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.identifiers import identifiers_of
 from trm_jax.errors import DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
@@ -20,7 +21,7 @@ from trm_jax.inference.evaluate import votes_for
 from trm_jax.model.model import Model
 from trm_jax.puzzles.arc import VOCAB_SIZE, parse_name
 from trm_jax.puzzles.arc_votes import Votes
-from trm_jax.runs.checkpoint import load
+from trm_jax.runs.checkpoint import identifiers, load
 
 # Small, quick, and enough to learn in forty steps to copy a grid; turning it upside down is beyond it.
 SETTINGS = (
@@ -183,6 +184,12 @@ def test_votes_go_by_the_own_id_whatever_the_model_is_told(place: Place, evaluat
 
     assert submission == votes.result().submission
     assert report["arc"]["strays"] == 0
+
+
+def test_the_run_keeps_what_identifies_its_puzzles(place: Place) -> None:
+    known = identifiers(place.run)
+    assert known == identifiers_of(dataset.load(load(place.run)[0].data, "train", 0))
+    assert known["count"] > 1
 
 
 def test_checkpoints_pool_their_votes(

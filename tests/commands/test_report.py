@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +19,7 @@ from trm_jax.commands.report import _histogram
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.data import dataset
 from trm_jax.data.folder_writer import Writer
+from trm_jax.data.identifiers import identifiers_of
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import DataError
 from trm_jax.inference.attempts import attempt
@@ -428,6 +430,29 @@ def test_a_full_disk_is_one_line(option: str, place: Path, capsys: pytest.Captur
     assert main(["eval", "--devices=1", str(place / "run"), option, "/dev/full"]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[-1] == "trm: error: /dev/full: cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize("command", ["eval", "solve"])
+def test_a_dataset_with_other_puzzles_under_its_ids_is_refused(
+    command: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As one of ARC that was built with another seed."""
+    experiment, weights = load(place / "run")
+    known = identifiers_of(dataset.read_folder(place / "data", "test"))
+    with Checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save_weights(weights, Meta(experiment, identifiers=known))
+    shutil.copytree(place / "data", tmp_path / "data")
+    words = [command, str(tmp_path / "run"), *(["--data"] if command == "solve" else []), str(tmp_path / "data")]
+    assert main(words) in (0, 1)
+    (tmp_path / "data" / "identifiers.json").write_text(json.dumps(["<blank>", "one", "three", "two"]))
+    capsys.readouterr()
+
+    assert main(words) == 2
+
+    assert capsys.readouterr().err == (
+        f"trm: error: {tmp_path / 'data'}: puzzle id 2 is 'three' here and was 'two' in training, so the model's "
+        "puzzle table does not speak of these puzzles: give the dataset that it was trained on\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["eval", "train", "solve"])
