@@ -234,7 +234,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
     assert out.startswith("question\n 1 2 | . .\n")
     assert out.endswith(f"\nsolved at supervision step 2: {SOLVED}\nthe answer equals the known one\n")
     assert fake.calls[-1][1:] == ([SUDOKU.parse(PUZZLE).tolist()], [0])
-    task = read_task(SUDOKU_RUN, Request(data=str(path)))
+    _, task = read_task(SUDOKU_RUN, Request(data=str(path)))
     assert SUDOKU.text(task.question) == SOLVED  # the first row, where none is named
     assert task.label is not None
     assert SUDOKU.text(task.label) == SOLVED
@@ -243,7 +243,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 
-    assert SUDOKU.text(read_task(experiment, Request(row=1)).question) == PUZZLE
+    assert SUDOKU.text(read_task(experiment, Request(row=1))[1].question) == PUZZLE
 
 
 def test_rows_that_are_not_there(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -307,7 +307,7 @@ def test_a_row_of_arc_keeps_its_puzzle_id(
     assert fake.traced[-1][1] == 4
     assert code == 0
     assert out.endswith(f"\nsolved at supervision step 1, cycle 1: {text}\nthe answer equals the known one\n")
-    assert read_task(experiment, Request(data=str(tmp_path / "arc"), row=0)).puzzle_id == 3
+    assert read_task(experiment, Request(data=str(tmp_path / "arc"), row=0))[1].puzzle_id == 3
     # One colour off, and it is not solved.
     fake.answers([[str((int(text[0]) + 1) % 10) + text[1:]]])
     code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", capsys=capsys)

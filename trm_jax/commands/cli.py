@@ -92,7 +92,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     _join(args)
     from trm_jax.commands import searching
     from trm_jax.commands.report import Request, evaluate
-    from trm_jax.runs.checkpoint import load
+    from trm_jax.runs.sources import load
 
     experiment, weights = load(args.checkpoint, not args.trained_weights)
     if experiment.model.states == "candidates":
@@ -194,9 +194,23 @@ def _parity(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _convert(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest) if rest else None
+    if args.own:
+        from trm_jax.runs import weights_file
+        from trm_jax.runs.sources import load
+
+        checksum = weights_file.write(args.target, *load(args.source, not args.trained_weights))
+        print(f"{args.target}: wrote the model of {args.source}; SHA-256 of its weights {checksum}")
+        return DONE
     from trm_jax.original.convert import convert
 
     print(convert(args.source, args.target, experiment, not args.trained_weights, args.compiled))
+    return DONE
+
+
+def _models(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.commands.models import run
+
+    run(args.name)
     return DONE
 
 
@@ -241,6 +255,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "solve": _solve,
     "parity": _parity,
     "convert": _convert,
+    "models": _models,
     "estimate": _estimate,
 }
 

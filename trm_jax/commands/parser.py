@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(
         commands, "eval", "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission"
     )
-    evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    evaluate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     arc_score.add_argument("--json", type=output_file, help="also write the scores to this file")
 
     solve = _command(commands, "solve", "solve one puzzle, step by step")
-    solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    solve.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
     solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
@@ -141,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)")
     convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
     convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")
+    convert.add_argument(
+        "--own", action="store_true", help="write our names and the experiment: a file that eval, solve and load read"
+    )
+
+    models = _command(commands, "models", "list the trained models that come with the package")
+    models.add_argument("name", nargs="?", help="print the card of this one")
 
     about = "count an experiment's weights and operations; which gradient policy fits into a device's memory"
     estimate = _command(commands, "estimate", about, takes_config=True)

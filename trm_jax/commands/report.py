@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from trm_jax.console import Bar
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.data.user_rules import load_rules
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.sharding import Layout, mesh_layout
@@ -25,8 +24,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.puzzles.kinds import kind_of
-from trm_jax.runs.checkpoint import load
+from trm_jax.runs.sources import load
 from trm_jax.sizes import si
 
 # More steps than these have no place on a line, each with its own share.
@@ -93,12 +91,10 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    data, config = experiment.data, experiment.model
-    puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
-    source = request.puzzles or data.test
-    check_fits(config, puzzles, source)
+    config = experiment.model
     rules = load_rules(request.rules) if request.rules else None
-    kind = kind_of(data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
+    found = matched(experiment, request.puzzles, request.split, request.limit, rules)
+    puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
@@ -112,10 +108,11 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
         new_figure((1, 1))  # or says at once that matplotlib is missing
     selection = request.selection or ("rules" if kind.has_rules else "q")
     batch_size = request.batch_size or experiment.train.eval_batch_size
+    model = Model(found.experiment.model)
     evaluator = Evaluator(
-        Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
+        model, puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
     )
-    return evaluator, weights, layout, source
+    return evaluator, weights, layout, found.source
 
 
 def _tell(report: Report, request: Request, source: str) -> None:

@@ -7,24 +7,36 @@ from rich.console import Console
 
 from trm_jax.config import Experiment
 from trm_jax.console import Bar
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.devices.sharding import mesh_layout
-from trm_jax.display.show import show_grid
+from trm_jax.display.searched import draw_search, show_search
 from trm_jax.inference.search import Budget, search
 from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sizes import si
 
 
-def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens, budget: Budget, quiet: bool) -> bool:
-    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified."""
-    model, config = Model(experiment.model), experiment.candidates
+def solve(
+    experiment: Experiment,
+    weights: Weights,
+    kind: Kind,
+    question: Tokens,
+    budget: Budget,
+    quiet: bool,
+    picture: Path | None = None,
+) -> bool:
+    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified.
+
+    Args:
+      picture: a file to draw the chain into that found it.
+    """
+    model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
     (found,) = search(model, weights, config, kind, question[None], budget.chains, budget)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
+    if picture is not None:
+        draw_search(picture, kind, question, found, units)
     if found.tokens is None:
         print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
         return False
@@ -32,7 +44,7 @@ def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens
     if quiet:
         print(text)
     else:
-        show_grid(kind, found.tokens, Console(highlight=False))
+        show_search(kind, question, found, units, Console(highlight=False))
         print(f"verified, found by search after {spent}: {text}")
     return True
 
@@ -57,17 +69,15 @@ def evaluate(
       path: a JSON file to write the figures into.
     """
     layout = mesh_layout(devices)
-    puzzles = dataset.load_named(experiment, source, split, limit)
-    source = source or experiment.data.test
-    check_fits(experiment.model, puzzles, source)
-    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len)
+    found = matched(experiment, source, split, limit)
+    experiment, puzzles = found.experiment, found.puzzles
     size = batch_size or experiment.train.eval_batch_size
-    searches = Searches(Model(experiment.model), experiment.candidates, puzzles, kind, size, budget, layout)
+    searches = Searches(Model(experiment.model), experiment.candidates, puzzles, found.kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
         report = searches(layout.everywhere(weights), bar.update)
     print(_table(report))
     if path is not None:
-        path.write_text(json.dumps({"data": source, "split": split} | report.to_dict(), indent=1) + "\n")
+        path.write_text(json.dumps({"data": found.source, "split": split} | report.to_dict(), indent=1) + "\n")
     return report
 
 

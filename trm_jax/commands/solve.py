@@ -12,8 +12,7 @@ from rich.console import Console
 from trm_jax.commands import searching
 from trm_jax.config import Experiment
 from trm_jax.console import say
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError, DataError
@@ -28,7 +27,7 @@ from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.runs import checkpoint
+from trm_jax.runs.sources import load
 
 __all__ = ["Request", "Thought", "read_question", "run", "show", "think"]
 
@@ -107,8 +106,8 @@ def read_question(kind: Kind, source: str) -> Tokens:
     return question
 
 
-def read_task(experiment: Experiment, request: Request) -> Task:
-    """The puzzle that is asked for.
+def read_task(experiment: Experiment, request: Request) -> tuple[Experiment, Task]:
+    """The puzzle that is asked for, and the experiment at its size.
 
     Raises:
       ConfigError: two puzzles are named.
@@ -124,22 +123,20 @@ def read_task(experiment: Experiment, request: Request) -> Task:
         question = read_question(kind, request.puzzle or "-")
         if question.max() >= model.vocab_size:
             raise DataError(f"puzzle: token {question.max()}, but the model takes 0 to {model.vocab_size - 1}")
-        return Task(kind, question, 0, None)
+        return experiment, Task(kind, question, 0, None)
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
     row = request.row or 0
-    puzzles = dataset.load_named(experiment, request.data, request.split, row + 1)
-    source = request.data or experiment.data.test
+    found = matched(experiment, request.data, request.split, row + 1, rules)
+    puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    check_fits(model, puzzles, source)
-    kind = kind_of(experiment.data.puzzle or puzzles.puzzle or "tokens", puzzles.seq_len, rules)
     question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
     try:
         kind.check_question(question)
     except DataError as error:
         raise DataError(f"{source}: row {row}: {error}") from None
-    return Task(kind, question, int(puzzles.puzzle_ids[row]), label)
+    return found.experiment, Task(kind, question, int(puzzles.puzzle_ids[row]), label)
 
 
 def run(source: Path, request: Request) -> bool:
@@ -148,12 +145,12 @@ def run(source: Path, request: Request) -> bool:
     Right means that the rules and the question's clues are kept; for a kind without rules, that the answer is the known
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
     """
-    experiment, weights = checkpoint.load(source)
-    task = read_task(experiment, request)
+    experiment, weights = load(source)
+    experiment, task = read_task(experiment, request)
     kind, question = task.kind, task.question
     _check(request, kind)
     if experiment.model.states == "candidates":
-        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet)
+        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet, request.picture)
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)

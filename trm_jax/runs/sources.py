@@ -1,0 +1,32 @@
+"""Where a model comes from: a working directory, one checkpoint in it, a file, or the name of one that ships."""
+
+import os
+
+from trm_jax.config import Experiment
+from trm_jax.data.disk import as_path
+from trm_jax.errors import CheckpointError, near_miss
+from trm_jax.model.model import Weights
+from trm_jax.runs import checkpoint, shipped, weights_file
+
+
+def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experiment, Weights]:
+    """A model's experiment and weights for evaluation.
+
+    Args:
+      source: a folder as for `checkpoint.load`; a file of `weights_file`; or, where nothing of that name is there, a
+        model that ships (`shipped.names`).
+      averaged: the moving average, as the paper evaluates, or the weights as trained. Files have the average alone.
+
+    Raises:
+      CheckpointError: nothing there, damaged, or of an unknown format.
+      ConfigError: what was given is no path.
+    """
+    path = as_path(source, "path")
+    if path.exists() or len(path.parts) != 1:
+        if path.suffix == weights_file.SUFFIX or path.is_file():
+            return weights_file.read(path)
+        return checkpoint.load(path, averaged)
+    if path.name in shipped.names():
+        return weights_file.read(shipped.path_of(path.name))
+    hint = near_miss(path.name, shipped.names())
+    raise CheckpointError(f"{path}: no such folder, and no model of that name comes with this package: {hint}")
