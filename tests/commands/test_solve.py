@@ -60,7 +60,7 @@ class Fake:
         self.q: Sequence[Sequence[float]] = [[0.0, 0.0]]
         self.calls: list[tuple[Effort, Any, Any]] = []
         self.traced: list[tuple[Effort, int, int]] = []
-        monkeypatch.setattr(solve.checkpoint, "load", lambda source: (experiment, None))
+        monkeypatch.setattr(solve, "load", lambda source: (experiment, None))
         monkeypatch.setattr(solve, "attempt", self._attempt)
         monkeypatch.setattr(solve, "trace", self._trace)
 
@@ -624,7 +624,7 @@ def test_with_a_model_ids_and_attempts_matter(
     assert fresh.puzzle_table is not None
     weights = Weights(fresh.params, fresh.starts, jax.random.normal(jax.random.key(1), fresh.puzzle_table.shape))
     experiment = Experiment(model=config, data=DataConfig(puzzle="tokens"))
-    monkeypatch.setattr(solve.checkpoint, "load", lambda source: (experiment, weights))
+    monkeypatch.setattr(solve, "load", lambda source: (experiment, weights))
     arc_folder(tmp_path / "set", [1, 4])
     folder = tmp_path / "set" / "test"
     np.save(folder / "all__inputs.npy", np.full((2, 16), 3, np.uint8))

@@ -7,7 +7,11 @@ from trm_jax.commands.cli import main
 from trm_jax.data.fit import at_size
 from trm_jax.errors import ConfigError
 
-PUZZLES = ["1.36.56....3526...4..2.6.15462..4.3.", "612453.45.2613.54225...14..2355.....", "6..341....2..651344.156.1...5..4.2.3"]
+PUZZLES = [
+    "1.36.56....3526...4..2.6.15462..4.3.",
+    "612453.45.2613.54225...14..2355.....",
+    "6..341....2..651344.156.1...5..4.2.3",
+]
 
 
 @pytest.fixture(scope="module")

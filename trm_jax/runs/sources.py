@@ -23,10 +23,13 @@ def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experim
     """
     path = as_path(source, "path")
     if path.exists() or len(path.parts) != 1:
-        if path.suffix == weights_file.SUFFIX or path.is_file():
+        if path.suffix == weights_file.SUFFIX:
             return weights_file.read(path)
         return checkpoint.load(path, averaged)
     if path.name in shipped.names():
         return weights_file.read(shipped.path_of(path.name))
     hint = near_miss(path.name, shipped.names())
-    raise CheckpointError(f"{path}: no such folder, and no model of that name comes with this package: {hint}")
+    raise CheckpointError(
+        f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written, or the name of a model "
+        f"that ships: {hint}"
+    )
