@@ -160,6 +160,13 @@ def rows(text: str) -> list[int]:
     return [count(part) for part in text.split(",")]
 
 
+def commit(text: str) -> str:
+    """The whole name of a commit."""
+    if len(text) != 40 or not set(text) <= set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no commit: give all 40 digits")
+    return text
+
+
 def names(text: str) -> list[str]:
     """Separated by commas."""
     return [name for name in text.split(",") if name]

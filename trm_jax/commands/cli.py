@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from trm_jax.commands import data
+from trm_jax.commands import data, ledger
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.parser import parse
 from trm_jax.config import check_sources
@@ -97,7 +97,8 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     experiment, weights = load(args.checkpoint, not args.trained_weights)
     if experiment.model.states == "candidates":
         what = args.puzzles, args.split, args.limit, args.batch_size
-        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json)
+        about = args.checkpoint, not args.trained_weights, args.said
+        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json, *about)
         return DONE
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
     evaluate(
@@ -117,6 +118,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             plot=args.plot,
             submission=args.submission,
             devices=args.devices,
+            command=args.said,
         )
     )
     return DONE
@@ -257,6 +259,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "convert": _convert,
     "models": _models,
     "estimate": _estimate,
+    **ledger.COMMANDS,
 }
 
 

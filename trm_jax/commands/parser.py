@@ -1,6 +1,7 @@
 """The words of the command `trm`: what may be said to it, and how it is explained. What is done is elsewhere."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -17,16 +18,18 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What is asked for, and the words that are left, which describe an experiment (`arguments.load_experiment`).
 
     Returns:
-      A namespace whose `command` is the name of a command, such as "train" or "data sudoku", with its arguments; and
-      the words about an experiment, of a command that takes one.
+      A namespace whose `command` is the name of a command, such as "train" or "data sudoku", with its arguments, and
+      `said` all that was said; and the words about an experiment, of a command that takes one.
 
     Raises:
       ConfigError: one line, for words that mean nothing.
     """
     words = list(words)
+    said = shlex.join(["trm", *words])
     if words[:2] == ["eval", "arc-score"]:
         words[:2] = ["eval arc-score"]
     args, rest = _parser().parse_known_args(words)
+    args.said = said
     if rest and not args.takes_config:
         raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
     return args, rest
@@ -157,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         help="plan for a device with so much, as in 80GiB (this one's)",
     )
     estimate.add_argument("--json", action="store_true", help="as JSON")
+
+    ledger = commands.add_parser(
+        "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
+    )
+    _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
     for takes_a_model in (train, evaluate, solve, convert, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
@@ -167,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: _Commands, name: str, about: str, takes_config: bool = False) -> argparse.ArgumentParser:
     """A parser for the words of a command, which `args.command` then names."""
     usage = f"trm {name} --config=FILE[:VARIANT] [--config.GROUP.KEY=VALUE ...] [options]" if takes_config else None
-    word = name.removeprefix("data ")
+    word = name.removeprefix("data ").removeprefix("ledger ")
     sub: argparse.ArgumentParser = commands.add_parser(
         word, help=about, description=about, usage=usage, allow_abbrev=False
     )
@@ -212,6 +220,29 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--calls", type=positive, default=1_024, help="of the network on a puzzle, at most (1024)")
     group.add_argument("--seconds", type=arguments.seconds, default=0.0, help="for a puzzle, at most (no limit)")
     group.add_argument("--chains", type=positive, default=8, help="of guesses, side by side (8)")
+
+
+def _add_ledger(kinds: _Commands) -> None:
+    add = _command(kinds, "ledger add", "add the row of a run, or of an evaluation of its weights")
+    add.add_argument("run", type=Path, metavar="RUN_DIR", help="folder that `trm train` has written")
+    add.add_argument("--eval", type=Path, metavar="FILE", help="figures that `trm eval --json FILE` has written")
+    add.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did while this was trained")
+    add.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
+    about = "of a run that has not recorded one (trained by an older version)"
+    add.add_argument("--commit", type=arguments.commit, metavar="HASH", help=f"the commit {about}")
+    add.add_argument("--here", action="store_true", help=f"this is the machine {about}")
+
+    show = _command(kinds, "ledger show", "print the ledger as a table")
+    show.add_argument("--experiment", default="", metavar="NAME", help="rows of this one alone, with its variants")
+    show.add_argument("--rows", type=arguments.names, default=[], metavar="ID,ID", help="these rows alone")
+    show.add_argument("--columns", type=arguments.names, default=[], metavar="NAME,NAME", help="these columns alone")
+    form = show.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="for a page, under a line by which `check` knows it")
+    form.add_argument("--json", action="store_true", help="the rows themselves")
+
+    check = _command(kinds, "ledger check", "look whether rows are well-formed and tables on our pages equal them")
+    for sub in (add, show, check):
+        sub.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
 
 
 def _add_data(kinds: _Commands) -> None:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from trm_jax.commands.origin import origin
 from trm_jax.config import Experiment
 from trm_jax.console import Bar
 from trm_jax.data.fit import matched
+from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.searched import draw_search, show_search
 from trm_jax.inference.search import Budget, search
@@ -59,6 +61,9 @@ def evaluate(
     budget: Budget,
     devices: int,
     path: Path | None,
+    checkpoint: Path,
+    averaged: bool,
+    command: str,
 ) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
 
@@ -66,18 +71,21 @@ def evaluate(
       source, split, limit: as for dataset.load_named.
       batch_size: sets that are called at once; 0: as in the experiment.
       devices: how many work; 0: all.
-      path: a JSON file to write the figures into.
+      path: a JSON file to write the figures into, together with where they come from:
+      checkpoint, averaged, command: where the weights are from, whether they are the average, and what was said.
     """
     layout = mesh_layout(devices)
     found = matched(experiment, source, split, limit)
-    experiment, puzzles = found.experiment, found.puzzles
+    puzzles = found.puzzles
+    about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
+    experiment = found.experiment
     size = batch_size or experiment.train.eval_batch_size
     searches = Searches(Model(experiment.model), experiment.candidates, puzzles, found.kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
         report = searches(layout.everywhere(weights), bar.update)
     print(_table(report))
     if path is not None:
-        path.write_text(json.dumps({"data": found.source, "split": split} | report.to_dict(), indent=1) + "\n")
+        path.write_text(json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
     return report
 
 

@@ -5,17 +5,19 @@ Those that come with this package are in trm_jax/experiments, which in a checkou
 
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trm_jax.config.mappings import experiment_from, wanted
+from trm_jax.config.mappings import experiment_from, flat, wanted
 from trm_jax.config.values import Experiment
 from trm_jax.errors import ConfigError, near_miss, one_line
 
 # Of the package itself: a folder `experiments` elsewhere is never taken for it.
 FOLDER = Path(__file__).parents[1] / "experiments"
+# What an experiment may leave to the data, as 0 or "".
+_FROM_DATA = ("model.vocab_size", "model.seq_len", "model.num_puzzles", "model.puzzle")
 
 
 def experiment(source: str, changes: Mapping[str, Any] | None = None) -> Experiment:
@@ -42,6 +44,31 @@ def names() -> list[str]:
     """The experiments of this package, each as `experiment` takes it."""
     files = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.py") if file.name != "__init__.py")
     return sorted(file.as_posix() for file in files)
+
+
+def sources() -> Iterator[str]:
+    """The experiments of this package with their variants, each as `experiment` takes it."""
+    for name in names():
+        yield from (name, *(f"{name}:{variant}" for variant in execute(find(name)).VARIANTS))
+
+
+def source_of(found: Experiment) -> tuple[str, dict[str, Any]]:
+    """By which words an experiment is had: its file in this package, with the variant, and what is changed in it.
+
+    Of those that share its name, the one with the fewest changes. What it left to the data is none.
+
+    Raises:
+      ConfigError: no experiment of this package has its name.
+    """
+    told = []
+    for source in sources():
+        if read(source).name == found.name:
+            base = flat(experiment(source))
+            own = {key: value for key, value in flat(found).items() if value != base[key]}
+            told.append((source, {k: v for k, v in own.items() if base[k] or k not in _FROM_DATA}))
+    if not told:
+        raise ConfigError(f"no experiment of this package is called {found.name!r}: put its file into experiments/")
+    return min(told, key=lambda each: len(each[1]))
 
 
 def find(name: str) -> Path:

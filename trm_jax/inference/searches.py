@@ -67,7 +67,7 @@ class SearchReport:
             "search": "with a verifier: only answers that keep to the rules count",
             "puzzles": self.puzzles,
             "seconds": self.seconds,
-            "budget": {"calls": self.budget.calls, "seconds": self.budget.seconds, "chains": self.budget.chains},
+            "budget": vars(self.budget),
             "found": {calls: vars(self.found(calls)) for calls in self.marks},
             "exact": vars(self.exact),
             "first_call": vars(self.first_call),
