@@ -5,7 +5,8 @@ Those that come with this package are in trm_jax/experiments, which in a checkou
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,10 +47,14 @@ def names() -> list[str]:
     return sorted(file.as_posix() for file in files)
 
 
-def sources() -> Iterator[str]:
-    """The experiments of this package with their variants, each as `experiment` takes it."""
-    for name in names():
-        yield from (name, *(f"{name}:{variant}" for variant in execute(find(name)).VARIANTS))
+@cache
+def sources() -> Mapping[str, str]:
+    """The experiments of this package with their variants, as `experiment` takes them, and their names."""
+    told: dict[str, str] = {}
+    for file in names():
+        module = execute(find(file))
+        told |= {f"{file}:{v}" if v else file: module.get_config(v).name for v in ("", *module.VARIANTS)}
+    return told
 
 
 def source_of(found: Experiment) -> tuple[str, dict[str, Any]]:
@@ -61,11 +66,10 @@ def source_of(found: Experiment) -> tuple[str, dict[str, Any]]:
       ConfigError: no experiment of this package has its name.
     """
     told = []
-    for source in sources():
-        if read(source).name == found.name:
-            base = flat(experiment(source))
-            own = {key: value for key, value in flat(found).items() if value != base[key]}
-            told.append((source, {k: v for k, v in own.items() if base[k] or k not in _FROM_DATA}))
+    for source in (source for source, name in sources().items() if name == found.name):
+        base = flat(experiment(source))
+        own = {key: value for key, value in flat(found).items() if value != base[key]}
+        told.append((source, {k: v for k, v in own.items() if base[k] or k not in _FROM_DATA}))
     if not told:
         raise ConfigError(f"no experiment of this package is called {found.name!r}: put its file into experiments/")
     return min(told, key=lambda each: len(each[1]))
