@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trm_jax.config.files import FOLDER, changed, experiment, find, names, read, source_of
+from trm_jax.config.files import FOLDER, changed, experiment, find, names, read, source_of, sources
 from trm_jax.errors import ConfigError
 
 MINE = """
@@ -158,6 +158,15 @@ def test_the_words_by_which_an_experiment_is_had_give_it_again() -> None:
         # What the data has filled in is no change.
         filled = replace(made, model=replace(made.model, seq_len=made.model.seq_len or 9))
         assert source_of(filled) == (source, changes)
+
+
+def test_no_two_experiments_share_a_name_unless_they_are_the_same() -> None:
+    by_name: dict[str, list[str]] = {}
+    for source, name in sources().items():
+        by_name.setdefault(name, []).append(source)
+    for alike in by_name.values():
+        assert all(experiment(source) == experiment(alike[0]) for source in alike[1:]), alike
+    assert {name.partition(":")[0] for name in sources()} == {*names()}
 
 
 def test_an_experiment_of_ones_own_is_had_by_no_words() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from ledger_rows import SHARE, row, searched
 from places import ROOT
 
 from trm_jax.errors import DataError
+from trm_jax.runs import ledger
 from trm_jax.runs.ledger import append, faults_in, identity, read
 
 
@@ -56,8 +58,14 @@ def test_a_row_that_stands_there_is_refused(second: dict[str, Any], tmp_path: Pa
     assert path.read_bytes() == before
 
 
-def test_of_many_that_add_the_same_at_once_one_does(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.jsonl"
+def test_of_many_that_add_the_same_at_once_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, parse = tmp_path / "ledger.jsonl", ledger.parse
+
+    def slowly(content: bytes) -> tuple[list[ledger.Row], list[str]]:
+        time.sleep(0.005)  # in which others could write, if they were let
+        return parse(content)
+
+    monkeypatch.setattr(ledger, "parse", slowly)
 
     def add(number: int) -> bool:
         try:

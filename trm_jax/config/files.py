@@ -60,19 +60,17 @@ def sources() -> Mapping[str, str]:
 def source_of(found: Experiment) -> tuple[str, dict[str, Any]]:
     """By which words an experiment is had: its file in this package, with the variant, and what is changed in it.
 
-    Of those that share its name, the one with the fewest changes. What it left to the data is none.
+    What it left to the data is no change.
 
     Raises:
       ConfigError: no experiment of this package has its name.
     """
-    told = []
-    for source in (source for source, name in sources().items() if name == found.name):
-        base = flat(experiment(source))
-        own = {key: value for key, value in flat(found).items() if value != base[key]}
-        told.append((source, {k: v for k, v in own.items() if base[k] or k not in _FROM_DATA}))
-    if not told:
+    source = next((source for source, name in sources().items() if name == found.name), None)
+    if source is None:
         raise ConfigError(f"no experiment of this package is called {found.name!r}: put its file into experiments/")
-    return min(told, key=lambda each: len(each[1]))
+    base = flat(experiment(source))
+    changes = {key: value for key, value in flat(found).items() if value != base[key]}
+    return source, {key: value for key, value in changes.items() if base[key] or key not in _FROM_DATA}
 
 
 def find(name: str) -> Path:
