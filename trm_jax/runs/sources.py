@@ -30,6 +30,6 @@ def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experim
         return weights_file.read(shipped.path_of(path.name))
     hint = near_miss(path.name, shipped.names())
     raise CheckpointError(
-        f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written, or the name of a model "
-        f"that ships: {hint}"
+        f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written, or the name of a "
+        f"model that ships: {hint}"
     )
