@@ -262,6 +262,7 @@ def _add_data(kinds: _Commands) -> None:
     _add_pairs(maze)
     maze.add_argument("--size", type=arguments.size, help="rows x columns, e.g. 30x30 (of a table: a square)")
     maze.add_argument("--min-length", type=positive, help="generate: steps of a shortest path at least")
+    maze.add_argument("--perfect", action="store_true", help="generate: mazes with one path between any two cells")
     maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
 
     arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")
