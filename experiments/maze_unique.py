@@ -6,7 +6,8 @@ Cost: 100,000 steps at batch 768, 1.7 EFLOP.
 
     trm data maze train.csv --generate 1000 --size 30x30 --min-length 100 --perfect
     trm data maze monitor.csv --generate 1000 --size 30x30 --min-length 100 --perfect --seed 1
-    trm train --config=maze_unique --workdir=runs/maze_unique --config.data.train=train.csv --config.data.test=monitor.csv
+    trm train --config=maze_unique --workdir=runs/maze_unique \
+        --config.data.train=train.csv --config.data.test=monitor.csv
 
 Variant "small": what two cores train in two hours, on 20,000 mazes of 11 x 11 (`--size 11x11 --min-length 16`).
 

@@ -145,9 +145,10 @@ def _drawn(shape: Shape, seed: int, min_length: int, walls: tuple[float, float] 
         if len(levels) > min_length:
             return search.with_ends(is_open, levels)[0]
         longest = max(longest, len(levels) - 1)
+    hint = ", or walls nearer to (0.3, 0.5)" if walls else ""
     raise DataError(
         f"generate: no maze of {shape[0]} x {shape[1]} with a shortest path of {min_length} steps turned up, the "
-        f"longest had {longest}; lower min_length, or take a larger shape{', or walls nearer to (0.3, 0.5)' if walls else ''}"
+        f"longest had {longest}; lower min_length, or take a larger shape{hint}"
     )
 
 
