@@ -229,6 +229,13 @@ def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     return DONE if verdict.chosen else FAILED
 
 
+def _sweep(args: argparse.Namespace, rest: list[str]) -> int:
+    with ending_at_once(RESUME_ME):
+        from trm_jax.commands.sweep import run
+
+        return run(args, rest)
+
+
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:
     with ending_at_once(RESUME_ME), Lock(args.workdir):
         from trm_jax.commands.demo import run
@@ -251,6 +258,7 @@ def _steps(text: str) -> list[int]:
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "demo": _demo,
     "train": _train,
+    "sweep": _sweep,
     **data.COMMANDS,
     "eval": _eval,
     "eval arc-score": _arc_score,

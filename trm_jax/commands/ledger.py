@@ -17,7 +17,7 @@ def _add(args: argparse.Namespace) -> int:
     from trm_jax.runs.entry import Said, entry
     from trm_jax.runs.parts import repository
 
-    path, root = _ledger(args), repository()
+    path, root = ledger_of(args), repository()
     remember_programs()
     row = entry(args.run, args.eval, Said(args.beside, args.note, args.commit or "", args.here), root)
     ledger.append(path, row, root)
@@ -29,7 +29,7 @@ def _show(args: argparse.Namespace) -> int:
     from trm_jax.display import ledger as tables
     from trm_jax.runs import ledger
 
-    rows = ledger.read(_ledger(args))
+    rows = ledger.read(ledger_of(args))
     if args.experiment:
         of = [{row["experiment"], row["experiment"].partition(":")[0]} for row in rows]
         _known("--experiment", args.experiment, set().union(*of))
@@ -51,7 +51,7 @@ def _check(args: argparse.Namespace) -> int:
     from trm_jax.runs import ledger
     from trm_jax.runs.parts import repository
 
-    path, root = _ledger(args), repository()
+    path, root = ledger_of(args), repository()
     faults = ledger.faults_in(path, root)
     rows, _ = ledger.parse(path.read_bytes())
     quoted = 0
@@ -69,7 +69,7 @@ def _known(flag: str, name: str, names: Iterable[str]) -> None:
         raise ConfigError(f"{flag}={name}: no such row in the ledger, {near_miss(name, names)}")
 
 
-def _ledger(args: argparse.Namespace) -> Path:
+def ledger_of(args: argparse.Namespace) -> Path:
     """The ledger that is meant. Raises ConfigError: there is no repository whose ledger it could be."""
     from trm_jax.runs.ledger import PLACE
     from trm_jax.runs.parts import repository

@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_processes(train)
 
+    about = "train an experiment at many points, and put each into the ledger; the same command again resumes it"
+    sweep = _command(commands, "sweep", about, takes_config=True)
+    _add_sweep(sweep)
+
     data = commands.add_parser(
         "data", help="build, check and show datasets", description="Build, check, show datasets."
     )
@@ -165,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
     )
     _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
-    for takes_a_model in (train, evaluate, solve, convert, estimate):
+    for takes_a_model in (train, sweep, evaluate, solve, convert, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
         )
@@ -181,6 +185,46 @@ def _command(commands: _Commands, name: str, about: str, takes_config: bool = Fa
     )
     sub.set_defaults(command=name, takes_config=takes_config)
     return sub
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workdir", type=output_folder, required=True, help="folder with a folder for each point")
+    parser.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,VALUE",
+        help="values to go through, in all combinations",
+    )
+    parser.add_argument(
+        "--turn",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE[+KEY=VALUE]",
+        help="a switch, or several at once, to be compared with the experiment without it",
+    )
+    parser.add_argument(
+        "--pflop", type=arguments.pflop, metavar="X", help="train each for X * 1e15 operations (as the experiment says)"
+    )
+    parser.add_argument("--show", action="store_true", help="print the table as it stands, and run nothing")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    group = parser.add_argument_group("evaluation", "of the best weights of each point, or else its newest")
+    group.add_argument("--eval", default="", metavar="SET", help="tables or dataset folders (the experiment's own)")
+    group.add_argument("--limit", type=positive, help="read at most so many puzzles")
+    group.add_argument(
+        "--eval-steps",
+        type=arguments.positives,
+        default=[],
+        metavar="N,N",
+        help="supervision steps to report on (N_sup)",
+    )
+    group.add_argument("--calls", type=positive, help="of models of candidates: calls for a puzzle, at most (1024)")
+    group.add_argument("--chains", type=positive, help="likewise: chains of guesses, side by side (8)")
+    group.add_argument("--seconds", type=arguments.seconds, help="likewise: for a puzzle, at most (no limit)")
+    rows = parser.add_argument_group("rows of the ledger")
+    rows.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+    rows.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did meanwhile")
+    rows.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:

@@ -108,7 +108,11 @@ def cells(rows: Sequence[Row], columns: Sequence[str] = ()) -> list[list[str]]:
 
 def text(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     """Lines for the terminal."""
-    table = cells(rows, columns)
+    return aligned(cells(rows, columns))
+
+
+def aligned(table: Sequence[Sequence[str]]) -> str:
+    """Any table, its head first, as lines for the terminal."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
     return "\n".join(line.rstrip() for line in lines)
@@ -116,9 +120,14 @@ def text(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
 
 def markdown(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     """A table for a page, under the line by which `misquoted` knows it."""
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in cells(rows, columns)]
-    sign = f"<!-- ledger: {','.join(row['id'] for row in rows)} {','.join(head)} -->"
-    return "\n".join([sign, *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))])
+    table = cells(rows, columns)
+    return f"<!-- ledger: {','.join(row['id'] for row in rows)} {','.join(table[0])} -->\n{piped(table)}"
+
+
+def piped(table: Sequence[Sequence[str]]) -> str:
+    """Any table, its head first, for a page."""
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 
 
 def quoted(page: str) -> int:
