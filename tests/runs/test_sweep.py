@@ -101,7 +101,7 @@ def test_operations_are_those_of_the_experiment_also_where_sizes_come_from_the_d
         (["train.seed=0"], [], {"changes": {"data.test": ""}}, "point seed-0 has no held-out puzzles: give --eval"),
         (["train.seed=0"], [], {"asked": Asked("gone.csv")}, "--eval=gone.csv: there is no file or folder 'gone.csv'"),
         (["train.seed=0"], [], {"asked": Asked(calls=3)}, "--calls: no point of this sweep searches"),
-        (["train.seed=0"], [], {"source": "sudoku_extreme:smoke", "asked": Asked(__file__, (3,))}, "--eval-steps: every"),
+        (["train.seed=0"], [], {"source": "sudoku_extreme:smoke", "asked": Asked(".", (3,))}, "--eval-steps: every"),
         (["train.seed=0"], [], {"changes": {"name": "own"}}, "no experiment of this package is called 'own'"),
         ([f"train.seed={','.join(map(str, range(101)))}", f"model.width={','.join(map(str, range(100)))}"], [], {},
          "10,100 points: a sweep has at most 10,000"),
@@ -150,12 +150,10 @@ def test_an_evaluation_is_asked_for_in_words_that_the_model_takes() -> None:
     assert asked.words(searches=False) == ["a.csv", "--limit=100", "--steps=1,16"]
     assert asked.words(searches=True) == ["a.csv", "--limit=100", "--calls=64", "--chains=4", "--seconds=2.5"]
     assert Asked().words(searches=True) == Asked().words(searches=False) == []
-    assert [
-        plan(["train.seed=0"], source=f"{name}:smoke").points[0].searches for name in ("demo", "sudoku_extreme")
-    ] == [
-        False,
-        True,
-    ]
+    for source, searches in (("demo:smoke", False), ("sudoku_extreme:smoke", True)):
+        held_out = {"data.test": "generated", "data.test_puzzles": 9}
+        (point,) = plan(["train.seed=0"], changes=held_out, source=source).points
+        assert point.searches is searches
 
 
 @pytest.mark.usefixtures("uncounted")

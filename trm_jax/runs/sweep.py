@@ -6,6 +6,7 @@ Nothing is run here: points.py does that.
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
@@ -231,8 +232,9 @@ def _over(texts: Iterable[str], changes: Mapping[str, Any]) -> dict[str, list[An
         if key in changes:
             raise ConfigError(f"--over {text}: --config.{key} is given too: leave it out")
         values[key] = [_value("--over", key, one) for one in several.split(",")]
-        if twice := [one for place, one in enumerate(values[key]) if one in values[key][:place]]:
-            raise ConfigError(f"--over {text}: {twice[0]} is there twice: leave one out")
+        most, times = Counter(values[key]).most_common(1)[0]
+        if times > 1:
+            raise ConfigError(f"--over {text}: {most} is there twice: leave one out")
     return values
 
 
