@@ -85,7 +85,8 @@ def test_a_turn_is_compared_with_the_baseline_of_its_own_seed() -> None:
 
 
 def test_a_search_is_told_by_its_most_calls_and_compared_where_both_were_measured() -> None:
-    found = State(searched(), 500)
+    marks = {"1": share(0.25), "64": share(0.5), "512": {"value": 0.75, "low": 0.7, "high": 0.8}}
+    found = State(searched(search={"found": marks, "exact": share(0.75), "calls": 40.25}), 500)
     voted = State(row(restarts=None, single={"1": share(0.25)}, votes={"1": share(0.1), "2": share(0.5)}), 500)
     head, *lines = table([(point({}), found), (point({}, {N: 1}), voted), (point({}, {N: 2}), found)])
     assert head[4:-1] == ["D=1", "pass@2", "found in 512", "difference"]

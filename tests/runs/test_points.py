@@ -276,7 +276,7 @@ echo $3 $4
 trap 'echo stopped; exit 75' TERM
 [ $3 = quick ] && exit 3
 echo ready
-while :; do sleep 0.01; done
+for i in $(seq 500); do sleep 0.01; done
 """
 
 

@@ -58,6 +58,8 @@ def test_an_experiment_is_trained_with_its_changes_those_of_the_point_and_its_st
     made = plan(["train.seed=3"], ["optim.clip=2"], changes)
     assert made.overrides(made.points[0]) == changes | {"train.seed": 3}
     assert made.overrides(made.points[1]) == changes | {"train.seed": 3, "optim.clip": 2.0}
+    together = {"model.states": "candidates", "model.grad_cycles": 2}  # no experiment without two cycles
+    assert len(plan(["model.cycles=2"], source="sudoku_extreme:smoke", changes=together, asked=Asked(".")).points) == 1
     budgeted = plan(["model.latent_steps=1,4"], changes=changes, pflop=1e-9)  # 1e6 operations
     assert [point.steps for point in budgeted.points] == [1_000, 250]
     assert budgeted.overrides(budgeted.points[1]) == changes | {"model.latent_steps": 4, "train.steps": 250}
@@ -186,7 +188,8 @@ def test_a_folder_is_one_sweeps_which_may_grow(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("uncounted")
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     made = plan(["train.seed=0"])
-    (tmp_path / "lock").touch()  # our own
+    for ours in ("lock", "sweep.json.tmp"):
+        (tmp_path / ours).touch()
     check(tmp_path, made)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(ConfigError, match="holds something else than a sweep"):

@@ -28,6 +28,8 @@ from trm_jax.runs.writers import write_whole
 # In the folder of a sweep.
 FILE = "sweep.json"
 SEED = "train.seed"
+# What a sweep that was killed at its very start may leave.
+_OURS = (LOCK, f"{FILE}.tmp")
 # Of what differs in no switch and in no value.
 BASELINE = "baseline"
 
@@ -92,14 +94,14 @@ class Plan:
     """A sweep.
 
     source, changes: the experiment's file, and what is changed in it at every point.
-    baseline: hash of what these two describe.
+    file: hash of what the file says.
     pflop: until which each point trains; None: as many steps as the experiment says.
     points: in the order in which they were asked for.
     """
 
     source: str
     changes: Mapping[str, Any]
-    baseline: str
+    file: str
     pflop: float | None
     asked: Asked
     points: tuple[Point, ...] = field(repr=False)
@@ -157,8 +159,6 @@ def plan(
     number = math.prod(map(len, values.values())) * (1 + len(switches))
     if number > _MOST_POINTS:
         raise ConfigError(f"{number:,} points: a sweep has at most {_MOST_POINTS:,}: give fewer values")
-    base = experiment(source, changes)
-    source_of(base)  # or no row could be made of it
     found: dict[Experiment, Point] = {}
     for combination in product(*values.values()):
         gone = dict(zip(values, combination, strict=True))
@@ -172,8 +172,10 @@ def plan(
             if made in found:
                 raise ConfigError(f"points {found[made].name} and {name} are the same experiment: leave one out")
             found[made] = _point(name, gone, turn, made, pflop)
+    for made in {made.name: made for made in found}.values():
+        source_of(made)  # or no row could be made of it
     _check_asked(asked, found)
-    return Plan(source, changes, config_hash(base), pflop, asked, tuple(found.values()))
+    return Plan(source, changes, config_hash(experiment(source)), pflop, asked, tuple(found.values()))
 
 
 def name_of(different: Mapping[str, Any]) -> str:
@@ -204,7 +206,7 @@ def check(workdir: Path, plan: Plan) -> None:
     """Raises as `claim` does, and writes nothing."""
     path = workdir / FILE
     if not path.exists():
-        if workdir.is_dir() and any(each.name != LOCK for each in workdir.iterdir()):
+        if workdir.is_dir() and any(each.name not in _OURS for each in workdir.iterdir()):
             raise ConfigError(f"--workdir={workdir} holds something else than a sweep: give a folder of its own")
         return
     try:
