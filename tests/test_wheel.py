@@ -39,8 +39,10 @@ def test_a_wheel_holds_the_package_with_its_experiments_and_nothing_else(wheel: 
 
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trm_jax").rglob("*.py")}
     sources |= {f"trm_jax/{path.relative_to(ROOT)}" for path in (ROOT / "experiments").rglob("*.py")}
+    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trm_jax" / "pretrained").iterdir()}
+    assert "trm_jax/pretrained/sudoku-extreme.safetensors" in shipped
     assert {"trm_jax/experiments/sudoku_mlp.py", "trm_jax/experiments/ablations/hrm.py"} <= sources
-    assert {name for name in held if not name.startswith(about)} == sources | {"trm_jax/py.typed"}
+    assert {name for name in held if not name.startswith(about)} == sources | shipped | {"trm_jax/py.typed"}
     assert f"{about}licenses/LICENSE" in held
     assert entries.split() == ["[console_scripts]", "trm", "=", "trm_jax.__main__:run"]
     assert "\nLicense-File: LICENSE\n" in metadata

@@ -16,11 +16,12 @@ import pytest
 
 from trm_jax.commands.cli import main
 from trm_jax.commands.report import _histogram
-from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig
+from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig, config_hash
 from trm_jax.data import dataset
 from trm_jax.data.folder_writer import Writer
 from trm_jax.data.identifiers import identifiers_of
 from trm_jax.data.user_rules import load_rules
+from trm_jax.devices.machine import describe
 from trm_jax.errors import DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
@@ -28,8 +29,9 @@ from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kinds import kind_of
-from trm_jax.runs.checkpoint import Checkpoints, load
+from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.parts import commit
 from trm_jax.sizes import si
 
 GRID = {"kind": "grid", "shape": [2, 3], "alphabet": "abcd", "symmetries": "fliplr rot180"}
@@ -190,6 +192,13 @@ def test_json_holds_all_that_an_evaluator_says(
     assert report.pop("weights") == "averaged"
     assert report.pop("data") == str(place / "data")
     assert report.pop("split") == "test"
+    assert report.pop("command").startswith(f"trm eval --devices=1 {place / 'run'} ")
+    assert report.pop("weights_sha256") == fingerprint(weights)
+    assert report.pop("config_sha256") == config_hash(experiment)
+    assert report.pop("data_sha256") == puzzles.fingerprint
+    assert report.pop("machine") == describe()
+    assert report.pop("commit") == commit()
+    assert report.pop("peak_gib") > 0
     assert report.pop("seconds") > 0
     del expected["seconds"]
     assert report == json.loads(json.dumps(expected))

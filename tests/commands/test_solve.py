@@ -33,6 +33,7 @@ from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.runs import sources
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"
 WRONG = "1244341221434321"  # a 4 too many in the first row
@@ -62,7 +63,7 @@ class Fake:
         self.q: Sequence[Sequence[float]] = [[0.0, 0.0]]
         self.calls: list[tuple[Effort, Any, Any]] = []
         self.traced: list[tuple[Effort, int, int]] = []
-        monkeypatch.setattr(solve.checkpoint, "load", lambda source: (experiment, None))
+        monkeypatch.setattr(solve, "load", lambda source: (experiment, None))
         monkeypatch.setattr(solve, "attempt", self._attempt)
         monkeypatch.setattr(solve, "trace", self._trace)
 
@@ -236,7 +237,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
     assert out.startswith("question\n 1 2 | . .\n")
     assert out.endswith(f"\nsolved at supervision step 2: {SOLVED}\nthe answer equals the known one\n")
     assert fake.calls[-1][1:] == ([SUDOKU.parse(PUZZLE).tolist()], [0])
-    task = read_task(SUDOKU_RUN, Request(data=str(path)))
+    _, task = read_task(SUDOKU_RUN, Request(data=str(path)))
     assert SUDOKU.text(task.question) == SOLVED  # the first row, where none is named
     assert task.label is not None
     assert SUDOKU.text(task.label) == SOLVED
@@ -245,7 +246,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 
-    assert SUDOKU.text(read_task(experiment, Request(row=1)).question) == PUZZLE
+    assert SUDOKU.text(read_task(experiment, Request(row=1))[1].question) == PUZZLE
 
 
 def test_rows_that_are_not_there(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +310,7 @@ def test_a_row_of_arc_keeps_its_puzzle_id(
     assert fake.traced[-1][1] == 4
     assert code == 0
     assert out.endswith(f"\nsolved at supervision step 1, cycle 1: {text}\nthe answer equals the known one\n")
-    assert read_task(experiment, Request(data=str(tmp_path / "arc"), row=0)).puzzle_id == 3
+    assert read_task(experiment, Request(data=str(tmp_path / "arc"), row=0))[1].puzzle_id == 3
     # One colour off, and it is not solved.
     fake.answers([[str((int(text[0]) + 1) % 10) + text[1:]]])
     code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", capsys=capsys)
@@ -562,7 +563,8 @@ def test_switches_of_attempts_mean_nothing_to_a_search(
     asked: str, fake: Fake, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
-    monkeypatch.setattr(solve.checkpoint, "load", lambda *_: (searching, None))
+    monkeypatch.setattr(solve, "load", lambda *_: (searching, None))
+    monkeypatch.setattr(sources, "load", lambda *_: (searching, None))
     words = {
         "--steps": ["--steps=3"],
         "--halting": ["--halting"],
@@ -571,9 +573,7 @@ def test_switches_of_attempts_mean_nothing_to_a_search(
         "--start-noise": ["--start-noise=1"],
         "--select": ["--select=vote"],
     }
-    endings = (
-        {"picture": "png", "gif": "gif"} if asked == "solve" else {"table": "csv", "plot": "png", "submission": "json"}
-    )
+    endings = {"gif": "gif"} if asked == "solve" else {"table": "csv", "plot": "png", "submission": "json"}
     words |= {f"--{name}": [f"--{name}={tmp_path / 'x'}.{ending}"] for name, ending in endings.items()}
     words |= (
         {"--cycles": ["--cycles"]}
@@ -684,7 +684,7 @@ def test_with_a_model_ids_and_attempts_matter(
     assert fresh.puzzle_table is not None
     weights = Weights(fresh.params, fresh.starts, jax.random.normal(jax.random.key(1), fresh.puzzle_table.shape))
     experiment = Experiment(model=config, data=DataConfig(puzzle="tokens"))
-    monkeypatch.setattr(solve.checkpoint, "load", lambda source: (experiment, weights))
+    monkeypatch.setattr(solve, "load", lambda source: (experiment, weights))
     arc_folder(tmp_path / "set", [1, 4])
     folder = tmp_path / "set" / "test"
     np.save(folder / "all__inputs.npy", np.full((2, 16), 3, np.uint8))

@@ -1,12 +1,13 @@
 """Experiment files: found by path or by name, run beside ours, and changed by keys."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trm_jax.config.files import FOLDER, changed, experiment, find, names, read
+from trm_jax.config.files import FOLDER, changed, experiment, find, names, read, source_of, sources
 from trm_jax.errors import ConfigError
 
 MINE = """
@@ -142,3 +143,32 @@ def test_what_refers_to_a_changed_value_follows_it_and_what_a_file_leaves_out_ca
 def test_what_a_file_raises_is_told_after_its_name() -> None:
     with pytest.raises(ConfigError, match=r"^demo:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, "):
         read("demo:7x7")
+
+
+def test_the_words_by_which_an_experiment_is_had_give_it_again() -> None:
+    for source, changes in (
+        ("demo", {}),
+        ("demo:6x6", {"train.seed": 3}),
+        ("ablations/hrm:smoke", {"optim.clip": 0.5, "data.train": "x.csv"}),
+        ("own_puzzle", {"data.puzzle": "sudoku"}),
+        ("sudoku_extreme:single", {"model.width": 16}),
+    ):
+        made = experiment(source, changes)
+        assert source_of(made) == (source, changes)
+        # What the data has filled in is no change.
+        filled = replace(made, model=replace(made.model, seq_len=made.model.seq_len or 9))
+        assert source_of(filled) == (source, changes)
+
+
+def test_no_two_experiments_share_a_name_unless_they_are_the_same() -> None:
+    by_name: dict[str, list[str]] = {}
+    for source, name in sources().items():
+        by_name.setdefault(name, []).append(source)
+    for alike in by_name.values():
+        assert all(experiment(source) == experiment(alike[0]) for source in alike[1:]), alike
+    assert {name.partition(":")[0] for name in sources()} == {*names()}
+
+
+def test_an_experiment_of_ones_own_is_had_by_no_words() -> None:
+    with pytest.raises(ConfigError, match="no experiment of this package is called 'own'"):
+        source_of(replace(experiment("demo"), name="own"))

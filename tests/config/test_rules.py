@@ -4,12 +4,22 @@ import dataclasses
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trm_jax.config import Experiment, MemoryConfig, differences, experiment_from, rules, to_dict, validate
+from trm_jax.config import (
+    Experiment,
+    MemoryConfig,
+    config_hash,
+    differences,
+    experiment_from,
+    rules,
+    to_dict,
+    validate,
+)
 from trm_jax.config.mappings import value_of, wanted
 from trm_jax.errors import ConfigError
 from trm_jax.recursion.policies import POLICIES
@@ -391,6 +401,20 @@ def test_round_trip_through_json(values: dict[str, Any]) -> None:
 
     assert experiment_from(json.loads(text)) == experiment
     assert to_dict(experiment_from(json.loads(text))) == to_dict(experiment)
+
+
+def test_a_hash_is_of_what_differs_from_the_defaults_but_where_the_data_lies() -> None:
+    made = experiment_from(changed())
+    assert config_hash(made) == config_hash(experiment_from(changed(data__train="x.csv", model__layers=2)))
+    others = [
+        changed(model__layers=3),
+        changed(train__seed=1),
+        changed(data__train_puzzles=11),
+        changed(memory__slices=2),
+    ]
+    assert len({config_hash(made), *(config_hash(experiment_from(other)) for other in others)}) == 5
+    # What a key that later versions add leaves as it was, with every value that is no default in it.
+    assert config_hash(Experiment()) == sha256(b"{}").hexdigest()
 
 
 def test_differences_name_each_key_with_both_values() -> None:

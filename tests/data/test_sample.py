@@ -103,19 +103,6 @@ def test_rules_that_fail_are_not_the_puzzles_fault() -> None:
         check_sample(kind_of(GRID, 4, fails), from_pairs(questions, answers, 5), "set")
 
 
-def test_symmetries_that_the_rules_refute_are_told() -> None:
-    about = {"kind": "grid", "shape": [1, 4], "alphabet": "abcd", "symmetries": "relabel(bcd) fliplr"}
-    kind = kind_of(json.dumps(about), 4, lambda question, answer: answer[0] == "a")
-    pairs = [np.tile(kind.parse(text).astype(np.int32), (3, 1)) for text in ("aaab", "abcd")]
-    with pytest.raises(
-        DataError, match=r"^set: symmetries: 'fliplr' is none by the rules, which refuse '[bcd]{3}a' as"
-    ):
-        check_sample(kind, from_pairs(*pairs, 5), "set")
-    check_sample(
-        kind_of(json.dumps(about | {"symmetries": "relabel(bcd)"}), 4, kind._rules), from_pairs(*pairs, 5), "set"
-    )
-
-
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [

@@ -26,7 +26,7 @@ INSIDE = ("", "trm_jax", "experiments", "docs")
 # Files that a reader makes, and words that stand for such.
 FOREIGN = {"futoshiki.py", "own.py", "FILE.py", "NAME.py", "NAME.md"}
 # Of files that are not looked for: what a run or a dataset has in its folder.
-ENDINGS = {"py", "json", "sha256"}
+ENDINGS = {"py", "json", "jsonl", "sha256"}
 CONFIG = sudoku_mlp.get_config().to_dict()
 
 
@@ -192,11 +192,11 @@ def wrong_commands(document: str, text: str) -> Iterator[str]:
 
 
 def commands(words: str) -> list[str]:
-    """The commands that words after `trm` name: one, or those of `data sudoku|maze`."""
+    """The commands that words after `trm` name: one, or those of `data sudoku|maze` or `ledger add|show`."""
     first, _, rest = words.partition(" ")
     following = re.match(r"[a-z|-]+", rest)
-    if first == "data" and following:
-        return [f"data {kind}" for kind in following[0].split("|")]
+    if first in ("data", "ledger") and following:
+        return [f"{first} {kind}" for kind in following[0].split("|")]
     return ["eval arc-score" if words.startswith("eval arc-score") else first]
 
 
@@ -248,6 +248,7 @@ def test_what_a_document_names_is_there(document: str) -> None:
         ("```\nFOO=1 trm data gone x\n```", "trm data gone"),
         ("`trm eval DIR [--halt-over 3]`", "trm eval --halt-over"),
         ("`trm data maze|gone OUT`", "trm data gone"),
+        ("`trm ledger show --markdow`", "trm ledger show --markdow"),
         ("```\ntrm data sudoku OUT.csv \\\n    --generatee 5\n```", "trm data sudoku --generatee"),
         ("`python -m benchmarks.guard --no-such 3`", "benchmarks.guard --no-such"),
         ("`--config=experiments/sudoku_mlp.py:big`", "--config=sudoku_mlp: unknown variant 'big'"),
@@ -268,3 +269,7 @@ def test_every_page_is_linked_from_the_first_and_every_other_file_from_a_page() 
     assert {ROOT / document for document in DOCUMENTS} - {ROOT / "README.md"} <= links("README.md")
     files = {path for path in (ROOT / "docs").iterdir() if path.is_file()}
     assert files <= set().union(*map(links, DOCUMENTS))
+
+
+def test_figures_that_are_said_to_be_of_the_ledger_are_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "check"]) == 0, capsys.readouterr().out

@@ -68,6 +68,23 @@ def test_every_answer_keeps_to_the_rules(made, monkeypatch):
     assert all(1 < found.calls <= 400 and found.chains >= 1 and found.seconds > 0 for found in results)
 
 
+def test_the_path_leads_from_the_question_to_the_answer(made, monkeypatch):
+    for found in found_by(made, by_the_rules, monkeypatch, Budget(calls=400, chains=4)):
+        before, question = found.path[0].asked, PUZZLES[found.number]
+        given = question > 1
+        assert (before[given].argmax(axis=-1) + 2 == question[given]).all()
+        assert (before[given].sum(axis=-1) == 1).all()
+        assert before[~given].all()
+        for number, (asked, left) in enumerate(found.path):
+            # A guess at one cell in each call but the root's, and nothing comes back.
+            assert ((asked != before).any(axis=-1)).sum() == int(number > 0)
+            assert not (asked & ~before).any()
+            assert not (left & ~asked).any()
+            before = left
+        assert (before.sum(axis=-1) == 1).all()
+        np.testing.assert_array_equal(before.argmax(axis=-1) + 2, found.tokens)
+
+
 def test_what_breaks_the_rules_is_refused_however_sure(made, monkeypatch):
     results = found_by(made, blind, monkeypatch, Budget(calls=12, chains=2))
     assert all(found.tokens is None for found in results)

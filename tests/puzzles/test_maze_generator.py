@@ -61,6 +61,25 @@ def test_any_small_maze_is_right_or_refused(rows, columns, share, seed):
     check(puzzles, answers, 2, shape, min_length)
 
 
+@pytest.mark.parametrize(("n", "shape", "min_length"), [(20, (11, 11), 20), (5, (30, 30), 100), (4, (8, 13), 12)])
+def test_a_perfect_maze_has_one_path_between_any_two_cells(n, shape, min_length):
+    puzzles, answers = maze_generator.generate(n, shape, 5, min_length=min_length, perfect=True)
+    check(puzzles, answers, n, shape, min_length)
+    for puzzle in puzzles:
+        is_open = (puzzle != maze.WALL).reshape(shape)
+        # A tree: every other cell of every other row, all joined, by one less openings between them than cells.
+        assert is_open[::2, ::2].all()
+        assert not is_open[1::2, 1::2].any()
+        joints = int((is_open[:, :-1] & is_open[:, 1:]).sum() + (is_open[:-1] & is_open[1:]).sum())
+        assert joints == is_open.sum() - 1
+    other, _ = maze_generator.generate(n, shape, 6, min_length=min_length, perfect=True)
+    assert not (puzzles == other).all(axis=1).any()
+
+
+def test_a_perfect_maze_that_cannot_be_is_told():
+    assert "no maze of 5 x 5" in refused(2, (5, 5), min_length=17, perfect=True)
+
+
 def test_a_maze_depends_on_the_seed_and_its_number_alone():
     whole = maze_generator.generate(12, (8, 9), 7, min_length=12)
     part = maze_generator.generate(5, (8, 9), 7, min_length=12)

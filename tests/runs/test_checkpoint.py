@@ -287,10 +287,10 @@ def test_a_checkpoint_of_format_1_is_read(tmp_path, checkpointed, policy):
 def test_a_checkpoint_of_format_3_goes_on_with_no_step_skipped(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         # What it had: neither the count of skipped steps nor their sums.
-        flat = checkpoint._flat
+        flat = checkpoint.flat
         patch.setattr(
             checkpoint,
-            "_flat",
+            "flat",
             lambda tree: {k: v for k, v in flat(tree).items() if k not in checkpoint._SINCE_FORMAT_4},
         )
         state = saved(tmp_path)

@@ -16,6 +16,7 @@ from trm_jax.runs import train as training
 from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.runs.figures import Log
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.parts import read_parts
 from trm_jax.runs.resume import HARMLESS
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
@@ -62,6 +63,11 @@ def test_rows_hold_what_was_promised(uncut):
     assert training[0]["train/loss"] == pytest.approx(total, rel=1e-5)
     evaluations = [row for row in rows if "eval/exact_accuracy" in row]
     assert [row["step"] for row in evaluations] == [10, 20]
+
+
+def test_each_part_of_a_run_tells_from_where_to_where_it_went(uncut):
+    part = read_parts(uncut)[0]
+    assert (part["first"], part["last"], part["machine"]["platform"]) == (0, 20, jax.default_backend())
 
 
 def test_a_workdir_of_another_experiment_is_refused_and_left_alone(uncut, tmp_path):

@@ -205,6 +205,29 @@ def rows(text: str) -> list[int]:
     return [count(part) for part in text.split(",")]
 
 
+def positives(text: str) -> list[int]:
+    """Numbers from 1, separated by commas."""
+    return [positive(part) for part in text.split(",")]
+
+
+def pflop(text: str) -> float:
+    """1e15 operations."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e12:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no number of 1e15 operations: give one such as 30 or 0.5")
+    return value
+
+
+def commit(text: str) -> str:
+    """The whole name of a commit."""
+    if len(text) != 40 or not set(text) <= set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no commit: give all 40 digits")
+    return text
+
+
 def names(text: str) -> list[str]:
     """Separated by commas."""
     return [name for name in text.split(",") if name]
@@ -253,20 +276,21 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
     Raises:
       ConfigError: one line, naming the file or the key; typos with what was probably meant.
     """
-    sources, changes = _words(arguments)
-    if len(sources) != 1:
-        raise ConfigError("which experiment? give one --config=experiments/NAME.py")
+    source, changes = experiment_words(arguments)
     try:
-        config = files.read(sources[0])
+        config = files.read(source)
     except ConfigError as error:
         raise ConfigError(f"--config={error}") from error
     return files.changed(config, changes)
 
 
-def _words(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The files that --config names, and the values that --config.GROUP.KEY=VALUE gives; nothing else may be there.
+def experiment_words(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The file that --config names, and the values that --config.GROUP.KEY=VALUE gives; nothing else may be there.
 
     A value may be a word of its own, and True be left out. Of a key that is given twice the last value counts.
+
+    Raises:
+      ConfigError: one line: none or several files, a key that is unknown, a value of another type.
     """
     sources: list[str] = []
     changes: dict[str, Any] = {}
@@ -286,4 +310,6 @@ def _words(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             changes[key] = value_of(key, value)
         else:
             raise ConfigError(f"unknown argument {word!r}: overrides are written --config.GROUP.KEY=VALUE")
-    return sources, changes
+    if len(sources) != 1:
+        raise ConfigError("which experiment? give one --config=experiments/NAME.py")
+    return sources[0], changes

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trm_jax.commands import data
+from trm_jax.commands import data, ledger
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.parser import parse
 from trm_jax.config import Experiment, check_sources
@@ -111,7 +111,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     _join(args)
     from trm_jax.commands import searching
     from trm_jax.commands.report import Request, evaluate
-    from trm_jax.runs.checkpoint import load
+    from trm_jax.runs.sources import load
 
     experiment, weights = load(args.checkpoint, not args.trained_weights)
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
@@ -120,7 +120,8 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
         switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
         what = args.puzzles, args.split, args.limit, args.batch_size
-        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json, args.rules)
+        about = args.checkpoint, not args.trained_weights, args.said
+        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules)
         return DONE
     searching.refuse_budget(_budget(args))
     evaluate(
@@ -140,6 +141,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             plot=args.plot,
             submission=args.submission,
             devices=args.devices,
+            command=args.said,
         )
     )
     return DONE
@@ -217,9 +219,23 @@ def _parity(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _convert(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest) if rest else None
+    if args.own:
+        from trm_jax.runs import weights_file
+        from trm_jax.runs.sources import load
+
+        checksum = weights_file.write(args.target, *load(args.source, not args.trained_weights))
+        print(f"{args.target}: wrote the model of {args.source}; SHA-256 of its weights {checksum}")
+        return DONE
     from trm_jax.original.convert import convert
 
     print(convert(args.source, args.target, experiment, not args.trained_weights, args.compiled))
+    return DONE
+
+
+def _models(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.commands.models import run
+
+    run(args.name)
     return DONE
 
 
@@ -249,6 +265,13 @@ def _sized(experiment: Experiment) -> Experiment:
     return resolve(experiment, dataset.peek(experiment.data))
 
 
+def _sweep(args: argparse.Namespace, rest: list[str]) -> int:
+    with ending_at_once(RESUME_ME):
+        from trm_jax.commands.sweep import run
+
+        return run(args, rest)
+
+
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:
     with ending_at_once(RESUME_ME), Lock(args.workdir):
         from trm_jax.commands.demo import run
@@ -271,13 +294,16 @@ def _steps(text: str) -> list[int]:
 COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "demo": _demo,
     "train": _train,
+    "sweep": _sweep,
     **data.COMMANDS,
     "eval": _eval,
     "eval arc-score": _arc_score,
     "solve": _solve,
     "parity": _parity,
     "convert": _convert,
+    "models": _models,
     "estimate": _estimate,
+    **ledger.COMMANDS,
 }
 
 

@@ -36,13 +36,13 @@ def _maze(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import maze
 
     if args.generate is None:
-        _refuse(args, "only with --generate", min_length=None, workers=1)
+        _refuse(args, "only with --generate", min_length=None, perfect=False, workers=1)
         puzzle = json.dumps({"kind": "maze"} | ({"shape": list(args.size)} if args.size else {}))
         return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
     _refuse_unused(args)
     if args.size is None or args.min_length is None:
         raise ConfigError("which mazes? give --size and --min-length, such as --size 30x30 --min-length 110")
-    wishes = maze.Wishes(args.size, args.min_length)
+    wishes = maze.Wishes(args.size, args.min_length, args.perfect)
     return _generate(args, wishes, maze.generate_table, partial(maze.generate, augment=args.augment))
 
 

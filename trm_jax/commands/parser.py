@@ -1,12 +1,13 @@
 """The words of the command `trm`: what may be said to it, and how it is explained. What is done is elsewhere."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import count, output_folder, positive, whole
+from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
 from trm_jax.errors import ConfigError
 from trm_jax.version import VERSION
 
@@ -17,16 +18,18 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """What is asked for, and the words that are left, which describe an experiment (`arguments.load_experiment`).
 
     Returns:
-      A namespace whose `command` is the name of a command, such as "train" or "data sudoku", with its arguments; and
-      the words about an experiment, of a command that takes one.
+      A namespace whose `command` is the name of a command, such as "train" or "data sudoku", with its arguments, and
+      `said` all that was said; and the words about an experiment, of a command that takes one.
 
     Raises:
       ConfigError: one line, for words that mean nothing.
     """
     words = list(words)
+    said = shlex.join(["trm", *words])
     if words[:2] == ["eval", "arc-score"]:
         words[:2] = ["eval arc-score"]
     args, rest = _parser().parse_known_args(words)
+    args.said = said
     if rest and not args.takes_config:
         raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
     return args, rest
@@ -83,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_processes(train)
 
+    about = "train an experiment at many points, and put each into the ledger; the same command again resumes it"
+    sweep = _command(commands, "sweep", about, takes_config=True)
+    _add_sweep(sweep)
+
     data = commands.add_parser(
         "data", help="build, check and show datasets", description="Build, check, show datasets."
     )
@@ -91,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _command(
         commands, "eval", "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission"
     )
-    evaluate.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    evaluate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
@@ -118,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     arc_score.add_argument("--json", type=arguments.json_file, help="also write the scores to this file")
 
     solve = _command(commands, "solve", "solve one puzzle, step by step")
-    solve.add_argument("checkpoint", type=Path, help="a workdir, or one checkpoint in it")
+    solve.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
     solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
@@ -145,6 +152,12 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("target", type=Path, help="a new workdir, or the file to write (.safetensors, else torch)")
     convert.add_argument("--trained-weights", action="store_true", help="write these, not their average")
     convert.add_argument("--compiled", action="store_true", help="write names with the prefix _orig_mod.")
+    convert.add_argument(
+        "--own", action="store_true", help="write our names and the experiment: a file that eval, solve and load read"
+    )
+
+    models = _command(commands, "models", "list the trained models that come with the package")
+    models.add_argument("name", nargs="?", help="print the card of this one")
 
     about = "count an experiment's weights and operations; which gradient policy fits into a device's memory"
     estimate = _command(commands, "estimate", about, takes_config=True)
@@ -155,7 +168,12 @@ def _parser() -> argparse.ArgumentParser:
         help="plan for a device with so much, as in 80GiB (this one's)",
     )
     estimate.add_argument("--json", action="store_true", help="as JSON")
-    for takes_a_model in (train, evaluate, solve, convert, estimate):
+
+    ledger = commands.add_parser(
+        "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
+    )
+    _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
+    for takes_a_model in (train, sweep, evaluate, solve, convert, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
         )
@@ -165,12 +183,52 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: _Commands, name: str, about: str, takes_config: bool = False) -> argparse.ArgumentParser:
     """A parser for the words of a command, which `args.command` then names."""
     usage = f"trm {name} --config=FILE[:VARIANT] [--config.GROUP.KEY=VALUE ...] [options]" if takes_config else None
-    word = name.removeprefix("data ")
+    word = name.removeprefix("data ").removeprefix("ledger ")
     sub: argparse.ArgumentParser = commands.add_parser(
         word, help=about, description=about, usage=usage, allow_abbrev=False
     )
     sub.set_defaults(command=name, takes_config=takes_config)
     return sub
+
+
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workdir", type=output_folder, required=True, help="folder with a folder for each point")
+    parser.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,VALUE",
+        help="values to go through, in all combinations",
+    )
+    parser.add_argument(
+        "--turn",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE[+KEY=VALUE]",
+        help="a switch, or several at once, to be compared with the experiment without it",
+    )
+    parser.add_argument(
+        "--pflop", type=arguments.pflop, metavar="X", help="train each for X * 1e15 operations (as the experiment says)"
+    )
+    parser.add_argument("--show", action="store_true", help="print the table as it stands, and run nothing")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a page")
+    group = parser.add_argument_group("evaluation", "of the best weights of each point, or else its newest")
+    group.add_argument("--eval", default="", metavar="SET", help="tables or dataset folders (the experiment's own)")
+    group.add_argument("--limit", type=positive, help="read at most so many puzzles")
+    group.add_argument(
+        "--eval-steps",
+        type=arguments.positives,
+        default=[],
+        metavar="N,N",
+        help="supervision steps to report on (N_sup)",
+    )
+    group.add_argument("--calls", type=positive, help="of models of candidates: calls for a puzzle, at most (1024)")
+    group.add_argument("--chains", type=positive, help="likewise: chains of guesses, side by side (8)")
+    group.add_argument("--seconds", type=arguments.seconds, help="likewise: for a puzzle, at most (no limit)")
+    rows = parser.add_argument_group("rows of the ledger")
+    rows.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+    rows.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did meanwhile")
+    rows.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
@@ -212,6 +270,29 @@ def _add_budget(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chains", type=positive, default=8, help="of guesses, side by side (8)")
 
 
+def _add_ledger(kinds: _Commands) -> None:
+    add = _command(kinds, "ledger add", "add the row of a run, or of an evaluation of its weights")
+    add.add_argument("run", type=Path, metavar="RUN_DIR", help="folder that `trm train` has written")
+    add.add_argument("--eval", type=Path, metavar="FILE", help="figures that `trm eval --json FILE` has written")
+    add.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did while this was trained")
+    add.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
+    about = "of a run that has not recorded one (trained by an older version)"
+    add.add_argument("--commit", type=arguments.commit, metavar="HASH", help=f"the commit {about}")
+    add.add_argument("--here", action="store_true", help=f"this is the machine {about}")
+
+    show = _command(kinds, "ledger show", "print the ledger as a table")
+    show.add_argument("--experiment", default="", metavar="NAME", help="rows of this one alone, with its variants")
+    show.add_argument("--rows", type=arguments.names, default=[], metavar="ID,ID", help="these rows alone")
+    show.add_argument("--columns", type=arguments.names, default=[], metavar="NAME,NAME", help="these columns alone")
+    form = show.add_mutually_exclusive_group()
+    form.add_argument("--markdown", action="store_true", help="for a page, under a line by which `check` knows it")
+    form.add_argument("--json", action="store_true", help="the rows themselves")
+
+    check = _command(kinds, "ledger check", "look whether rows are well-formed and tables on our pages equal them")
+    for sub in (add, show, check):
+        sub.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+
+
 def _add_data(kinds: _Commands) -> None:
     sudoku = _command(kinds, "data sudoku", "build a Sudoku dataset, from tables or generated")
     _add_pairs(sudoku)
@@ -229,6 +310,7 @@ def _add_data(kinds: _Commands) -> None:
     _add_pairs(maze)
     maze.add_argument("--size", type=arguments.size, help="rows x columns, e.g. 30x30 (of a table: a square)")
     maze.add_argument("--min-length", type=positive, help="generate: steps of a shortest path at least")
+    maze.add_argument("--perfect", action="store_true", help="generate: mazes with one path between any two cells")
     maze.add_argument("--augment", action="store_true", help="each training maze with its mirror images and turns")
 
     arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from trm_jax.commands.origin import origin
 from trm_jax.console import Bar
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.data.user_rules import load_rules
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
+from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import Layout, mesh_layout
 from trm_jax.display.canvas import new_figure
 from trm_jax.display.plots import draw_effort
@@ -25,7 +26,8 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.runs.checkpoint import fingerprint, identifiers, load
+from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.sources import identifiers, load
 from trm_jax.sizes import si
 
 # More steps than these have no place on a line, each with its own share.
@@ -39,6 +41,7 @@ class Request:
     checkpoints: the one to evaluate, and those whose ARC votes are pooled with its own.
     selection: "" for the best that the kind of puzzle allows.
     devices: how many evaluate; 0 for all.
+    command: what was said, for the JSON file.
     """
 
     checkpoints: tuple[Path, ...]
@@ -56,6 +59,7 @@ class Request:
     plot: Path | None = None
     submission: Path | None = None
     devices: int = 1
+    command: str = ""
 
 
 def evaluate(request: Request) -> Report:
@@ -64,7 +68,7 @@ def evaluate(request: Request) -> Report:
     With several processes (cluster.join), every one calls this with the same arguments; the first prints and writes.
     """
     with unanimous() as facts:
-        evaluator, weights, layout, source = _prepared(request)
+        evaluator, weights, layout, about = _prepared(request)
         puzzles = evaluator.puzzles
         votes = votes_for(puzzles) if is_arc_test(evaluator.kind, puzzles, request.split) else None
         facts |= {
@@ -80,23 +84,23 @@ def evaluate(request: Request) -> Report:
             # Figures of single answers stay the first checkpoint's; the votes are everyone's.
             report = replace(report, arc=pooled.arc, seconds=report.seconds + pooled.seconds)
     if is_main():
-        _tell(report, request, source)
+        _tell(report, request, about)
     return report
 
 
-def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
+def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, Any]]:
     """All that can be wrong is told here, before anything is evaluated, which may take hours.
 
     Returns:
-      The evaluator, the first checkpoint's weights, the layout, and where the puzzles come from.
+      The evaluator, the first checkpoint's weights, the layout, and what the JSON file says of where figures come from.
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    data, config = experiment.data, experiment.model
-    puzzles = dataset.load_named(experiment, request.puzzles, request.split, request.limit)
-    source = request.puzzles or data.test
+    config = experiment.model
     rules = load_rules(request.rules) if request.rules else None
-    kind = check_fits(experiment, puzzles, source, rules, identifiers(request.checkpoints[0]))
+    known = identifiers(request.checkpoints[0])
+    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known)
+    puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
         raise ConfigError("--pool adds up the votes of checkpoints on ARC test puzzles: these are none")
@@ -116,23 +120,32 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, str]:
         new_figure((1, 1))  # or says at once that matplotlib is missing
     selection = request.selection or ("rules" if kind.has_rules else "q")
     batch_size = request.batch_size or experiment.train.eval_batch_size
+    model = Model(found.experiment.model)
     evaluator = Evaluator(
-        Model(config), puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
+        model, puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
     )
-    return evaluator, weights, layout, source
+    about = (
+        origin(
+            request.command,
+            request.checkpoints,
+            request.averaged,
+            experiment,
+            weights,
+            puzzles,
+            found.source,
+            request.split,
+        )
+        if request.json
+        else {}
+    )
+    return evaluator, weights, layout, about
 
 
-def _tell(report: Report, request: Request, source: str) -> None:
-    """Prints the table, and writes the files asked for; source: where the puzzles come from."""
+def _tell(report: Report, request: Request, about: dict[str, Any]) -> None:
+    """Prints the table, and writes the files asked for; about: where the figures come from, for the JSON file."""
     _print(report, request)
     if request.json:
-        origin = {
-            "checkpoints": [str(path) for path in request.checkpoints],
-            "weights": "averaged" if request.averaged else "trained",
-            "data": source,
-            "split": request.split,
-        }
-        _write(request.json, json.dumps(origin | report.to_dict(), indent=1) + "\n")
+        _write(request.json, json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
     if request.table:
         _write(request.table, _csv(report.table))
     if request.submission and report.arc is not None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+from trm_jax.commands.origin import origin
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, Output
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.data.user_rules import load_rules
+from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
-from trm_jax.display.show import show_grid
+from trm_jax.display.searched import draw_search, show_search
 from trm_jax.errors import ConfigError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget, search
@@ -47,11 +48,25 @@ def refuse_budget(budget: Budget) -> None:
             )
 
 
-def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens, budget: Budget, quiet: bool) -> bool:
-    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified."""
-    model, config = Model(experiment.model), experiment.candidates
+def solve(
+    experiment: Experiment,
+    weights: Weights,
+    kind: Kind,
+    question: Tokens,
+    budget: Budget,
+    quiet: bool,
+    picture: Path | None = None,
+) -> bool:
+    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified.
+
+    Args:
+      picture: a file to draw the chain into that found it.
+    """
+    model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
     (found,) = search(model, weights, config, kind, question[None], budget.chains, budget)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
+    if picture is not None:
+        draw_search(picture, kind, question, found, units)
     if found.tokens is None:
         print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
         return False
@@ -59,7 +74,7 @@ def solve(experiment: Experiment, weights: Weights, kind: Kind, question: Tokens
     if quiet:
         print(text)
     else:
-        show_grid(kind, found.tokens, Output(highlight=False))
+        show_search(kind, question, found, units, Output(highlight=False))
         print(f"verified, found by search after {spent}: {text}")
     return True
 
@@ -74,6 +89,9 @@ def evaluate(
     budget: Budget,
     devices: int,
     path: Path | None,
+    checkpoint: Path,
+    averaged: bool,
+    command: str,
     rules: Path | None = None,
 ) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
@@ -82,20 +100,22 @@ def evaluate(
       source, split, limit: as for dataset.load_named.
       batch_size: sets that are called at once; 0: as in the experiment.
       devices: how many work; 0: all.
-      path: a JSON file to write the figures into.
+      path: a JSON file to write the figures into, together with where they come from:
+      checkpoint, averaged, command: where the weights are from, whether they are the average, and what was said.
       rules: a file with the rules of a puzzle of kind "grid".
     """
     layout = mesh_layout(devices)
-    puzzles = dataset.load_named(experiment, source, split, limit)
-    source = source or experiment.data.test
-    kind = check_fits(experiment, puzzles, source, load_rules(rules) if rules else None)
+    found = matched(experiment, source, split, limit, load_rules(rules) if rules else None)
+    puzzles = found.puzzles
+    about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
+    experiment = found.experiment
     size = batch_size or experiment.train.eval_batch_size
-    searches = Searches(Model(experiment.model), experiment.candidates, puzzles, kind, size, budget, layout)
+    searches = Searches(Model(experiment.model), experiment.candidates, puzzles, found.kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
         report = searches(layout.everywhere(weights), bar.update)
     print(_table(report))
     if path is not None:
-        path.write_text(json.dumps({"data": source, "split": split} | report.to_dict(), indent=1) + "\n")
+        path.write_text(json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
     return report
 
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from trm_jax.commands import searching
 from trm_jax.config import Experiment
 from trm_jax.console import Output, say
-from trm_jax.data import dataset
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import matched
 from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
@@ -29,7 +28,7 @@ from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.runs import checkpoint
+from trm_jax.runs.sources import identifiers, load
 
 __all__ = ["Request", "Thought", "read_question", "run", "show", "think"]
 
@@ -108,8 +107,10 @@ def read_question(kind: Kind, source: str) -> Tokens:
     return question
 
 
-def read_task(experiment: Experiment, request: Request, identifiers: Identifiers | None = None) -> Task:
-    """The puzzle that is asked for; identifiers: as for `check_fits`.
+def read_task(
+    experiment: Experiment, request: Request, identifiers: Identifiers | None = None
+) -> tuple[Experiment, Task]:
+    """The puzzle that is asked for, and the experiment at its size; identifiers: as for `matched`.
 
     Raises:
       ConfigError: two puzzles are named.
@@ -125,19 +126,17 @@ def read_task(experiment: Experiment, request: Request, identifiers: Identifiers
         question = read_question(kind, request.puzzle or "-")
         if question.max() >= model.vocab_size:
             raise DataError(f"puzzle: token {question.max()}, but the model takes 0 to {model.vocab_size - 1}")
-        return Task(kind, question, 0, None)
+        return experiment, Task(kind, question, 0, None)
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
     row = request.row or 0
-    puzzles = dataset.load_named(experiment, request.data, request.split, row + 1)
-    source = request.data or experiment.data.test
+    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers)
+    puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    kind = check_fits(
-        experiment, puzzles, source, rules, identifiers
-    )  # the last row, which is the one, is among those looked at
+    # That this row is a puzzle was looked at: it is the last of those that were read.
     question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
-    return Task(kind, question, int(puzzles.puzzle_ids[row]), label)
+    return found.experiment, Task(kind, question, int(puzzles.puzzle_ids[row]), label)
 
 
 def run(source: Path, request: Request) -> bool:
@@ -146,18 +145,18 @@ def run(source: Path, request: Request) -> bool:
     Right means that the rules and the question's clues are kept; for a kind without rules, that the answer is the known
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
     """
-    experiment, weights = checkpoint.load(source)
+    experiment, weights = load(source)
     searches = experiment.model.states == "candidates"
     if searches:
-        switches = {"steps": request.steps, "select": request.selection, "cycles": request.cycles}
-        searching.refuse(request.effort, switches | {"picture": request.picture, "gif": request.gif})
+        switches = {"steps": request.steps, "select": request.selection, "cycles": request.cycles, "gif": request.gif}
+        searching.refuse(request.effort, switches)
     else:
         searching.refuse_budget(request.budget)
-    task = read_task(experiment, request, checkpoint.identifiers(source))
+    experiment, task = read_task(experiment, request, identifiers(source))
     kind, question = task.kind, task.question
     _check(request, kind)
     if searches:
-        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet)
+        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet, request.picture)
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)

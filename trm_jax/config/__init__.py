@@ -4,7 +4,7 @@ It knows the names that recursion/ and puzzles/ offer, and nothing else of the h
 by name alone, until a model is built. JAX is not imported here, so that a wrong value is told at once.
 """
 
-from trm_jax.config.mappings import differences, experiment_from, to_dict
+from trm_jax.config.mappings import config_hash, differences, experiment_from, flat, to_dict
 from trm_jax.config.rules import check_sources, validate
 from trm_jax.config.values import (
     CandidatesConfig,
@@ -29,8 +29,10 @@ __all__ = [
     "OptimConfig",
     "TrainConfig",
     "check_sources",
+    "config_hash",
     "differences",
     "experiment_from",
+    "flat",
     "to_dict",
     "validate",
 ]

@@ -6,16 +6,19 @@ Those that come with this package are in trm_jax/experiments, which in a checkou
 import importlib.util
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trm_jax.config.mappings import experiment_from, wanted
+from trm_jax.config.mappings import experiment_from, flat, wanted
 from trm_jax.config.values import Experiment
 from trm_jax.errors import ConfigError, near_miss, one_line
 
 # Of the package itself: a folder `experiments` elsewhere is never taken for it.
 FOLDER = Path(__file__).parents[1] / "experiments"
+# What an experiment may leave to the data, as 0 or "".
+_FROM_DATA = ("model.vocab_size", "model.seq_len", "model.num_puzzles", "model.puzzle")
 
 
 def experiment(source: str, changes: Mapping[str, Any] | None = None) -> Experiment:
@@ -42,6 +45,32 @@ def names() -> list[str]:
     """The experiments of this package, each as `experiment` takes it."""
     files = (file.relative_to(FOLDER).with_suffix("") for file in FOLDER.rglob("*.py") if file.name != "__init__.py")
     return sorted(file.as_posix() for file in files)
+
+
+@cache
+def sources() -> Mapping[str, str]:
+    """The experiments of this package with their variants, as `experiment` takes them, and their names."""
+    told: dict[str, str] = {}
+    for file in names():
+        module = execute(find(file))
+        told |= {f"{file}:{v}" if v else file: module.get_config(v).name for v in ("", *module.VARIANTS)}
+    return told
+
+
+def source_of(found: Experiment) -> tuple[str, dict[str, Any]]:
+    """By which words an experiment is had: its file in this package, with the variant, and what is changed in it.
+
+    What it left to the data is no change.
+
+    Raises:
+      ConfigError: no experiment of this package has its name.
+    """
+    source = next((source for source, name in sources().items() if name == found.name), None)
+    if source is None:
+        raise ConfigError(f"no experiment of this package is called {found.name!r}: put its file into experiments/")
+    base = flat(experiment(source))
+    changes = {key: value for key, value in flat(found).items() if value != base[key]}
+    return source, {key: value for key, value in changes.items() if base[key] or key not in _FROM_DATA}
 
 
 def find(name: str) -> Path:

@@ -1,9 +1,11 @@
 """Experiments from nested mappings, and back: every key known, every value of its type, every rule kept."""
 
 import dataclasses
+import json
 import math
 import typing
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, Literal
 
 from trm_jax.config.rules import validate
@@ -31,9 +33,24 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
+def flat(experiment: Experiment) -> dict[str, Any]:
+    """Every value by its key, such as "model.width"."""
+    return _flatten(to_dict(experiment))
+
+
+def config_hash(experiment: Experiment) -> str:
+    """SHA-256 of every value but where the puzzles lie.
+
+    A value that is the default counts as absent, so that a key that later versions add leaves the hash as it was.
+    """
+    usual = flat(Experiment())
+    own = {k: v for k, v in flat(experiment).items() if v != usual[k] and k not in ("data.train", "data.test")}
+    return sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+
+
 def differences(old: Experiment, new: Experiment) -> list[str]:
     """The keys in which two experiments differ, each as `group.key: old -> new`."""
-    flat_old, flat_new = _flatten(to_dict(old)), _flatten(to_dict(new))
+    flat_old, flat_new = flat(old), flat(new)
     return [f"{key}: {flat_old[key]!r} -> {flat_new[key]!r}" for key in flat_old if flat_old[key] != flat_new[key]]
 
 

@@ -65,6 +65,11 @@ class ModelConfig:
         return mixer(self.mixer).units or self.positions == "relations" or self.states == "candidates"
 
     @property
+    def any_size(self) -> bool:
+        """Whether the same weights serve boards of every size: the network is made of units and nothing else."""
+        return mixer(self.mixer).units and not self.puzzle_dim
+
+    @property
     def units(self) -> Units:
         """Of `puzzle`, at this number of cells. Raises ConfigError where there are none."""
         return _units(self.puzzle, self.seq_len)
@@ -157,7 +162,8 @@ class CandidatesConfig:
     """
 
     eliminate_below: float = 0.1  # a candidate goes when it is kept with a probability below this
-    conflict_above: float = 0.5  # a set is given up when a conflict is likelier than this
+    conflict_above: float = 0.5  # training gives a set up when a conflict is likelier than this
+    give_up_above: float = 0.6  # and a search does; what is best is to be tried on held-out puzzles
     temperature: float = 1.5  # of the symbols that training pins
     keep_weight: float = 4.0  # of the loss of candidates that are right
     drop_weight: float = 0.5  # of those that are wrong

@@ -1,10 +1,11 @@
 """What an experiment and a set of puzzles have to agree on: sizes, kind, and what tokens mean."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trm_jax.config import Experiment, validate
+from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
 from trm_jax.data.identifiers import Identifiers, check_identifiers
@@ -59,6 +60,58 @@ def _same_kind(of_model: str, of_data: str, cells: int) -> str:
             f"config.model.puzzle = {of_model!r}, but the puzzles are {of_data!r}: set it to that, or to ''"
         )
     return of_model or of_data
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Puzzles on which a trained model is to be evaluated.
+
+    experiment: at the size of the puzzles.
+    kind: of puzzle, with the user's rules where there are any.
+    source: where they come from.
+    """
+
+    experiment: Experiment
+    puzzles: PuzzleSet
+    kind: Kind
+    source: str
+
+
+def matched(
+    experiment: Experiment,
+    source: str,
+    split: str,
+    limit: int = 0,
+    rules: Rules | None = None,
+    identifiers: Identifiers | None = None,
+) -> Matched:
+    """The puzzles for evaluating a model, as `dataset.load_named` finds them.
+
+    identifiers: of the puzzles that it was trained on, as its checkpoint keeps them.
+
+    Raises:
+      DataError: they cannot be read, or not by this model. ConfigError: they have other units.
+    """
+    puzzles = dataset.load_named(experiment, source, split, limit)
+    source = source or experiment.data.test
+    experiment = at_size(experiment, puzzles.puzzle or experiment.data.puzzle, puzzles.seq_len, puzzles.vocab_size)
+    kind = check_fits(experiment, puzzles, source, rules, identifiers)
+    return Matched(experiment, puzzles, kind, source)
+
+
+def at_size(experiment: Experiment, puzzle: str, seq_len: int, vocab_size: int) -> Experiment:
+    """The experiment for boards of these sizes, if its weights serve every size; otherwise as it is.
+
+    Raises ConfigError where the puzzle's units are others than those that the network is made of.
+    """
+    model = experiment.model
+    if not model.any_size or (seq_len, vocab_size) == (model.seq_len, model.vocab_size):
+        return experiment
+    sized = replace(model, puzzle=puzzle, seq_len=seq_len, vocab_size=vocab_size)
+    made_of, has = ([name for name, _ in config.units.classes] for config in (model, sized))
+    if made_of != has:
+        raise ConfigError(f"the network is made of units {', '.join(made_of)}, and these puzzles have {', '.join(has)}")
+    return replace(experiment, model=sized, data=replace(experiment.data, puzzle=puzzle))
 
 
 def check_fits(

@@ -58,6 +58,13 @@ class Budget:
             raise ConfigError(f"--seconds {self.seconds}: give a number from 0 (no limit)")
 
 
+class Call(NamedTuple):
+    """One call of a chain: the candidates that went in, with the cell that was pinned, and those that were left."""
+
+    asked: NDArray[np.bool_]
+    left: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class Found:
     """How the search for one puzzle's answer ended.
@@ -68,6 +75,7 @@ class Found:
     chains: that were started.
     refused: complete sets that broke the rules.
     seconds: of the machine's time.
+    path: calls of the chain that found it, the root first; where none was found, the root alone.
     first: the tokens that were likeliest after the first call, [S]: what the network says unsearched.
     """
 
@@ -78,16 +86,18 @@ class Found:
     refused: int
     seconds: float
     first: Tokens
+    path: tuple[Call, ...]
 
 
 @dataclass(eq=False)
 class _Task:
-    """One puzzle that is being searched. root: candidates and logits of symbols after the first call."""
+    """One puzzle that is being searched. root: the row that its chains start from; origin: its call."""
 
     number: int
     question: NDArray[np.int32]
-    root: tuple[NDArray[np.bool_], NDArray[np.float32]] | None = None
+    root: "_Row | None" = None
     first: Tokens | None = None
+    origin: tuple[Call, ...] = ()
     calls: int = 0
     chains: int = 0
     running: int = 0
@@ -95,20 +105,25 @@ class _Task:
     seconds: float = 0.0
     over: bool = False
 
-    def found(self, tokens: Tokens | None) -> Found:
+    def found(self, tokens: Tokens | None, path: tuple[Call, ...] | None = None) -> Found:
         """The end of it."""
         assert self.first is not None
+        path = self.origin if path is None else path
         self.over = True
-        return Found(self.number, tokens, self.calls, self.chains, self.refused, self.seconds, self.first)
+        return Found(self.number, tokens, self.calls, self.chains, self.refused, self.seconds, self.first, path)
 
 
 class _Row(NamedTuple):
-    """A row of the batch: a chain of a task, which pins a cell and calls; or its root (chain 0), which only calls."""
+    """A row of the batch: a chain of a task, which pins a cell and calls; or its root (chain 0), which only calls.
+
+    path: the calls so far.
+    """
 
     task: _Task
     chain: int
     possible: NDArray[np.bool_]
     symbols: NDArray[np.float32]
+    path: tuple[Call, ...] = ()
 
 
 def search(
@@ -159,23 +174,24 @@ def search(
         keeps = said.solved & kind.satisfied(np.stack([row.task.question for row in rows]), answers)
         going: list[_Row] = []
         for i, row in enumerate(rows):
-            task, reached = row.task, (said.possible[i], said.symbols[i])
+            task, path = row.task, (*row.path, Call(said.asked[i], said.possible[i]))
+            reached = row._replace(possible=said.possible[i], symbols=said.symbols[i], path=path)
             task.calls, task.seconds = task.calls + 1, task.seconds + share
             if row.chain == 0:
-                task.root, task.first = reached, answers[i]
+                task.root, task.first, task.origin = reached, answers[i], path
             if task.over:
                 continue
             if keeps[i]:
-                yield task.found(answers[i])
+                yield task.found(answers[i], path)
             elif row.chain == 0 and not (said.solved[i] or said.conflict[i]):
                 continue  # its chains start from what the root has left
             elif said.solved[i] or said.conflict[i]:
                 task.refused += int(said.solved[i])
                 task.running -= int(row.chain > 0)
                 if row.chain == 0:  # the network is wrong before a guess is made: chains start from the puzzle
-                    task.root = call.nothing[0], said.symbols[i]
+                    task.root = row._replace(symbols=said.symbols[i])
             else:
-                going.append(_Row(task, row.chain, *reached))
+                going.append(reached)
         for task in tasks:
             if not task.over and (task.calls >= budget.calls or 0 < budget.seconds <= task.seconds):
                 yield task.found(None)
@@ -188,7 +204,7 @@ def _fill(rows: list[_Row], size: int, tasks: list[_Task], budget: Budget) -> No
     for task in tasks:
         while len(rows) < size and task.root is not None and task.running < budget.chains:
             task.chains, task.running = task.chains + 1, task.running + 1
-            rows.append(_Row(task, task.chains, *task.root))
+            rows.append(task.root._replace(chain=task.chains))
 
 
 def _likeliest(model: Model, possible: NDArray[np.bool_], symbols: NDArray[np.float32]) -> Tokens:
@@ -197,8 +213,9 @@ def _likeliest(model: Model, possible: NDArray[np.bool_], symbols: NDArray[np.fl
 
 
 class _Said(NamedTuple):
-    """What a call came to, for each row: as recursion.candidates.Verdict and Deduction."""
+    """What was asked, and what a call came to, for each row: as recursion.candidates.Verdict and Deduction."""
 
+    asked: Any
     possible: Any
     conflict: Any
     solved: Any
@@ -258,8 +275,8 @@ def _call(
         guessed = pinned(possible, symbols, jax.vmap(key_of)(numbers), 0.0)
         possible = jnp.where((numbers[:, 1] > 0)[:, None, None], guessed, possible)
         said = _in_parts(lambda *rows: model.deduce(params, *rows), possible, inputs)
-        found = eliminated(possible, given_BS, said, config.eliminate_below, config.conflict_above)
-        return _Said(found.possible, found.conflict, found.solved, said.symbols)
+        found = eliminated(possible, given_BS, said, config.eliminate_below, config.give_up_above)
+        return _Said(possible, found.possible, found.conflict, found.solved, said.symbols)
 
     specs = Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec)  # type: ignore[arg-type]
     together = layout.by_each(each, (specs, EVERYWHERE, BY_ROWS, BY_ROWS, BY_ROWS, BY_ROWS), BY_ROWS)

@@ -69,7 +69,7 @@ class SearchReport:
             "search": "with a verifier: only answers that keep to the rules count",
             "puzzles": self.puzzles,
             "seconds": self.seconds,
-            "budget": {"calls": self.budget.calls, "seconds": self.budget.seconds, "chains": self.budget.chains},
+            "budget": vars(self.budget),
             "found": {calls: vars(self.found(calls)) for calls in self.marks},
             "unlabelled": self.unlabelled,
             "exact": None if self.exact is None else vars(self.exact),

@@ -20,6 +20,8 @@ class Moment(NamedTuple):
     y: the answer as it is embedded, float32 [L, D]; its last S positions are the cells.
     z: the latents, float32 [K, L, D]. Where the model has only one of the two, the other is None.
     q: how sure it is that the answer is right, 0 to 1.
+    possible: of a model of candidates, the symbols that each cell may still have, bool [S, V]; y and z are None, a step
+      is a call of the chain that found the answer.
     """
 
     step: int
@@ -27,6 +29,7 @@ class Moment(NamedTuple):
     y: NDArray[np.float32] | None
     z: NDArray[np.float32] | None
     q: float
+    possible: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Answers:
     tokens: int32 [N, S], as the model writes them; 0 everywhere where a certified answer was asked for and none found.
     valid: whether the answer keeps to the rules and to the clues, bool [N]; None where no rules are known.
     q: how sure the model is that the answer is right, 0 to 1, [N].
-    steps: the supervision step after which the answer stood, [N].
+    steps: the supervision step after which the answer stood, or the calls that a search has made, [N].
     attempt: the attempt that it comes from, from 0, [N]; -1 where a certified answer was not found.
     questions: tokens of the puzzles, int32 [N, S].
     kind: of puzzle.

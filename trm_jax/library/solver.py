@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
-from trm_jax.data.fit import check_fits
+from trm_jax.data.fit import Matched, at_size, matched
 from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
@@ -24,16 +23,19 @@ from trm_jax.inference.answers import choose, kept_rules
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import MOST_STEPS
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
+from trm_jax.inference.search import Budget, Found
+from trm_jax.inference.searches import Searches
 from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.thoughts import think
+from trm_jax.library import searching
 from trm_jax.library.answers import Answers, Figures, Moment
 from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
-from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kinds import describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.runs import checkpoint
+from trm_jax.runs import sources, weights_file
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
@@ -41,10 +43,11 @@ from trm_jax.training.step import TrainState, averaged_weights
 
 
 def load(source: str | Path, *, averaged: bool = True, rules: Rules | str | Path | None = None) -> "Solver":
-    """The trained model in a folder that `trm train`, `trm convert` or `Solver.save` has written.
+    """A trained model: one that ships, or in a folder that `trm train`, `trm convert` or `Solver.save` has written.
 
     Args:
-      source: the folder (its newest valid checkpoint), or one checkpoint's own: "runs/demo/checkpoints/500".
+      source: the name of a model that ships ("sudoku-extreme"; `trm models` lists them); a folder (its newest valid
+        checkpoint), or one checkpoint's own: "runs/demo/checkpoints/500"; or a file that `Solver.save` has written.
       averaged: the moving average of the weights, as the paper evaluates; or the weights as trained.
       rules: of a puzzle of your own (kind "grid"): a function of question and answer as text, or a Python file with
         such a function `check`.
@@ -59,8 +62,8 @@ def load(source: str | Path, *, averaged: bool = True, rules: Rules | str | Path
     """
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigError(f"load({source!r}): give the path of a folder, as text")
-    solver = Solver(*checkpoint.load(Path(source), averaged), rules=rules, source=str(source))
-    solver.identifiers = checkpoint.identifiers(Path(source))
+    solver = Solver(*sources.load(source, averaged), rules=rules, source=str(source))
+    solver.identifiers = sources.identifiers(source)
     return solver
 
 
@@ -109,6 +112,9 @@ class Solver:
         puzzle_ids: int | Sequence[int] | NDArray[np.integer[Any]] = 0,
         batch_size: int | None = None,
         seed: int = 0,
+        calls: int = 1_024,
+        seconds: float = 0.0,
+        chains: int = 8,
     ) -> Answers:
         """Answers to one puzzle or to many.
 
@@ -125,7 +131,9 @@ class Solver:
           start_noise, latent_noise: standard deviation of noise on tries but the first (inference.Effort).
           puzzle_ids: rows of the puzzle table, for models that have one; one for all, or [N].
           batch_size: attempts worked on at once (as in evaluation).
-          seed: of symmetries and noise.
+          seed: of symmetries and noise, or of a search.
+          calls, seconds, chains: of a model of candidates, which searches for an answer that keeps to the rules
+            (inference.search.Budget); it makes no attempts.
 
         Returns:
           `Answers`, to one puzzle if one was given.
@@ -142,6 +150,16 @@ class Solver:
         >>> model.solve([".21. ...4 .... .1..", ".4.. .... 2.3. ..2."], steps=2).digits.shape
         (2, 4, 4)
         """
+        if self._searches:
+            searching.refuse(
+                {"steps": steps, "attempts": attempts > 1, "select": select, "symmetries": symmetries}
+                | {"halting": halting, "start_noise": start_noise, "latent_noise": latent_noise}
+            )
+            budget = searching.budget_from(calls, seconds, chains, seed)
+            questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
+            found = self._search(questions, budget, batch_size)
+            answers = searching.answers(found, questions, self.kind)
+            return answers[0] if alone else answers
         D = self._depth(steps)
         effort = effort_from(
             self.kind,
@@ -157,14 +175,14 @@ class Solver:
         questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
         ids = self._ids(puzzle_ids, len(questions))
         parts = []
-        for found in attempt(self._model, self.weights, effort, questions, ids, self._size(batch_size), self.kind):
-            asked = questions[found.first : found.first + len(found)]
-            satisfied = kept_rules(found, self.kind, asked)
+        for part in attempt(self._model, self.weights, effort, questions, ids, self._size(batch_size), self.kind):
+            asked = questions[part.first : part.first + len(part)]
+            satisfied = kept_rules(part, self.kind, asked)
             if certify:
                 assert satisfied is not None
-                parts.append(certified(found, satisfied))
+                parts.append(certified(part, satisfied))
             else:
-                parts.append(choose(found, satisfied, rule))
+                parts.append(choose(part, satisfied, rule))
         fields = ("tokens", "satisfied", "q_halt", "step", "attempt")
         tokens, valid, q_halt, step, attempt_of = (_joined([getattr(part, name) for part in parts]) for name in fields)
         answers = Answers(tokens.astype(np.int32), valid, sigmoid(q_halt), step, attempt_of, questions, self.kind)
@@ -173,9 +191,11 @@ class Solver:
     def think(self, puzzle: Any, *, steps: int | None = None, puzzle_id: int = 0) -> Iterator[Moment]:
         """A puzzle being solved: the answer, y, z and q after each supervision step; computed as they are asked for.
 
+        Of a model of candidates, those that are left after each call of the chain that found the answer.
+
         Args:
           puzzle: one, as `solve` takes it.
-          steps: how many (as many as in training).
+          steps: how many (as many as in training; of a search, all).
           puzzle_id: its row of the puzzle table, for models that have one.
 
         >>> import trm_jax as trm
@@ -183,6 +203,11 @@ class Solver:
         >>> [(moment.step, moment.y.shape) for moment in model.think(".21. ...4 .... .1..", steps=2)]
         [(1, (16, 64)), (2, (16, 64))]
         """
+        if self._searches:
+            searching.refuse({"steps": steps})
+            question, units = self._one(puzzle), self.experiment.model.units
+            (found,) = self._search(question, Budget(), None)
+            return searching.moments(found, question[0], self.kind, units.symbols, units.blank)
         D = self._depth(steps)
         return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D)
 
@@ -212,6 +237,8 @@ class Solver:
         path = Path(path)
         if path.suffix not in (".png", ".gif"):
             raise ConfigError(f"{path}: give a file that ends in .png or .gif")
+        if self._searches:
+            raise ConfigError("a model of candidates is drawn by `trm solve --picture`")
         D = self._depth(steps)
         question = self._one(puzzle)[0]
         thoughts = think(self._model, self.weights, self.kind, question, D)
@@ -234,6 +261,9 @@ class Solver:
         latent_noise: float = 0.0,
         batch_size: int | None = None,
         seed: int = 0,
+        calls: int = 1_024,
+        seconds: float = 0.0,
+        chains: int = 8,
     ) -> Figures:
         """Accuracy on puzzles whose answers are known: what `trm eval --json` writes.
 
@@ -244,7 +274,8 @@ class Solver:
           split: of a dataset folder.
           limit: read at most so many; 0: all.
           steps: numbers of supervision steps to report on (as many as in training).
-          attempts, select, symmetries, halting, start_noise, latent_noise, batch_size, seed: as for `solve`.
+          attempts, select, symmetries, halting, start_noise, latent_noise, batch_size, seed, calls, seconds, chains: as
+            for `solve`.
 
         Raises:
           DataError: puzzles that cannot be read, or are none for this model.
@@ -256,6 +287,17 @@ class Solver:
         >>> figures["puzzles"], [row["supervision_steps"] for row in figures["rows"]]
         (100, [1, 8])
         """
+        if self._searches:
+            searching.refuse(
+                {"steps": steps, "attempts": attempts > 1, "select": select, "symmetries": symmetries}
+                | {"halting": halting, "start_noise": start_noise, "latent_noise": latent_noise}
+            )
+            budget = searching.budget_from(calls, seconds, chains, seed)
+            asked = self._puzzles(puzzles, answers, split, limit)
+            model, config = Model(asked.experiment.model), self.experiment.candidates
+            searches = Searches(model, config, asked.puzzles, asked.kind, self._size(batch_size), budget)
+            told = {"checkpoints": [self.source], "data": asked.source, "split": split}
+            return Figures(told | searches(self.weights).to_dict())
         effort = effort_from(
             self.kind,
             depths_from(steps, self._steps),
@@ -267,21 +309,46 @@ class Solver:
             seed=seed,
         )
         rule = rule_from(self.kind, select)
-        held_out, named, kind = self._puzzles(puzzles, answers, split, limit)
-        evaluator = Evaluator(self._model, held_out, self._size(batch_size), effort, kind, rule)
-        votes = votes_for(held_out) if is_arc_test(kind, held_out, split) else None
+        asked = self._puzzles(puzzles, answers, split, limit)
+        model = Model(asked.experiment.model)
+        evaluator = Evaluator(model, asked.puzzles, self._size(batch_size), effort, asked.kind, rule)
+        votes = votes_for(asked.puzzles) if is_arc_test(asked.kind, asked.puzzles, split) else None
         report = evaluator(self.weights, votes=votes)
-        return Figures({"checkpoints": [self.source], "data": named, "split": split} | report.to_dict())
+        return Figures({"checkpoints": [self.source], "data": asked.source, "split": split} | report.to_dict())
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the model into a folder that `load`, `trm solve` and `trm eval` read; weights only, no training state.
+    def save(self, target: str | Path) -> None:
+        """Writes the model where `load`, `trm solve` and `trm eval` read it; weights only, no training state.
+
+        Args:
+          target: a folder, or one file whose name ends in .safetensors.
 
         Raises:
-          CheckpointError: it holds checkpoints already. StorageError: it cannot be written.
+          CheckpointError: there is one already. StorageError: it cannot be written.
         """
-        workdir = Path(folder)
+        workdir = Path(target)
+        if workdir.suffix == weights_file.SUFFIX:
+            weights_file.write(workdir, self.experiment, self.weights)
+            return
         with Lock(workdir), Checkpoints(workdir) as checkpoints:
             checkpoints.save_weights(self.weights, Meta(self.experiment, identifiers=self.identifiers))
+
+    def at(self, cells: int) -> "Solver":
+        """The same weights for boards of so many cells, where the network serves every size (mixer "symmetric").
+
+        Raises ConfigError: it serves one size, or there are no such boards.
+
+        >>> import trm_jax as trm
+        >>> trm.load("sudoku-extreme").at(16).kind.shape
+        (4, 4)
+        """
+        puzzle = describe(self.experiment.data.puzzle or "tokens")["kind"]
+        try:
+            kind = kind_of(puzzle, whole("cells", cells, 1 << 16))
+        except DataError as error:
+            raise ConfigError(f"at({cells}): {error}") from None
+        if not self.experiment.model.any_size:
+            raise ConfigError(f"at({cells}): this network serves boards of {self.kind.cells} cells alone")
+        return Solver(at_size(self.experiment, puzzle, cells, kind.vocab_size), self.weights, source=self.source)
 
     def __repr__(self) -> str:
         counts = count_weights(self.weights)
@@ -307,6 +374,14 @@ class Solver:
         return questions
 
     @property
+    def _searches(self) -> bool:
+        return self.experiment.model.states == "candidates"
+
+    def _search(self, questions: Tokens, budget: Budget, batch_size: int | None) -> list[Found]:
+        size = self._size(batch_size)
+        return searching.found(self.experiment, self.weights, self.kind, questions, budget, size)
+
+    @property
     def _steps(self) -> int:
         return self.experiment.model.supervision_steps
 
@@ -326,8 +401,8 @@ class Solver:
             raise ConfigError(f"puzzle_ids from {ids.min()} to {ids.max()}: the puzzle table has rows 0 to {rows - 1}")
         return np.broadcast_to(ids, (count,)).astype(np.int32)
 
-    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> tuple[PuzzleSet, str, Kind]:
-        """What to evaluate on, where it comes from, and what it is."""
+    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> Matched:
+        """What to evaluate on."""
         config = self.experiment.model
         if puzzles is not None and answers is not None:
             questions, _ = read_questions(self.kind, puzzles, config.vocab_size)
@@ -335,16 +410,15 @@ class Solver:
             if len(questions) != len(labels):
                 raise DataError(f"{len(questions)} puzzles, but {len(labels)} answers: give one answer to each")
             name = self.experiment.data.puzzle
-            return dataset.from_pairs(questions, labels, config.vocab_size, name), "given", self.kind
+            pairs = dataset.from_pairs(questions, labels, config.vocab_size, name)
+            return Matched(self.experiment, pairs, self.kind, "given")
         if puzzles is None and answers is not None:
             raise DataError("answers without puzzles: give both, or a path")
         if puzzles is not None and not isinstance(puzzles, (str, os.PathLike)):
             raise DataError("evaluate() compares with known answers: give evaluate(puzzles, answers), or a path")
         given = "" if puzzles is None else os.fspath(puzzles)
         whole("limit", limit, 1 << 40, least=0)
-        held_out = dataset.load_named(self.experiment, given, split, limit)
-        source = given or self.experiment.data.test
-        return held_out, source, check_fits(self.experiment, held_out, source, self._rules, self.identifiers)
+        return matched(self.experiment, given, split, limit, self._rules, self.identifiers)
 
 
 @partial(jax.jit, static_argnames="model")

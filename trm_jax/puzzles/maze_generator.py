@@ -4,6 +4,9 @@ The walls are those of the public mazes: each cell is one with the same probabil
 and 0.5 for each maze (arXiv 2402.14083), and only mazes with a long enough path are kept. Where chance hardly ever
 finds one, walls are moved until the path is long enough.
 
+A perfect maze has one path between any two of its cells: a random tree over every other cell of every other row, which
+a walk that turns back only where it must has made.
+
 Sets of cells are integers here, one bit a cell, with one more column that is always closed so that no shift leads from
 the end of a row to the next: one step of a breadth-first search is then four shifts, whatever the size of the maze.
 """
@@ -31,6 +34,8 @@ _PAIRS_PER_CELL = 5
 # Moves in a row that make the path no longer; then the maze is given up.
 _PATIENCE = 3000
 _CLIMBS = 3
+# Perfect mazes that are drawn until one has a long enough path.
+_TREES = 500
 _CHUNK = 16
 
 
@@ -52,6 +57,7 @@ def generate(
     *,
     min_length: int,
     walls: tuple[float, float] = (0.3, 0.5),
+    perfect: bool = False,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Maze, Maze]:
@@ -65,6 +71,7 @@ def generate(
       min_length: steps that a shortest path from S to G has at least. Start and goal are drawn among the pairs of
         cells that far apart.
       walls: the probability of a wall is drawn between these two, for each maze.
+      perfect: mazes with a single path in place of such walls.
       workers: processes; their number changes nothing but the time.
       progress: called with the number of mazes made so far, after each.
 
@@ -73,7 +80,7 @@ def generate(
         distinct one does.
     """
     _check(n, shape, seed, min_length, walls, workers)
-    draw = partial(_drawn, shape, seed, min_length, walls)
+    draw = partial(_drawn, shape, seed, min_length, None if perfect else walls)
     puzzles = np.empty((n, shape[0] * shape[1]), np.int8)
     answers = np.empty_like(puzzles)
     seen: set[bytes] = set()
@@ -121,23 +128,27 @@ def _chunk(draw: Callable[[int, int], Maze], indices: range) -> list[Maze]:
     return [draw(i, 0) for i in indices]
 
 
-def _drawn(shape: Shape, seed: int, min_length: int, walls: tuple[float, float], i: int, attempt: int) -> Maze:
-    """Maze i [cells], drawn for the `attempt`-th time."""
+def _drawn(shape: Shape, seed: int, min_length: int, walls: tuple[float, float] | None, i: int, attempt: int) -> Maze:
+    """Maze i [cells], drawn for the `attempt`-th time; without probabilities of walls, a perfect one."""
     # The low half of the counter is the generator's own; the rest gives each draw a stream to itself.
     rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, attempt, i]))
     search = _Search(shape, rng, min_length)
     longest = 0
-    for _ in range(_CLIMBS):
-        found, is_open, levels = search.draw(walls)
-        if found is not None:
-            return found
-        is_open, levels = search.move_walls(is_open, levels)
+    for _ in range(_CLIMBS if walls else _TREES):
+        if walls:
+            found, is_open, levels = search.draw(walls)
+            if found is not None:
+                return found
+            is_open, levels = search.move_walls(is_open, levels)
+        else:
+            is_open, levels = search.tree()
         if len(levels) > min_length:
             return search.with_ends(is_open, levels)[0]
         longest = max(longest, len(levels) - 1)
+    hint = ", or walls nearer to (0.3, 0.5)" if walls else ""
     raise DataError(
         f"generate: no maze of {shape[0]} x {shape[1]} with a shortest path of {min_length} steps turned up, the "
-        f"longest had {longest}; lower min_length, take a larger shape, or walls nearer to (0.3, 0.5)"
+        f"longest had {longest}; lower min_length, or take a larger shape{hint}"
     )
 
 
@@ -177,6 +188,26 @@ class _Search:
                 if self._rng.random() * _PAIRS_PER_CELL * found.size < pairs:
                     return found, *best
         return chosen, *best
+
+    def tree(self) -> tuple[int, list[int]]:
+        """A perfect maze, and its levels from one end of its longest path."""
+        rows, columns = self._shape
+        nodes = {(r, c) for r in range(0, rows, 2) for c in range(0, columns, 2)}
+        walk = [min(nodes)]
+        nodes.discard(walk[0])
+        is_open = 1
+        while walk:
+            r, c = walk[-1]
+            ahead = [n for n in ((r - 2, c), (r + 2, c), (r, c - 2), (r, c + 2)) if n in nodes]
+            if not ahead:
+                walk.pop()
+                continue
+            r2, c2 = ahead[int(self._rng.integers(len(ahead)))]
+            nodes.discard((r2, c2))
+            walk.append((r2, c2))
+            is_open |= 1 << r2 * self._width + c2 | 1 << (r + r2) // 2 * self._width + (c + c2) // 2
+        levels = self._levels(is_open, 1)
+        return is_open, self._levels(is_open, self._one_of(levels[-1]))
 
     def move_walls(self, is_open: int, levels: list[int]) -> tuple[int, list[int]]:
         """Moves one wall after the other, half of them onto the path, never making the path shorter."""

@@ -157,13 +157,13 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         if newest is not None and step < newest:
             raise CheckpointError(f"{self._directory}: step {step} was not saved, since step {newest} is there")
         # A copy, since the next training step reuses the state's memory while Orbax still writes.
-        self._save(step, jax.tree.map(jnp.copy, _flat({"state": state, "totals": dict(totals)})), meta)
+        self._save(step, jax.tree.map(jnp.copy, flat({"state": state, "totals": dict(totals)})), meta)
 
     def save_weights(self, weights: Weights, meta: Meta) -> None:
         """Saves weights alone, as step 0, the average equal to the weights: what `trm convert` writes."""
         if self.steps:
             raise CheckpointError(f"{self._directory} holds checkpoints already: give another folder")
-        self._save(0, _flat({"state": {"weights": weights, "ema": weights.params}}), meta)
+        self._save(0, flat({"state": {"weights": weights, "ema": weights.params}}), meta)
         self.wait()
 
     def replace_weights(self, step: int, state: TrainState, meta: Meta) -> None:
@@ -173,7 +173,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
             for old in self.steps:
                 if old >= step:  # of a run that was cut after this step, and has come here again
                     self._folders.delete(old)
-        self._save(step, jax.tree.map(jnp.copy, _flat({"state": {"weights": state.weights, "ema": state.ema}})), meta)
+        self._save(step, jax.tree.map(jnp.copy, flat({"state": {"weights": state.weights, "ema": state.ema}})), meta)
         self.wait()
 
     def hold(self, until: int) -> int | None:
@@ -220,7 +220,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         if not (folder / "training").is_dir():
             raise CheckpointError(f"{folder} holds weights without a training state: evaluate it, or train elsewhere")
         tree = {"state": like, "totals": dict(totals)}
-        restored = _unflat(tree, self._restore(folder, _flat(tree)))
+        restored = unflat(tree, self._restore(folder, flat(tree)))
         return restored["state"], restored["totals"]
 
     def restore_weights(self, step: int | None = None) -> tuple[Experiment, Weights, Params]:
@@ -250,7 +250,7 @@ class Checkpoints(AbstractContextManager["Checkpoints"]):
         except Exception as error:  # whatever JAX says of sizes that no model has
             raise CheckpointError(f"{folder} describes no model that can be made: {first_line(error)}") from error
         tree = {"state": {"weights": like, "ema": like.params}}
-        restored = _unflat(tree, self._restore(folder, _flat(tree)))["state"]
+        restored = unflat(tree, self._restore(folder, flat(tree)))["state"]
         return experiment, restored["weights"], restored["ema"]
 
     def _save(self, step: int, arrays: dict[str, jax.Array], meta: Meta) -> None:
@@ -336,7 +336,7 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
     with Checkpoints(workdir, best=best) as checkpoints:
         experiment, weights, ema = checkpoints.restore_weights(step)
     wanted = Weights(ema, weights.starts, weights.puzzle_table) if averaged else weights
-    if faults := not_finite(_flat(wanted)):
+    if faults := not_finite(flat(wanted)):
         raise CheckpointError(
             f"{path}: weights that no model can use: {together(faults)}: name an earlier step, {workdir}/{FOLDER}/STEP"
         )
@@ -380,20 +380,22 @@ def hush_late_writes() -> None:
 def fingerprint(tree: Any) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of every array of a pytree; equal if and only if all bits are."""
     digest = sha256()
-    for name, array in sorted(_flat(tree).items()):
+    for name, array in sorted(flat(tree).items()):
         values = np.asarray(array)
         digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
 
 
-def _flat(tree: Any) -> dict[str, Any]:
+def flat(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by their names, such as `params.latent_net.block_0.feed_forward.down.kernel`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _unflat(like: Any, arrays: Mapping[str, Any]) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in _flat(like)])
+def unflat(like: Any, arrays: Mapping[str, Any]) -> Any:
+    """The pytree of the structure of `like` whose leaves have these names."""
+    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in flat(like)])
 
 
 def _parts(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

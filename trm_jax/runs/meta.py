@@ -70,11 +70,16 @@ def read_json(folder: Path) -> dict[str, Any]:
             content = file.read(_LONGEST + 1)
         if len(content) > _LONGEST:
             raise ValueError(f"it has more than {_LONGEST} bytes")
-        text = json.loads(content.decode())
-        if not isinstance(text, dict) or type(text["format"]) is not int:
-            raise ValueError("there is no format in it")
-    except (OSError, ValueError, KeyError, RecursionError) as error:
+        return with_format(content.decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not ours: {first_line(error)}") from error
+
+
+def with_format(content: str) -> dict[str, Any]:
+    """JSON text that says of which format it is, a whole number. Raises ValueError or RecursionError."""
+    text = json.loads(content)
+    if not isinstance(text, dict) or type(text.get("format")) is not int:
+        raise ValueError("there is no format in it")
     return text
 
 
@@ -84,7 +89,15 @@ def read_meta(folder: Path) -> Meta:
     Raises:
       CheckpointError: it is damaged, or of a format that this version does not know.
     """
-    text = read_json(folder)
+    return meta_from(read_json(folder), folder)
+
+
+def meta_from(text: dict[str, Any], folder: Path) -> Meta:
+    """What was written of a checkpoint, in the terms of this version; `folder` is where it comes from, for messages.
+
+    Raises:
+      CheckpointError: as `read_meta`.
+    """
     number = text["format"]
     if number not in range(1, FORMAT + 1):
         raise CheckpointError(

@@ -25,6 +25,7 @@ from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.figures import Log
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.monitor import Monitor
+from trm_jax.runs.parts import PartsLog
 from trm_jax.runs.profiling import Profile
 from trm_jax.runs.run import Run, announce, begin
 from trm_jax.runs.signals import Stopped, StopSignals
@@ -58,8 +59,8 @@ def train(
 
     Args:
       experiment: what to train, and on what.
-      workdir: receives checkpoints/, metrics.jsonl, TensorBoard events and config.json (for reading; checkpoints hold
-        their own); made if it does not exist. Processes need a common one.
+      workdir: receives checkpoints/, metrics.jsonl, TensorBoard events, parts.jsonl and config.json (for reading;
+        checkpoints hold their own); made if it does not exist. Processes need a common one.
       profile: steps of which a profile is written to profile/, for TensorBoard or Perfetto; whole calls.
       force: goes on from a checkpoint of another experiment, or on other puzzles, as far as the arrays fit.
       debug_nans: looks at the first step that is not finite operation by operation, and says where it began. Each step
@@ -94,12 +95,14 @@ def train(
         announce(run)
         with MetricsWriter(folder, first, is_main()) as writer:
             writer.note("config.json", json.dumps(to_dict(run.experiment), indent=1) + "\n")
+            part = PartsLog(writer, folder, first)
             with Checkpoints(folder, keep=1, writes=is_main(), best=True) as best:
                 monitor = Monitor(best, read_metrics(folder) if is_main() else [], first, run.here.train.patience)
                 if max_minutes:
                     signals.ask_at(began + 60 * max_minutes, f"--max-minutes={max_minutes:g}")
                 if not monitor.exhausted or run.evaluation_due:
                     _go_on(run, signals, writer, profile, debug_nans, began, monitor)
+            part.end(run.step)
         run.checkpoints.wait()
     finished = (run.step >= run.experiment.train.steps or monitor.exhausted) and not run.evaluation_due
     if not finished:

@@ -29,10 +29,12 @@ from trm_jax.puzzles.maze import Shape
 
 
 class Wishes(NamedTuple):
-    """What generated mazes are like: rows and columns, and steps that a shortest path has at least."""
+    """What generated mazes are like: rows and columns, steps that a shortest path has at least, and whether they have
+    but one path (`maze_generator`)."""
 
     shape: Shape
     min_length: int
+    perfect: bool = False
 
 
 def build(
@@ -129,7 +131,13 @@ def generate_table(
 def _generated(count: int, wishes: Wishes, seed: int, workers: int, progress: Callable[[int], None]) -> Pairs:
     return Pairs(
         *maze_generator.generate(
-            count, wishes.shape, seed, min_length=wishes.min_length, workers=workers, progress=progress
+            count,
+            wishes.shape,
+            seed,
+            min_length=wishes.min_length,
+            perfect=wishes.perfect,
+            workers=workers,
+            progress=progress,
         )
     )
 
