@@ -27,7 +27,7 @@ def report(monkeypatch, labels):
 
     def found(*arguments):
         for i in range(len(labels)):
-            yield Found(i, ANSWER, 3, 1, 0, 0.1, OTHER if i == len(labels) - 1 else ANSWER)
+            yield Found(i, ANSWER, 3, 1, 0, 0.1, OTHER if i == len(labels) - 1 else ANSWER, ())
 
     monkeypatch.setattr(searches, "search", found)
     puzzles = from_pairs(np.ones_like(labels), labels, 6, "sudoku")
