@@ -433,7 +433,9 @@ def test_declared_grids_are_read_from_tables(write):
     assert description.to_text(questions[0]) == " #a "
     assert description.to_text(answers[0]) == " #ab"
     path = write('question,answer\n" #\na ", #a?\n', "grids.csv")
-    with pytest.raises(DataError, match=r"row 2, column answer: '\?' in line 1, column 4 of the text \(r2c2\) is not in"):
+    with pytest.raises(
+        DataError, match=r"row 2, column answer: '\?' in line 1, column 4 of the text \(r2c2\) is not in"
+    ):
         read_pairs(path, description.parse)
 
 

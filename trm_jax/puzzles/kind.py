@@ -5,7 +5,7 @@ Everything here speaks of tokens as the model sees them, flat [cells], 0 being p
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,14 @@ from trm_jax.puzzles.units import Units
 
 # (question, answer), as text -> whether the answer keeps to the rules; how a user's own puzzle gets any
 Rules = Callable[[str, str], bool]
+
+
+class Parsed(NamedTuple):
+    """A board in a text: its name, "" where it has none, the line on which it begins, and its tokens [cells]."""
+
+    name: str
+    line: int
+    tokens: Tokens
 
 
 class Kind(ABC):
@@ -61,9 +69,10 @@ class Kind(ABC):
         """
         return self._tokens(read_one(text, self.writing))
 
-    def parse_several(self, text: str) -> list[tuple[str, Tokens]]:
-        """Reads all boards of a text, at least one, each with its name, "" where it has none; DataError as `parse`."""
-        return [(board.name, self._tokens(board)) for board in read_several(text, self.writing)]
+    def parse_several(self, text: str) -> list[Parsed]:
+        """Reads all boards of a text, at least one; DataError as `parse`."""
+        boards = read_several(text, self.writing)
+        return [Parsed(board.name, board.cells[0].line, self._tokens(board)) for board in boards]
 
     def _tokens(self, board: Board) -> Tokens:
         return np.array(board.values(self.writing), np.int32)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
-from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
 from trm_jax.puzzles.text.reading import read_one, read_several
 from trm_jax.puzzles.text.writing import Board, Sizes, Writing
@@ -49,7 +49,7 @@ class Sudoku(Kind):
     def parse(self, text: str) -> Tokens:
         return sudoku.encode(sudoku.parse(text, self.layout, self.legend))
 
-    def parse_several(self, text: str) -> list[tuple[str, Tokens]]:
+    def parse_several(self, text: str) -> list[Parsed]:
         told = self.told(self.signs(text))
         return super().parse_several(text) if told is self else told.parse_several(text)
 
@@ -384,6 +384,13 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
     if name == "maze":
         _mazes_written(about)
     return dict(about)
+
+
+def with_keys(puzzle: str, **keys: Any) -> str:
+    """A description with these keys besides; DataError where the kind has none of them, or not with these values."""
+    about = describe(puzzle) | keys
+    describe(about)
+    return json.dumps(about)
 
 
 def cells_of(puzzle: str, text: str) -> int:

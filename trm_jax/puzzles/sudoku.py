@@ -135,7 +135,8 @@ def _writing(layout: Layout | None, legend: str) -> Writing:
         sizes = Sizes("Sudoku", lambda cells: (layout_of_length(cells).side,) * 2)
     else:
         sizes = Sizes.only("Sudoku", (side, side), f"this Sudoku has {side * side}: add or remove some")
-    return Writing(signs, needed, sizes, blanks, numbers=range(side + 1), framed=True)
+    larger = frozenset(_CHARACTERS[1:] + _CHARACTERS[1:].lower())
+    return Writing(signs, needed, sizes, blanks, numbers=range(side + 1), framed=True, beyond=larger)
 
 
 def _legends(side: int) -> tuple[str, str]:

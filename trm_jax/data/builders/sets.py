@@ -4,7 +4,6 @@ Unlike `dataset.load` nothing here refuses a puzzle that breaks its rules.
 """
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,9 @@ from trm_jax.data.table_texts import TableTexts
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, maze, sudoku, table
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import describe, kind_of
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.text.reading import read_one
 
 
 @dataclass(frozen=True)
@@ -136,14 +136,9 @@ def _first_question(path: Path, columns: tuple[str, str]) -> str:
 
 def _guess_text(question: str, path: Path) -> str:
     """The kind whose questions look like this one."""
-    readers: dict[str, Callable[[str], object]] = {
-        "sudoku": sudoku.parse,
-        "maze": maze.parse,
-    }
-    for name, read in readers.items():
-        try:
-            read(question)
-        except DataError:
-            continue
-        return name
+    for name in ("sudoku", "maze"):
+        with suppress(DataError):
+            # What its digits mean only all rows tell.
+            read_one(question, kind_of(name, cells_of(name, question)).writing)
+            return name
     raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: give --puzzle")

@@ -73,7 +73,7 @@ def spaces(lines: Sequence[Line], writing: Writing) -> Rows | None:
 
 def separated(lines: Sequence[Line], writing: Writing) -> Rows | None:
     """Commas, semicolons or tabs between cells; nothing between two of them is a blank."""
-    found = separators(lines, writing)
+    found = separators(lines, writing, outside=True)
     if not found:
         return None
     if len(found) > 1:
@@ -84,7 +84,7 @@ def separated(lines: Sequence[Line], writing: Writing) -> Rows | None:
             rows.append(_fields(line, line.text, found[0], writing))
         elif line.text.strip():
             raise DataError(f"line {line.number} has no {_SEPARATORS[found[0]]}, but others have: write all rows alike")
-    return Rows(rows, _numbered(rows))
+    return Rows(rows, _numbered(rows, writing))
 
 
 def numbers(lines: Sequence[Line], writing: Writing) -> Rows | None:
@@ -119,7 +119,7 @@ def barred(lines: Sequence[Line], writing: Writing) -> Rows | None:
         rows.append(_fields(line._replace(column=line.column + start), inner, BARS, writing))
     if any(len(cell.sign) > 1 and not _NUMBER.fullmatch(cell.sign) for row in rows for cell in row):
         return None
-    return Rows(rows, _numbered(rows))
+    return Rows(rows, _numbered(rows, writing))
 
 
 FORMS = (
@@ -145,14 +145,10 @@ FORMS = (
 )
 
 
-def separators(lines: Sequence[Line], writing: Writing) -> list[str]:
-    """Which signs part cells in any of the lines."""
-    # A tab in front of a line or behind it may be no more than an indent.
-    return [
-        char
-        for char in _SEPARATORS
-        if char not in writing.signs and any(char in (line.text.strip() or "x") for line in lines)
-    ]
+def separators(lines: Sequence[Line], writing: Writing, outside: bool = False) -> list[str]:
+    """Which signs part cells in any of the lines. outside: before or behind all cells, too, where tabs may indent."""
+    texts = [line.text if outside else line.text.strip() for line in lines]
+    return [char for char in _SEPARATORS if char not in writing.signs and any(char in text for text in texts)]
 
 
 def _each(line: Line, text: str, framed: bool = False) -> list[Cell]:
@@ -178,5 +174,5 @@ def _fields(line: Line, text: str, between: str, writing: Writing) -> list[Cell]
     return fields
 
 
-def _numbered(rows: Sequence[Sequence[Cell]]) -> bool:
-    return any(len(cell.sign) > 1 for row in rows for cell in row)
+def _numbered(rows: Sequence[Sequence[Cell]], writing: Writing) -> bool:
+    return not writing.signs or any(len(cell.sign) > 1 for row in rows for cell in row)

@@ -11,6 +11,7 @@ _SECTION = re.compile(r"\s*\[\s*([^\W\d_][\w ]*?)\s*\]\s*")
 # A word of three letters or more, and what belongs to it: "Puzzle 1:", "Grid 01", "Easy (#3)".
 _TITLE = re.compile(r"\s*[^\W\d_]{3,}[\w\s#.:,()'/-]*")
 _LONGEST_NUMBER = 4  # of a title
+_LONGEST_HEADING = 200
 # Corners, crossings and sides of a frame, and the lines that every frame has.
 BARS = "|¦│┃║┆┊"
 _FRAME = re.compile(rf"[-=+:.'*`,\s{BARS}\u2500-\u257f]+")
@@ -46,7 +47,7 @@ def parts_of(lines: list[Line], writing: Writing) -> list[Part]:
     """
     parts, sections = [Part("", [])], False
     for line in _without_remarks(lines, writing):
-        if "[" not in writing.signs and (match := _SECTION.fullmatch(line.text)):
+        if "[" not in writing.signs and (match := _SECTION.fullmatch(line.text[:_LONGEST_HEADING])):
             sections = True
             parts.append(Part(f"[{match[1].lower()}]", []))
         elif is_title(line.text, writing):
@@ -70,7 +71,7 @@ def parts_of(lines: list[Line], writing: Writing) -> list[Part]:
 
 def is_title(text: str, writing: Writing) -> bool:
     """Whether a line names what follows, and can be no row of cells."""
-    if not _TITLE.fullmatch(text):
+    if len(text) > _LONGEST_HEADING or not _TITLE.fullmatch(text):
         return False
     words = text.split()
     if all(char in writing.plain for char in words[0] if char.isalpha()):

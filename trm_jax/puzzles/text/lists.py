@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,10 +21,11 @@ _PAIRS = {"[": "]", "(": ")"}
 
 @dataclass(frozen=True)
 class Leaf:
-    """A text of some cells, or a number, which is one."""
+    """A text of some cells; or one cell, a number or nothing."""
 
     cells: tuple[Cell, ...]
-    numbered: bool
+    text: bool = False
+    numbered: bool = False
 
 
 Node: TypeAlias = "Leaf | list[Node]"
@@ -63,10 +65,10 @@ def _parsed(text: str) -> "list[Node]":
     opened: list[str] = []
     parted: set[bool] = set()  # by commas or not
     comma = False
-    at = 0
+    at, line, begin = 0, 1, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
-        cell = Cell("", text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at))
+        cell = Cell("", line, at - begin + 1)
         place = f"line {cell.line}, column {cell.column} of the text"
         if match is None:
             if text.startswith("...", at):
@@ -77,6 +79,8 @@ def _parsed(text: str) -> "list[Node]":
         at = match.end()
         kind = match.lastgroup
         if kind == "space":
+            if "\n" in match[0]:
+                line, begin = line + match[0].count("\n"), match.start() + match[0].rindex("\n") + 1
             continue
         if kind == "comma":
             if comma or not stack[-1]:
@@ -99,15 +103,23 @@ def _parsed(text: str) -> "list[Node]":
             stack.append([])
         elif kind in ("double", "single"):
             stack[-1].append(
-                Leaf(tuple(cell._replace(sign=c, column=cell.column + 1 + i) for i, c in enumerate(match[kind])), False)
+                Leaf(
+                    tuple(cell._replace(sign=c, column=cell.column + 1 + i) for i, c in enumerate(match[kind])),
+                    text=True,
+                )
             )
         else:
-            stack[-1].append(Leaf((cell._replace(sign=match["number"] or ""),), kind == "number"))
+            stack[-1].append(Leaf((cell._replace(sign=match["number"] or ""),), numbered=kind == "number"))
     if opened:
-        raise DataError(f"{len(opened)} brackets are open at the end of the text: close them")
+        raise DataError(f"{opened[-1]!r} is still open at the end of the text: close it")
     if len(parted) > 1:
         raise DataError("commas stand between some members of the lists and not between others: write all alike")
     return stack[0]
+
+
+def _rows(node: "Sequence[Node]") -> list[list[Cell] | None]:
+    """The cells of each member, None for one that is no row, as a number is none."""
+    return [None if isinstance(each, Leaf) and not each.text else _row(each) for each in node]
 
 
 def _row(node: "Node") -> list[Cell] | None:
@@ -124,18 +136,18 @@ def _board(node: "Node", writing: Writing) -> Board | None:
     numbered = _has_numbers(node)
     flat = _row(node)
     sizes = writing.sizes
-    if flat is not None and sizes.cells is not None and len(flat) == sizes.cells:
-        return Board(flat, sizes.of_cells(len(flat)), numbered)
+    if flat is not None and not (sizes.any_rows and sizes.cells is None):
+        with suppress(DataError):
+            return Board(flat, sizes.of_cells(len(flat)), numbered)
     if isinstance(node, Leaf):
         return None
-    rows = [_row(each) for each in node]
+    rows = _rows(node)
     if not rows or None in rows or len({len(row or ()) for row in rows}) != 1:
         return None
-    try:
+    with suppress(DataError):
         shape = sizes.of_rows(len(rows), len(rows[0] or ()))
-    except DataError:
-        return None
-    return Board([cell for row in rows for cell in row or ()], shape, numbered)
+        return Board([cell for row in rows for cell in row or ()], shape, numbered)
+    return None
 
 
 def _has_numbers(node: "Node") -> bool:
@@ -144,7 +156,7 @@ def _has_numbers(node: "Node") -> bool:
 
 def _no_board(node: "Sequence[Node]", writing: Writing) -> DataError:
     """What is wrong with a list, by its rows."""
-    rows = [_row(each) for each in node]
+    rows = _rows(node)
     flat = _row(list(node))
     if flat is not None:
         writing.sizes.of_cells(len(flat))

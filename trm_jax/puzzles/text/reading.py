@@ -1,13 +1,14 @@
 """Which form a text has, and the board or the boards in it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.text.forms import FORMS, Rows, separators
 from trm_jax.puzzles.text.lines import BARS, Line, Part, is_frame, lines_of, may_be_row, parts_of
 from trm_jax.puzzles.text.lists import boards_of, is_list
-from trm_jax.puzzles.text.writing import Board, Cell, Writing, unknown
+from trm_jax.puzzles.text.writing import Board, Cell, Shape, Writing, unknown
 
 
 def read_one(text: str, writing: Writing) -> Board:
@@ -71,34 +72,40 @@ def _part(part: Part, writing: Writing, several: bool) -> list[Board]:
         lines, marked = _split_rows(lines, writing)
         if marked:
             return [board for row in marked for board in _part(Part(name, row), writing, several)]
-    found: dict[tuple[str, ...], list[Board]] = {}
-    faults: list[DataError] = []
-    unframed = [line for line in lines if not is_frame(line.text, writing)]
-    with_dashes = [line for line in lines if line in unframed or may_be_row(line.text, writing)]
-    for rows_of_text in [unframed] if len(with_dashes) == len(unframed) else [unframed, with_dashes]:
-        for form in FORMS:
-            try:
-                read = form.read(rows_of_text, writing)
-                if read is None or not read.rows:
-                    continue
-                boards = _arranged(read, writing, several)
-            except DataError as fault:
-                faults.append(fault)
-            else:
-                found[_key(boards, writing)] = boards
-    if several and not found:
-        boards = _listed(unframed, writing)
-        if boards:
-            return boards
+    rows = [line for line in lines if not is_frame(line.text, writing)]
+    with_dashes = [line for line in lines if not is_frame(line.text, writing) or may_be_row(line.text, writing)]
+    found, faults = _readings(rows, writing, several)
+    if len(with_dashes) > len(rows):  # of the two the one that makes a board
+        more = _readings(with_dashes, writing, several)
+        found, faults = found | more[0], faults + more[1]
     if len(found) > 1:
         raise DataError(f"line {lines[0].number}: the text can be read in more than one way: write . for each blank")
     if found:
         (boards,) = found.values()
-        return [Board(board.cells, board.shape, board.numbered, name) for board in boards]
-    if not faults and not any(line.text.strip() for line in unframed):
+        return [replace(board, name=name) for board in boards]
+    if several and (boards := _listed(rows, writing)):
+        return boards
+    if not faults and not any(line.text.strip() for line in rows):
         return []
-    _refuse_candidates(unframed, writing)
-    raise faults[0] if faults else _no_row(unframed)
+    _refuse_candidates(rows, writing)
+    raise faults[0] if faults else _no_row(rows)
+
+
+def _readings(
+    lines: Sequence[Line], writing: Writing, several: bool
+) -> tuple[dict[tuple[str, ...], list[Board]], list[DataError]]:
+    """The boards that each form makes of lines, by what they say, and what is wrong where it makes none."""
+    found: dict[tuple[str, ...], list[Board]] = {}
+    faults: list[DataError] = []
+    for form in FORMS:
+        try:
+            read = form.read(lines, writing)
+            if read is not None and read.rows:
+                boards = _arranged(read, writing, several)
+                found[_key(boards, writing)] = boards
+        except DataError as fault:
+            faults.append(fault)
+    return found, faults
 
 
 def _split_rows(lines: Sequence[Line], writing: Writing) -> tuple[list[Line], list[list[Line]]]:
@@ -139,49 +146,56 @@ def _key(boards: Sequence[Board], writing: Writing) -> tuple[str, ...]:
 
 
 def _arranged(read: Rows, writing: Writing, several: bool) -> list[Board]:
-    """The boards that rows make: one of all rows, or one of each, or one after another with something between."""
+    """The boards that rows make; DataError for signs and shapes that none has."""
     rows, numbered = read
+    shape = writing.sizes.shape if len(rows) == 1 and len(rows[0]) == writing.sizes.cells else None
+    _check_signs(rows, writing, numbered, shape, writing.beyond)
+    boards = _cut_into_boards(rows, numbered, writing, several)
+    _check_signs(rows, writing, numbered, shape)
+    return boards
+
+
+def _cut_into_boards(rows: list[list[Cell]], numbered: bool, writing: Writing, several: bool) -> list[Board]:
+    """One board of all rows, or one of each, or one after another with something between."""
     sizes = writing.sizes
     lengths = [len(row) for row in rows]
-    if several and sizes.cells and set(lengths) == {sizes.cells}:
-        shape = sizes.of_cells(sizes.cells)
-        _check_signs(rows, writing, numbered, shape if len(rows) == 1 else None)
-        return [Board(row, shape, numbered) for row in rows]
-    if len(rows) == 1:
-        _check_signs(rows, writing, numbered, sizes.shape if lengths[0] == sizes.cells else None)
-        return [Board(rows[0], sizes.of_cells(lengths[0]), numbered)]
-    _check_signs(rows, writing, numbered, None)
+    if len(rows) == 1 or (several and set(lengths) == {sizes.cells}):
+        return [Board(row, sizes.of_cells(len(row)), numbered) for row in rows]
+    gaps = [0, *(i for i in range(1, len(rows)) if rows[i][0].line > rows[i - 1][0].line + 1)]
+    if sizes.any_rows and sizes.cells is None:  # each is of a size of its own
+        return [_joined(piece, numbered, writing) for piece in _pieces(rows, gaps)]
+    try:
+        return [_joined(rows, numbered, writing)]
+    except DataError:
+        height, columns = sizes.shape or (0, 0)
+        starts = list(range(0, len(rows), height or 1))
+        if not several or set(lengths) != {columns} or len(rows) % height or not set(starts) <= set(gaps):
+            raise
+        return [_joined(piece, numbered, writing) for piece in _pieces(rows, starts)]
+
+
+def _pieces(rows: list[list[Cell]], starts: Sequence[int]) -> list[list[list[Cell]]]:
+    return [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+
+
+def _joined(rows: list[list[Cell]], numbered: bool, writing: Writing) -> Board:
+    """The board of some rows."""
     _check_lengths(rows, writing)
-    starts = [0, *(i for i in range(1, len(rows)) if rows[i][0].line > rows[i - 1][0].line + 1)]
-    if sizes.any_rows and sizes.cells is None:
-        height = 0  # each its own
-    else:
-        try:
-            shape = sizes.of_rows(len(rows), lengths[0])
-        except DataError:
-            if sizes.shape is None or not several or not set(range(0, len(rows), sizes.shape[0])) <= set(starts):
-                raise
-            height, columns = sizes.shape
-            if columns != lengths[0] or len(rows) % height:
-                raise
-        else:
-            return [Board([cell for row in rows for cell in row], shape, numbered)]
-    if height:
-        starts = list(range(0, len(rows), height))
-    pieces = [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
-    return [
-        Board([cell for row in piece for cell in row], sizes.of_rows(len(piece), lengths[0]), numbered)
-        for piece in pieces
-    ]
+    shape = writing.sizes.of_rows(len(rows), len(rows[0]))
+    return Board([cell for row in rows for cell in row], shape, numbered)
 
 
 def _check_signs(
-    rows: Sequence[Sequence[Cell]], writing: Writing, numbered: bool, shape: tuple[int, int] | None
+    rows: Sequence[Sequence[Cell]],
+    writing: Writing,
+    numbered: bool,
+    shape: Shape | None,
+    but: Set[str] = frozenset(),
 ) -> None:
-    """DataError for the first sign that is none. shape: of the board where all of it is one row of cells."""
+    """DataError for the first sign that is none. shape: of the board where all of it is one row. but: let them be."""
     for r, row in enumerate(rows):
         for c, cell in enumerate(row):
-            if writing.value(cell.sign, numbered) is None:
+            if writing.value(cell.sign, numbered) is None and cell.sign not in but:
                 raise unknown(cell, writing, divmod(c, shape[1]) if shape else (r, c) if len(rows) > 1 else None)
 
 
@@ -194,7 +208,11 @@ def _check_lengths(rows: Sequence[Sequence[Cell]], writing: Writing) -> None:
     wanted = sizes.shape[1] if sizes.shape and len(rows) == sizes.shape[0] else lengths[0]
     row, length = next((row[0].line, len(row)) for row in rows if len(row) != wanted)
     expected = f"a row of this {sizes.board}" if wanted != lengths[0] else f"line {rows[0][0].line}"
-    lost = "; were spaces at its end lost?" if length < wanted and writing.spaced else ""
+    # Where spaces are cells, or there is no other blank, they may be what is missing.
+    may_be_lost = writing.spaced or (
+        " " in writing.blanks and not any(writing.is_blank(cell.sign) for row in rows for cell in row)
+    )
+    lost = "; were spaces at its end lost?" if length < wanted and may_be_lost else ""
     raise DataError(f"line {row} has {length} cells, but {expected} has {wanted}: each row is a line{lost}")
 
 
@@ -227,12 +245,14 @@ def _refuse_candidates(lines: Sequence[Line], writing: Writing) -> None:
     if not writing.framed or writing.sizes.any_rows:
         return
     words = [word for line in lines for word in re.findall(rf"[^\s{BARS}]+", line.text)]
+    if not all(writing.plain.issuperset(word) for word in words):
+        return
     count = sum(map(len, words))
     side = round(count ** (1 / 3))
     shape = writing.sizes.shape
     cubes = side > 3 and side**3 == count and (shape is None or shape == (side, side))
     several = [word for word in words if len(word) > 1]
-    marks = several and all(word.isalnum() and sorted(set(word)) == list(word) for word in several)
+    marks = several and all(sorted(set(word)) == list(word) and writing.signs.keys() >= set(word) for word in several)
     if cubes or (marks and len({len(word) for word in words}) > 1 and len(words) > 3):
         raise DataError(
             f"line {lines[0].number}: cells hold several digits, which are candidates (pencil marks): "

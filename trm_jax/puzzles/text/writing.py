@@ -1,6 +1,6 @@
 """What a kind declares of how its boards are written, and a board that was read, of which each cell knows its place."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -75,6 +75,7 @@ class Writing:
     numbers: values that a cell may name as a number of several digits.
     framed: whether frames and bars may stand around cells.
     row_mark: ends a row where a board stands in one line.
+    beyond: signs that fill cells of larger boards; where there are too many cells, that is what is wrong.
     """
 
     signs: Mapping[str, int]
@@ -85,6 +86,7 @@ class Writing:
     numbers: range = range(0)
     framed: bool = False
     row_mark: str = ""
+    beyond: Set[str] = frozenset()
 
     @cached_property
     def spaced(self) -> bool:
@@ -102,7 +104,7 @@ class Writing:
 
     def value(self, sign: str, numbered: bool) -> int | None:
         """The value of a cell; None where the sign has none. numbered: the board is written in numbers."""
-        if numbered and sign.isascii() and sign.isdecimal():
+        if numbered and self.numbers and sign.isascii() and sign.isdecimal():
             longest = len(str(self.numbers[-1]))
             return int(sign) if len(sign) <= longest and int(sign) in self.numbers else None
         return self.blank if self.is_blank(sign) else self.signs.get(sign)

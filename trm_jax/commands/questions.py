@@ -1,0 +1,132 @@
+"""The puzzles that `trm solve` is asked about: by their characters, from a file or standard input, or of a dataset."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from trm_jax.config import Experiment
+from trm_jax.console import say
+from trm_jax.data.fit import matched
+from trm_jax.data.user_rules import load_rules
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of, with_keys
+from trm_jax.puzzles.symmetry import Tokens
+
+# In characters. Whoever has more puzzles has a dataset.
+_LONGEST = 1 << 24
+
+
+class Task(NamedTuple):
+    """One puzzle: its kind, the question [cells], its row of the puzzle table, the answer where it is known, a name."""
+
+    kind: Kind
+    question: Tokens
+    puzzle_id: int = 0
+    label: Tokens | None = None
+    name: str = ""
+
+
+def read_questions(kind: Kind, source: str) -> list[Task]:
+    """The puzzles in a text, in a file that holds one, or on standard input ("-"); at least one.
+
+    Raises:
+      DataError: not readable, of another length, a character that means nothing, or clues that contradict each other.
+    """
+    where, text = _text_of(source)
+    try:
+        kind = kind.told(kind.signs(text))
+        found = kind.parse_several(text)
+    except DataError as error:
+        told = str(error).removeprefix("puzzle: ")
+        if where == "puzzle" and _may_be_name(kind, source):
+            raise DataError(f"{source}: no such file; and as a puzzle, {told}") from None
+        raise DataError(f"{where}: {told}") from None
+    for number, each in enumerate(found, 1):
+        try:
+            kind.check_question(each.tokens)
+        except DataError as error:
+            which = f"puzzle {number}, line {each.line}: " if len(found) > 1 else ""
+            raise DataError(f"{where}: {which}{str(error).removeprefix('puzzle: ')}") from None
+    return [Task(kind, each.tokens, name=each.name) for each in found]
+
+
+def _text_of(source: str) -> tuple[str, str]:
+    """What a message calls the text, and the text."""
+    where, text = "puzzle", source
+    if not source:
+        raise DataError("puzzle: the text is empty: give the characters of a puzzle, a file, or - for standard input")
+    try:
+        if source == "-":
+            where = "standard input"
+            if sys.stdin and sys.stdin.isatty():
+                say("reading puzzles from standard input, up to its end (Ctrl-D)")
+            text = sys.stdin.read(_LONGEST + 1) if sys.stdin else ""
+        elif os.path.exists(source):  # unlike Path.exists, this takes a puzzle that is too long to be a file's name
+            where = source
+            with open(source, encoding="utf-8-sig") as file:
+                text = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not readable as text: {error}") from None
+    if len(text) > _LONGEST:
+        raise DataError(f"{where}: over {_LONGEST} characters: build a dataset of them, for `trm eval`")
+    return where, text
+
+
+def _may_be_name(kind: Kind, source: str) -> bool:
+    """Whether a word that is no puzzle looks like the name of a file."""
+    if "\n" in source or not source.isprintable() or not source.strip():
+        return False
+    known = kind.writing.plain | set("0123456789 ") | set(kind.writing.row_mark)
+    strange = [char for char in source if char not in known]
+    return bool(strange) and ("/" in source or Path(source).suffix[1:].isalpha() or len(strange) * 2 >= len(source))
+
+
+def read_tasks(
+    experiment: Experiment,
+    puzzle: str | None = None,
+    data: str = "",
+    row: int | None = None,
+    split: str = "test",
+    rules: Path | None = None,
+    legend: str = "",
+) -> tuple[Experiment, list[Task]]:
+    """The experiment, at the size of the puzzles that are asked for, and these; the arguments are those of `trm solve`.
+
+    Raises:
+      ConfigError: two sources of puzzles are named.
+      DataError: what is named cannot be read, or is none for a model of this experiment.
+    """
+    model, name = experiment.model, experiment.data.puzzle
+    if legend:
+        name = with_keys(name or "tokens", legend=legend)
+        experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
+    loaded = load_rules(rules) if rules else None
+    if row is None and not data:
+        kind = kind_of(name or "tokens", model.seq_len, loaded)
+        if kind.vocab_size not in (0, model.vocab_size):
+            raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
+        tasks = read_questions(kind, "-" if puzzle is None else puzzle)
+        top = max(int(task.question.max()) for task in tasks)
+        if top >= model.vocab_size:
+            raise DataError(f"puzzle: token {top}, but the model takes 0 to {model.vocab_size - 1}")
+        return experiment, tasks
+    if puzzle is not None:
+        raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
+    row = row or 0
+    found = matched(experiment, data, split, row + 1, loaded)
+    puzzles, kind, source = found.puzzles, found.kind, found.source
+    if row >= len(puzzles):
+        raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
+    question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
+    try:
+        kind.check_question(question)
+    except DataError as error:
+        raise DataError(f"{source}: row {row}: {error}") from None
+    return found.experiment, [Task(kind, question, int(puzzles.puzzle_ids[row]), label)]
