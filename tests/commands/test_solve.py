@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from trm_jax.commands import questions, solve
+from trm_jax.commands import questions, solve, solve_several
 from trm_jax.commands.cli import main
 from trm_jax.commands.questions import read_questions, read_tasks
 from trm_jax.commands.solve import Request, run
@@ -67,7 +67,8 @@ class Fake:
         self.calls: list[tuple[Effort, Any, Any]] = []
         self.traced: list[tuple[Effort, int, int]] = []
         monkeypatch.setattr(solve, "load", lambda source: (experiment, None))
-        monkeypatch.setattr(solve, "attempt", self._attempt)
+        for module in (solve, solve_several):
+            monkeypatch.setattr(module, "attempt", self._attempt)
         monkeypatch.setattr(solve, "trace", self._trace)
 
     def answers(self, texts: Sequence[Sequence[str]], q: Sequence[Sequence[float]] | None = None) -> None:
@@ -358,7 +359,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
     assert out.startswith("question\n 1 2 | . .\n")
     assert out.endswith(f"\nsolved at supervision step 2: {SOLVED}\nthe answer equals the known one\n")
     assert fake.calls[-1][1:] == ([SUDOKU.parse(PUZZLE).tolist()], [0])
-    _, (task,) = read_tasks(SUDOKU_RUN, data=str(path))
+    _, (task,) = read_tasks(SUDOKU_RUN, Request(data=str(path)))
     assert SUDOKU.text(task.question) == SOLVED  # the first row, where none is named
     assert task.label is not None
     assert SUDOKU.text(task.label) == SOLVED
@@ -367,7 +368,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 
-    assert SUDOKU.text(read_tasks(experiment, row=1)[1][0].question) == PUZZLE
+    assert SUDOKU.text(read_tasks(experiment, Request(row=1))[1][0].question) == PUZZLE
 
 
 def test_rows_that_are_not_there(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -431,7 +432,7 @@ def test_a_row_of_arc_keeps_its_puzzle_id(
     assert fake.traced[-1][1] == 4
     assert code == 0
     assert out.endswith(f"\nsolved at supervision step 1, cycle 1: {text}\nthe answer equals the known one\n")
-    assert read_tasks(experiment, data=str(tmp_path / "arc"), row=0)[1][0].puzzle_id == 3
+    assert read_tasks(experiment, Request(data=str(tmp_path / "arc"), row=0))[1][0].puzzle_id == 3
     # One colour off, and it is not solved.
     fake.answers([[str((int(text[0]) + 1) % 10) + text[1:]]])
     code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", capsys=capsys)
@@ -478,7 +479,7 @@ def test_a_row_that_contradicts_itself_is_told_with_its_number(tmp_path: Path) -
     (folder / "dataset.json").write_text(json.dumps(about))
 
     with pytest.raises(DataError) as caught:
-        read_tasks(SUDOKU_RUN, data=str(tmp_path / "set"), row=1)
+        read_tasks(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=1))
 
     assert str(caught.value).startswith(f"{tmp_path / 'set'}: row 1: puzzle: digit 2 stands twice in row 1")
 

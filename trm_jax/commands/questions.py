@@ -1,10 +1,10 @@
-"""The puzzles that `trm solve` is asked about: by their characters, from a file or standard input, or of a dataset."""
+"""What `trm solve` is asked, and the puzzles: by their characters, from a file or standard input, or of a dataset."""
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -13,12 +13,56 @@ from trm_jax.console import say
 from trm_jax.data.fit import matched
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Budget
+from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of, with_keys
 from trm_jax.puzzles.symmetry import Tokens
 
 # In characters. Whoever has more puzzles has a dataset.
 _LONGEST = 1 << 24
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `trm solve` was asked for; the fields are its arguments.
+
+    puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
+    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
+    steps: most supervision steps of an attempt; 0: as many as in training.
+    effort: all else that is computed; its depths are set by `steps`.
+    selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
+    certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
+    budget: of the search, where the model carries candidates.
+    rules: a file with the rules of a puzzle of kind "grid".
+    cycles: show every cycle instead of every supervision step.
+    quiet: print the answers alone.
+    json: print them as JSON.
+    legend: the characters of the cells, where these are others.
+    picture, gif: files to draw into.
+    """
+
+    puzzle: str | None = None
+    data: str = ""
+    row: int | None = None
+    split: str = "test"
+    steps: int = 0
+    effort: Effort = field(default_factory=lambda: Effort((1,)))
+    selection: Rule | str = ""
+    certify: bool = False
+    budget: Budget = field(default_factory=Budget)
+    rules: Path | None = None
+    cycles: bool = False
+    quiet: bool = False
+    json: bool = False
+    legend: str = ""
+    picture: Path | None = None
+    gif: Path | None = None
+
+    def rule(self, kind: Kind) -> Rule:
+        """By which one of several attempts is chosen."""
+        return cast(Rule, self.selection or ("rules" if kind.has_rules and self.effort.attempts > 1 else "q"))
 
 
 class Task(NamedTuple):
@@ -88,39 +132,31 @@ def _may_be_name(kind: Kind, source: str) -> bool:
     return bool(strange) and ("/" in source or Path(source).suffix[1:].isalpha() or len(strange) * 2 >= len(source))
 
 
-def read_tasks(
-    experiment: Experiment,
-    puzzle: str | None = None,
-    data: str = "",
-    row: int | None = None,
-    split: str = "test",
-    rules: Path | None = None,
-    legend: str = "",
-) -> tuple[Experiment, list[Task]]:
-    """The experiment, at the size of the puzzles that are asked for, and these; the arguments are those of `trm solve`.
+def read_tasks(experiment: Experiment, request: Request) -> tuple[Experiment, list[Task]]:
+    """The experiment, at the size of the puzzles that are asked for, and these.
 
     Raises:
       ConfigError: two sources of puzzles are named.
       DataError: what is named cannot be read, or is none for a model of this experiment.
     """
     model, name = experiment.model, experiment.data.puzzle
-    if legend:
-        name = with_keys(name or "tokens", legend=legend)
+    if request.legend:
+        name = with_keys(name or "tokens", legend=request.legend)
         experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
-    loaded = load_rules(rules) if rules else None
-    if row is None and not data:
-        kind = kind_of(name or "tokens", model.seq_len, loaded)
+    rules = load_rules(request.rules) if request.rules else None
+    if request.row is None and not request.data:
+        kind = kind_of(name or "tokens", model.seq_len, rules)
         if kind.vocab_size not in (0, model.vocab_size):
             raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
-        tasks = read_questions(kind, "-" if puzzle is None else puzzle)
+        tasks = read_questions(kind, "-" if request.puzzle is None else request.puzzle)
         top = max(int(task.question.max()) for task in tasks)
         if top >= model.vocab_size:
             raise DataError(f"puzzle: token {top}, but the model takes 0 to {model.vocab_size - 1}")
         return experiment, tasks
-    if puzzle is not None:
+    if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
-    row = row or 0
-    found = matched(experiment, data, split, row + 1, loaded)
+    row = request.row or 0
+    found = matched(experiment, request.data, request.split, row + 1, rules)
     puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")

@@ -3,72 +3,27 @@
 Of several, an answer a line.
 """
 
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from rich.console import Console
 
 from trm_jax.commands import searching
-from trm_jax.commands.questions import Task, read_tasks
-from trm_jax.config import Experiment
+from trm_jax.commands.questions import Request, Task, read_tasks
+from trm_jax.commands.solve_several import solve_several
 from trm_jax.console import say
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError
 from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts, attempt
-from trm_jax.inference.effort import Effort
-from trm_jax.inference.search import Budget, search
-from trm_jax.inference.selection import Rule
-from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, judge, think
+from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
 from trm_jax.inference.trace import trace
-from trm_jax.model.model import Model, Weights
+from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs.sources import load
 
 __all__ = ["Request", "Thought", "run", "show", "think"]
-
-_MOST_TOLD = 5  # numbers of puzzles in a line
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `trm solve` was asked for; the fields are its arguments.
-
-    puzzle: as `questions.read_questions` reads it; None: a row of a dataset, or standard input where none is named.
-    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
-    steps: most supervision steps of an attempt; 0: as many as in training.
-    effort: all else that is computed; its depths are set by `steps`.
-    selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
-    certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
-    budget: of the search, where the model carries candidates.
-    rules: a file with the rules of a puzzle of kind "grid".
-    cycles: show every cycle instead of every supervision step.
-    quiet: print the answers alone.
-    json: print them as JSON.
-    legend: the characters of the cells, where these are others.
-    picture, gif: files to draw into.
-    """
-
-    puzzle: str | None = None
-    data: str = ""
-    row: int | None = None
-    split: str = "test"
-    steps: int = 0
-    effort: Effort = field(default_factory=lambda: Effort((1,)))
-    selection: Rule | str = ""
-    certify: bool = False
-    budget: Budget = field(default_factory=Budget)
-    rules: Path | None = None
-    cycles: bool = False
-    quiet: bool = False
-    json: bool = False
-    legend: str = ""
-    picture: Path | None = None
-    gif: Path | None = None
 
 
 def run(source: Path, request: Request) -> bool:
@@ -78,13 +33,12 @@ def run(source: Path, request: Request) -> bool:
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
     """
     experiment, weights = load(source)
-    asked = request.puzzle, request.data, request.row, request.split, request.rules, request.legend
-    experiment, tasks = read_tasks(experiment, *asked)
+    experiment, tasks = read_tasks(experiment, request)
     task = tasks[0]
     kind, question = task.kind, task.question
     _check(request, kind, len(tasks))
     if len(tasks) > 1 or request.json:
-        return _tell_all(_solve_all(experiment, weights, request, tasks), request)
+        return solve_several(experiment, weights, request, tasks)
     if experiment.model.states == "candidates":
         return searching.solve(experiment, weights, kind, question, request.budget, request.quiet, request.picture)
     model = Model(experiment.model)
@@ -98,7 +52,7 @@ def run(source: Path, request: Request) -> bool:
         assert satisfied is not None
         return _certify(task, request, found, certify(found, satisfied), out)
 
-    rule = _rule(request, kind)
+    rule = request.rule(kind)
     chosen = int(choose(found, satisfied, rule).attempt[0])
     steps = by_steps(kind, question, found, chosen)
     moments = steps
@@ -120,84 +74,6 @@ def run(source: Path, request: Request) -> bool:
         show(kind, question, moments if request.cycles else steps, out, task.label)
     _draw(request, task, moments if request.cycles else steps, moments)
     return right is not False
-
-
-def _rule(request: Request, kind: Kind) -> Rule:
-    """By which one of several attempts is chosen."""
-    return cast(Rule, request.selection or ("rules" if kind.has_rules and request.effort.attempts > 1 else "q"))
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What became of a task: the answer [cells], None where none was found; whether it is right, None where unknown.
-
-    figures: what else JSON tells.
-    """
-
-    task: Task
-    tokens: Tokens | None
-    right: bool | None
-    figures: dict[str, Any]
-
-    def to_dict(self, number: int) -> dict[str, Any]:
-        text = self.task.kind.text
-        answer = None if self.tokens is None else text(self.tokens)
-        told = {"puzzle": number, "name": self.task.name, "question": text(self.task.question), "answer": answer}
-        return told | {"right": self.right} | self.figures
-
-
-def _solve_all(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> list[_Answer]:
-    """An answer to each task; all are of one kind."""
-    kind, questions = tasks[0].kind, np.stack([task.question for task in tasks])
-    model = Model(experiment.model)
-    if experiment.model.states == "candidates":
-        budget = request.budget
-        searched = search(model, weights, experiment.candidates, kind, questions, budget.chains, budget)
-        found = sorted(searched, key=lambda each: each.number)
-        return [
-            _Answer(tasks[each.number], each.tokens, each.tokens is not None, {"calls": each.calls}) for each in found
-        ]
-    depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
-    effort = replace(request.effort, depths=depths)
-    ids = np.array([task.puzzle_id for task in tasks], np.int32)
-    answers: list[_Answer] = []
-    for attempts in attempt(model, weights, effort, questions, ids, experiment.train.eval_batch_size, kind):
-        theirs = slice(attempts.first, attempts.first + len(attempts))
-        satisfied = kept_rules(attempts, kind, questions[theirs])
-        if request.certify:
-            assert satisfied is not None
-            chosen = certify(attempts, satisfied)
-        else:
-            chosen = choose(attempts, satisfied, _rule(request, kind))
-        for i, task in enumerate(tasks[theirs]):
-            figures = {
-                "attempt": int(chosen.attempt[i]) + 1, "step": int(chosen.step[i]), "q_halt": float(chosen.q_halt[i])
-            }  # fmt: skip
-            if chosen.attempt[i] < 0:
-                answers.append(_Answer(task, None, False, {}))
-                continue
-            kept = None if chosen.satisfied is None else bool(chosen.satisfied[i])
-            answers.append(_Answer(task, chosen.tokens[i], judge(kept, chosen.tokens[i], task.label), figures))
-    return answers
-
-
-def _tell_all(answers: list[_Answer], request: Request) -> bool:
-    """Prints the answers, a line each, or as JSON; returns whether none is known to be wrong."""
-    if request.json:
-        print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
-    else:
-        for answer in answers:
-            print("not solved" if answer.tokens is None else answer.task.kind.text(answer.tokens))
-    wrong = [number for number, answer in enumerate(answers, 1) if answer.right is False]
-    if not request.quiet and not request.json:
-        if wrong:
-            numbers = ", ".join(map(str, wrong[:_MOST_TOLD])) + (", ..." if len(wrong) > _MOST_TOLD else "")
-            say(f"{len(wrong)} of {len(answers)} puzzles are not solved: {numbers}")
-        elif any(answer.right is None for answer in answers):
-            say("not checked: there are no rules and no known answer to check them by")
-        else:
-            say(f"all {len(answers)} puzzles are solved")
-    return not wrong
 
 
 def _check(request: Request, kind: Kind, puzzles: int) -> None:
