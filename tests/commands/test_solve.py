@@ -328,6 +328,13 @@ def test_the_puzzle_at_fault_is_named(tmp_path: Path, fake: Fake, capsys: pytest
     assert command(str(file), capsys=capsys) == (2, "", told)
 
 
+def test_answers_are_written_as_questions_are() -> None:
+    large, text = kind_of("sudoku", 256), "0123456789ABCDEF" + "." * 240
+    (task,) = read_questions(large, text)
+    assert task.kind.text(task.question) == text
+    assert task.question[:16].tolist() == list(range(2, 18))
+
+
 def test_a_legend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Fake(monkeypatch, experiment_of("maze", 16, 6))
     fake.answers([[MAZE_SOLVED]])

@@ -2,16 +2,19 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.text.forms import FORMS
+from trm_jax.puzzles.text.reading import plain_values, read_one
 
 BOARD = "12..341.21434321"
 ROWS = ["12..", "341.", "2143", "4321"]
@@ -238,6 +241,39 @@ def test_legends_that_are_none(about: dict[str, object], message: str) -> None:
     assert refused_by(lambda: kind_of(json.dumps(about), 16)).startswith(message)
 
 
+def test_the_short_way_reads_what_the_long_way_reads() -> None:
+    for kind, text in (
+        (FOUR, BOARD), (FOUR, "\n".join(ROWS)), (FOUR, BOARD.replace(".", "x")), (FOUR, "-" * 16), (NINE, EASY),
+        (FOUR, "----\n" * 3 + "----"), (MAZE, "".join(MAZE_ROWS)), (MAZE, "\n".join(MAZE_ROWS)), (OWN, ".01." * 3),
+    ):  # fmt: skip
+        assert plain_values(text, kind.writing) == read_one(text, kind.writing).values(kind.writing)
+    for kind, text in (
+        (FOUR, "1" + BOARD), (FOUR, "12.-" * 4), (FOUR, "12x0" * 4), (FOUR, "12..\n341.\n2143432\n1"), (FOUR, ""),
+        (FOUR, "12+." * 4), (MAZE, "S  #\n## #\n G"), (MAZE, "S  ###\n #   G"), (OWN, ".01-" * 3), (ARC, "01"),
+    ):  # fmt: skip
+        assert plain_values(text, kind.writing) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "text", ["\n", " ", "- ", "=|", "[a ", "1\n", "| ", "Abc ", "array( ", "a #", "[1,", "\t", "---\n", " ,dtype"]
+)
+def test_no_text_takes_long_to_refuse(text: str) -> None:
+    """Each would take minutes where a pattern or a loop goes back and forth."""
+    began = time.monotonic()
+    for begin, end in (("", ""), ("", "!"), ("[", "]"), ("array([", ")")):
+        for kind in (FOUR, MAZE):
+            with pytest.raises(DataError):
+                kind.parse_several(begin + text * 50_000 + end)
+    assert time.monotonic() - began < 60
+
+
+def test_the_page_lists_all_forms() -> None:
+    page = (ROOT / "data" / "README.md").read_text()
+    for form in FORMS:
+        assert f"| {form.name} | " in page
+
+
 # ---- several ----
 
 
@@ -278,6 +314,10 @@ def test_several_boards() -> None:
         (f"{BOARD}\n{BOARD[:15]}", "line 2 has 15 cells, but line 1 has 16: each row is a line"),
         (f"{BOARD} {BOARD}", "line 1 holds 2 boards: are they puzzle and answer? give a table by --data"),
         (f"question,answer\n{BOARD},{BOARD}", "line 2 holds 2 boards"),
+        (
+            "12--\n341-\n2143\n4321\n\n" + "\n".join(["----"] * 4),  # a second board, or a frame
+            "line 1: the text can be read in more than one way: write . for each blank",
+        ),
         ("\n".join(ROWS * 2), "8 lines of 4 cells found, but this Sudoku is 4 x 4"),
         ("\n".join(ROWS) + "\n\n1234\n1234", "6 lines of 4 cells found"),
     ],

@@ -109,7 +109,7 @@ def barred(lines: Sequence[Line], writing: Writing) -> Rows | None:
         text = line.text.strip()
         if not text:
             continue
-        if len(_BAR.findall(text)) < 3:
+        if not _BAR.search(text):
             return None
         start = line.text.index(text)
         inner = text.strip(BARS)

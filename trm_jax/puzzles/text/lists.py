@@ -10,8 +10,9 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles.text.writing import Board, Cell, Writing
 
 _DEEPEST = 3  # several boards of rows of cells
-_BEGINS = re.compile(r"\s*(?:(?:np\.|numpy\.)?array\s*\()?\s*[\[(]")
-_ARRAY = re.compile(r"(\s*(?:np\.|numpy\.)?array\s*\()(.*?)(?:,\s*dtype\s*=\s*[\w.'\"<>|]+\s*)?\)\s*", re.DOTALL)
+# Of NumPy, before and behind the list; each holds few spaces at most, so that no text takes long to refuse.
+_ARRAY = re.compile(r"(?:np\.|numpy\.)?array\(\s{0,9}")
+_END = re.compile(r"(?:,\s{0,99}dtype=[\w.'\"<>|]{1,40})?\)")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<open>[\[(])|(?P<close>[\])])|(?P<comma>,)|"(?P<double>[^"\\\n]*)"|'(?P<single>[^'\\\n]*)'"""
     r"""|(?P<number>[-+]?\d+)(?:\.0*)?(?![\w.])|(?P<none>None|null|nan)\b"""
@@ -33,9 +34,10 @@ Node: TypeAlias = "Leaf | list[Node]"
 
 def is_list(text: str, writing: Writing) -> bool:
     """Whether a text is written as a list, however wrongly. DataError for an object of JSON."""
-    if text.lstrip().startswith("{") and "{" not in writing.signs:
+    begin = text.lstrip()[:40]
+    if begin.startswith("{") and "{" not in writing.signs:
         raise DataError("an object of JSON, but a board is a list of rows: give that alone, or a table by --data")
-    return "[" not in writing.signs and "(" not in writing.signs and bool(_BEGINS.match(text))
+    return writing.signs.keys().isdisjoint("[(") and _ARRAY.sub("", begin, count=1).startswith(("[", "("))
 
 
 def boards_of(text: str, writing: Writing) -> list[Board]:
@@ -58,9 +60,15 @@ def boards_of(text: str, writing: Writing) -> list[Board]:
 
 
 def _parsed(text: str) -> "list[Node]":
-    if match := _ARRAY.fullmatch(text):
+    text = text.rstrip()
+    start = len(text) - len(text.lstrip())
+    if match := _ARRAY.match(text, start):
         # As many spaces keep the places.
-        text = re.sub(r"\S", " ", match[1]) + match[2]
+        text = " " * match.end() + text[match.end() :]
+        end = next(
+            (end for end in _END.finditer(text, max(match.end(), len(text) - 200)) if end.end() == len(text)), None
+        )
+        text = text[: end.start()] if end else text
     stack: list[list[Node]] = [[]]
     opened: list[str] = []
     parted: set[bool] = set()  # by commas or not

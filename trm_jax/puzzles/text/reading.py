@@ -34,7 +34,14 @@ def read_several(text: str, writing: Writing) -> list[Board]:
 
 
 def plain_values(text: str, writing: Writing) -> list[int] | None:
-    """The values of a board that is written as no more than its characters, in one line: what tables are full of."""
+    """The values of a board that is no more than its characters, in one line or in a line for each row; or None.
+
+    What `read_one` would give, for tables with millions of rows.
+    """
+    shape = writing.sizes.shape
+    if "\n" in text and shape:
+        lines = text.split("\n")
+        text = "".join(lines) if len(lines) == shape[0] and {len(line) for line in lines} == {shape[1]} else ""
     if len(text) != writing.sizes.cells:
         return None
     found = set(text)
@@ -64,10 +71,10 @@ def _boards(text: str, writing: Writing, several: bool) -> list[Board]:
 def _part(part: Part, writing: Writing, several: bool) -> list[Board]:
     """The boards of lines that belong together; none where there is no cell."""
     name, lines = part
-    while lines and not lines[-1].text:
-        lines = lines[:-1]
-    if not lines:
+    filled = [i for i, line in enumerate(lines) if line.text]
+    if not filled:
         return []
+    lines = lines[: filled[-1] + 1]
     if writing.row_mark:
         lines, marked = _split_rows(lines, writing)
         if marked:
