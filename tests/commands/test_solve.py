@@ -52,8 +52,7 @@ SUDOKU_RUN = experiment_of("sudoku", 16, 6)
 
 
 def read_question(kind: Kind, source: str) -> Tokens:
-    (task,) = read_questions(kind, source)
-    return task.question
+    return read_questions(kind, source)[0].question
 
 
 class Fake:

@@ -114,6 +114,8 @@ def test_rows_of_dashes_are_blanks_where_the_count_says_so() -> None:
     assert NINE.text(NINE.parse(text)) == expected
     framed = "\n---+---+---\n".join("\n".join(text.split("\n")[i : i + 3]) for i in (0, 3, 6))
     assert NINE.text(NINE.parse(framed)) == expected
+    tabs = "\n".join("\t".join(row) for row in text.split("\n"))
+    assert NINE.text(NINE.parse(tabs)) == NINE.text(NINE.parse(tabs.replace("\t", "|"))) == expected
     assert FOUR.text(FOUR.parse("-" * 16)) == FOUR.text(FOUR.parse("----\n----\n----\n----")) == "." * 16
 
 
@@ -426,6 +428,7 @@ def test_several_boards_that_are_none(text: str, message: str) -> None:
         (ARC, "[0, 1, 2]", "the list is no board: give a list of rows"),
         (ARC, "[[0, 10]]", "'10' in line 1, column 6 of the text"),
         (NUMBERS, "0 1 2 -3 4 5", "'-3' in line 1, column 7 of the text"),
+        (FOUR, "|\n000000000000", "12 cells found, but this Sudoku has 16"),
         # No lists.
         (
             FOUR,

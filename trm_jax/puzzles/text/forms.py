@@ -111,11 +111,10 @@ def barred(lines: Sequence[Line], writing: Writing) -> Rows | None:
             continue
         if not _BAR.search(text):
             return None
-        start = line.text.index(text)
-        inner = text.strip(BARS)
-        # At an end with two bars, or one after a space, the outermost cell is empty.
-        start, inner = (start + 1, text[1:]) if text[0] in BARS else (start, text)
-        inner = inner[:-1] if inner[-1] in BARS else inner
+        # One bar at either end is the edge; a second one would have an empty cell before it.
+        start = line.text.index(text) + (text[0] in BARS)
+        inner = text.removeprefix(text[0]) if text[0] in BARS else text
+        inner = inner[:-1] if inner[-1:] in tuple(BARS) else inner
         rows.append(_fields(line._replace(column=line.column + start), inner, BARS, writing))
     if any(len(cell.sign) > 1 and not _NUMBER.fullmatch(cell.sign) for row in rows for cell in row):
         return None

@@ -87,7 +87,7 @@ def is_frame(text: str, writing: Writing) -> bool:
 
 def may_be_row(text: str, writing: Writing) -> bool:
     """Whether a line that looks like a frame may be a row of blanks."""
-    return "-" in writing.blanks and {"-", " ", *BARS}.issuperset(text)
+    return "-" in writing.blanks and {"-", " ", "\t", *BARS}.issuperset(text)
 
 
 def _without_remarks(lines: list[Line], writing: Writing) -> list[Line]:
