@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +27,7 @@ from trm_jax.display import pictures
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Found
 from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
@@ -259,6 +261,31 @@ def test_answers_as_json(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixtu
     code, out, _ = command(PUZZLE, "--json", "--certify", capsys=capsys)
     assert code == 1
     assert json.loads(out) == [{"puzzle": 1, "name": "", "question": PUZZLE, "answer": None, "right": False}]
+
+
+def test_several_puzzles_are_searched_for_at_once(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
+    monkeypatch.setattr(solve, "load", lambda source: (searching, None))
+
+    def search(model: Any, weights: Any, config: Any, kind: Kind, questions: Tokens, size: int, budget: Any) -> Any:
+        assert SUDOKU.text(questions[0]) == PUZZLE
+        none = np.zeros(16, np.int32)
+        # The second is known first.
+        yield Found(1, None, 9, 1, 0, 1.0, none, ())
+        yield Found(0, SUDOKU.parse(SOLVED), 3, 1, 0, 1.0, none, ())
+
+    monkeypatch.setattr(solve_several, "search", search)
+    file = tmp_path / "puzzles.txt"
+    file.write_text(f"{PUZZLE}\n{'.' * 16}\n")
+    told = "1 of 2 puzzles are not solved: 2\n"
+    assert command(str(file), capsys=capsys) == (1, f"{SOLVED}\nnot solved\n", told)
+    code, out, _ = command(str(file), "--json", capsys=capsys)
+    assert code == 1
+    assert [(each["answer"], each["right"], each["calls"]) for each in json.loads(out)] == [
+        (SOLVED, True, 3), (None, False, 9)
+    ]  # fmt: skip
 
 
 def test_pictures_and_cycles_are_for_one_puzzle(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
