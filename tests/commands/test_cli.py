@@ -501,12 +501,22 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
         (["solve", "run", PUZZLE, "--picture", "no/x.png"], "argument --picture: no/x.png cannot be written: there is"),
         (["solve", "run", PUZZLE[:15]], "puzzle: 15 cells found, but this Sudoku has 16: add or remove some"),
         (["solve", "run", EASY_9X9[:80]], "puzzle: 80 cells found, but this Sudoku has 16: add or remove some"),
-        (["solve", "run", "5" + PUZZLE[1:]], "puzzle: '5' in row 1, column 1 of the text is neither a digit 1-4"),
+        (["solve", "run", "5" + PUZZLE[1:]], "puzzle: '5' in line 1, column 1 of the text (r1c1) is neither a digit 1"),
         (["solve", "run", "." * 81], "puzzle: 81 cells found, but this Sudoku has 16: add or remove some"),
         (["solve", "run", "." * 300], "puzzle: 300 cells found, but this Sudoku has 16: add or remove some"),
-        (["solve", "run", "x" + PUZZLE[1:]], "puzzle: 'x' in row 1, column 1 of the text is neither a digit 1-4 nor a"),
+        (["solve", "run", "z" + PUZZLE[1:]], "puzzle: 'z' in line 1, column 1 of the text (r1c1) is neither a digit 1"),
+        (
+            ["solve", "run", "x" + PUZZLE[1:]],
+            "puzzle: two signs for a blank, 'x' in line 1, column 1 and '.' in line 1",
+        ),
+        (
+            ["solve", "run", "-" + PUZZLE[1:]],
+            "puzzle: two signs for a blank, '-' in line 1, column 1 and '.' in line 1",
+        ),
+        (["solve", "run", "-" * 16, "-" * 15], "several puzzles are named: write them into a file, one a line"),
+        (["solve", "run", ""], "puzzle: the text is empty: give the characters of a puzzle, a file, or - for standard"),
         (["solve", "run", "11" + "." * 14], "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of"),
-        (["solve", "run", "no/such.txt"], "puzzle: 'n' in row 1, column 1 of the text is neither a digit 1-4 nor a"),
+        (["solve", "run", "no/such.txt"], "no/such.txt: no such file; and as a puzzle, '/' in line 1, column 3 of the"),
         (["solve", "run", "."], ".: cannot be read: Is a directory"),
         (["parity", "nope"], "nope: no recordings (*.npz) here: give the folder that holds them"),
         (["convert", "nope", "new"], "nope: no such file"),
@@ -518,9 +528,9 @@ def test_bad_arguments(refused: Callable[..., str], arguments: list[str], expect
 
 
 def test_a_puzzle_that_looks_like_a_missing_file_is_told_so(refused: Callable[..., str]) -> None:
-    for source in ("no/such", "such.txt"):
-        assert refused("solve", "run", source).endswith("(no file of that name either)")
-    assert "no file" not in refused("solve", "run", "x" + PUZZLE[1:])
+    for source in ("no/such", "such.txt", "puzzels", "my puzzle.sdk"):
+        assert refused("solve", "run", source).startswith(f"{source}: no such file; and as a puzzle, ")
+    assert "no such file" not in refused("solve", "run", "z" + PUZZLE[1:])
 
 
 def test_missing_and_damaged_checkpoints(refused: Callable[..., str], workdir: Path, tmp_path: Path) -> None:

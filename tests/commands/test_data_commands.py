@@ -426,3 +426,97 @@ def test_a_dataset_says_how_it_was_built(tmp_path: Path) -> None:
     assert main(["data", "sudoku", str(tmp_path / "two"), *again]) == 0
     for name in ("train/all__inputs.npy", "test/all__labels.npy", "puzzle.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+class TestTexts:
+    """Sizes and characters that the tables do not tell."""
+
+    MAZES = "question,answer\nS  ### #   G,Sooo## o###\n"
+
+    @pytest.fixture
+    def mazes(self, tmp_path: Path) -> tuple[Path, Path]:
+        """A maze of 2 x 6 as a table, and the same with other characters."""
+        ours, theirs = tmp_path / "ours.csv", tmp_path / "theirs.csv"
+        question, answer = "S  ####   G#", "So ####oooG#"
+        ours.write_text(f"question,answer\n{question},{answer}\n")
+        other = str.maketrans(" Go", ".E*")
+        theirs.write_text(f"question,answer\n{question.translate(other)},{answer.translate(other)}\n")
+        return ours, theirs
+
+    def test_mazes(self, mazes: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        ours, theirs = mazes
+        assert trm("verify", ours, "--size=2x6") == 0
+        assert trm("verify", theirs, "--size=2x6", "--legend=#.SE*") == 0
+        assert trm("verify", theirs, '--puzzle={"kind": "maze", "shape": [2, 6], "legend": "#.SE*"}') == 0
+        assert trm("maze", tmp_path / "a", "--train", ours, "--size=2x6") == 0
+        assert trm("maze", tmp_path / "b", "--train", theirs, "--size=2x6", "--legend=#.SE*") == 0
+        read = [dataset.read_folder(tmp_path / name, "train") for name in "ab"]
+        np.testing.assert_array_equal(read[0].inputs, read[1].inputs)
+        np.testing.assert_array_equal(read[0].labels, read[1].labels)
+        capsys.readouterr()
+        assert trm("show", ours, "--size=2x6") == 0
+        plain = capsys.readouterr().out
+        assert trm("show", theirs, "--size=2x6", "--legend=#.SE*") == 0
+        assert capsys.readouterr().out == plain.replace("ours", "theirs")
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (["show", "ours.csv"], "of which kind are its puzzles?"),
+            (["verify", "ours.csv", "--size=3x5"], "12 cells found, but a maze of 3 x 5 is needed"),
+            (["verify", "theirs.csv", "--size=2x6"], "for other characters give --legend, as #.SG*"),
+            (
+                ["verify", "theirs.csv", "--legend=#.SE*"],
+                "--legend of which kind? give --puzzle=sudoku or --puzzle=maze",
+            ),
+            (
+                ["verify", "ours.csv", "--puzzle=sudoku", "--size=2x6"],
+                "'shape' says nothing of a puzzle of kind 'sudoku'",
+            ),
+            (
+                ["maze", "new", "--train=ours.csv", "--size=2x6", "--legend=#.S"],
+                "legend: '#.S' is none: give 5 characters",
+            ),
+            (
+                ["maze", "new", "--generate=2", "--size=5x5", "--min-length=3", "--legend=#.SG*"],
+                "--legend counts only with",
+            ),
+        ],
+    )
+    def test_what_is_refused(
+        self, words: list[str], expected: str, mazes: tuple[Path, Path], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        assert trm(*words) == 2
+        assert expected in capsys.readouterr().err
+
+    def test_hexadecimal_tables_are_told_by_all_rows(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        full = "".join("123456789ABCDEFG"[(4 * r + r // 4 + c) % 16] for r in range(16) for c in range(16))
+        other = str.maketrans("123456789ABCDEFG", "0123456789ABCDEF")
+        rows = [(full.replace("1", "."), full), ("." + full[1:], full)]
+        tables = {
+            "ours.csv": rows,
+            "theirs.csv": [(q.translate(other), a.translate(other)) for q, a in rows],
+            "zeros.csv": [(q.replace(".", "0"), a) for q, a in rows],
+            "asked.csv": [(q.translate(other).replace(".", "0"), a.translate(other)) for q, a in rows],
+        }
+        for name, pairs in tables.items():
+            (tmp_path / name).write_text("question,answer\n" + "".join(f"{q},{a}\n" for q, a in pairs))
+        read = [dataset.read_table(tmp_path / name, "sudoku") for name in list(tables)[:3]]
+        for other_set in read[1:]:
+            np.testing.assert_array_equal(other_set.inputs, read[0].inputs)
+            np.testing.assert_array_equal(other_set.labels, read[0].labels)
+        for number, name in enumerate(list(tables)[:3]):
+            assert trm("sudoku", tmp_path / str(number), "--train", tmp_path / name) == 0
+            built = dataset.read_folder(tmp_path / str(number), "train")
+            np.testing.assert_array_equal(built.inputs, read[0].inputs)
+        capsys.readouterr()
+        assert trm("show", tmp_path / "theirs.csv") == 0
+        out = capsys.readouterr().out
+        assert "F" in out
+        assert "G" not in out
+        for words in (["show"], ["verify"], ["sudoku", tmp_path / "new", "--train"]):
+            assert trm(*words, tmp_path / "asked.csv") == 2
+            assert "0 may be a blank or a digit" in capsys.readouterr().err
+        assert trm("show", tmp_path / "asked.csv", "--puzzle=sudoku", "--legend=0123456789ABCDEFG") == 0

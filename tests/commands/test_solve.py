@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import trm_jax.commands.report  # noqa: F401 - imported before what it takes from others is replaced here
-from trm_jax.commands import solve
+from trm_jax.commands import questions, solve, solve_several
 from trm_jax.commands.cli import main
-from trm_jax.commands.solve import Request, read_question, read_task, run
+from trm_jax.commands.questions import read_questions, read_tasks
+from trm_jax.commands.solve import Request, run
 from trm_jax.config import DataConfig, Experiment, ModelConfig
 from trm_jax.display import pictures
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Found
 from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
@@ -53,6 +55,10 @@ def experiment_of(puzzle: str, cells: int, vocab_size: int, **data: Any) -> Expe
 SUDOKU_RUN = experiment_of("sudoku", 16, 6)
 
 
+def read_question(kind: Kind, source: str) -> Tokens:
+    return read_questions(kind, source)[0].question
+
+
 class Fake:
     """Stands for a model: attempts answer with given texts, whatever the puzzle."""
 
@@ -64,7 +70,8 @@ class Fake:
         self.calls: list[tuple[Effort, Any, Any]] = []
         self.traced: list[tuple[Effort, int, int]] = []
         monkeypatch.setattr(solve, "load", lambda source: (experiment, None))
-        monkeypatch.setattr(solve, "attempt", self._attempt)
+        for module in (solve, solve_several):
+            monkeypatch.setattr(module, "attempt", self._attempt)
         monkeypatch.setattr(solve, "trace", self._trace)
 
     def answers(self, texts: Sequence[Sequence[str]], q: Sequence[Sequence[float]] | None = None) -> None:
@@ -80,7 +87,9 @@ class Fake:
         halted = np.where((q > 0).any(axis=1), (q > 0).argmax(axis=1) + 1, 0)
         K = len(self.texts)
         change = np.broadcast_to((1 / np.arange(1, D + 1)).astype(np.float32), (1, K, D))
-        yield Attempts(effort, 0, tokens[None], q[None], change, halted[None], np.full((1, K), D, np.int32))
+        # Each puzzle alone, as a pool may give them out.
+        for first in range(len(inputs)):
+            yield Attempts(effort, first, tokens[None], q[None], change, halted[None], np.full((1, K), D, np.int32))
 
     def _trace(
         self, model: Any, weights: Any, effort: Effort, inputs: Any, puzzle_id: int, number: int, kind: Kind
@@ -135,7 +144,8 @@ def test_a_puzzle_longer_than_any_file_name_is_a_puzzle() -> None:
     [
         (SUDOKU, PUZZLE[:15], "puzzle: 15 cells found, but this Sudoku has 16: add or remove some"),
         (SUDOKU, "11" + PUZZLE[2:], "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of them"),
-        (SUDOKU, "", "puzzle: 0 cells found, but this Sudoku has 16: add or remove some"),
+        (SUDOKU, " ", "puzzle: 0 cells found, but this Sudoku has 16: add or remove some"),
+        (SUDOKU, "", "puzzle: the text is empty: give the characters of a puzzle, a file, or - for standard input"),
         (MAZE, MAZE_QUESTION.replace("G", " "), "puzzle: exactly one goal G is needed, but 0 found"),
         (MAZE, MAZE_SOLVED, "puzzle: r2c1 is path 'o', but a puzzle has none; make it free"),
     ],
@@ -219,6 +229,153 @@ def test_any_file_is_a_puzzle_or_told_with_its_name(kind: Kind, content: bytes) 
         assert len(question) == kind.cells
 
 
+# ---- several puzzles, and puzzles in other words ----
+
+
+def test_all_puzzles_of_a_file_are_solved(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "puzzles.txt"
+    file.write_text(f"# two\neasy {PUZZLE} 1.2\nhard {'.' * 16} 4.5\n")
+
+    assert command(str(file), capsys=capsys) == (0, f"{SOLVED}\n{SOLVED}\n", "all 2 puzzles are solved\n")
+    assert fake.calls[-1][1] == [SUDOKU.parse(PUZZLE).tolist(), [1] * 16]
+    assert command(str(file), "--quiet", capsys=capsys) == (0, f"{SOLVED}\n{SOLVED}\n", "")
+    fake.answers([[FORGETFUL]])  # which keeps no clues, and of the second there are none
+    told = "1 of 2 puzzles are not solved: 1\n"
+    assert command(str(file), capsys=capsys) == (1, f"{FORGETFUL}\n{FORGETFUL}\n", told)
+    assert command(str(file), "--certify", capsys=capsys) == (1, f"not solved\n{FORGETFUL}\n", told)
+    file.write_text("\n".join([PUZZLE] * 7))
+    assert command(str(file), capsys=capsys)[2] == "7 of 7 puzzles are not solved: 1, 2, 3, 4, 5, ...\n"
+
+
+def test_answers_as_json(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "puzzles.txt"
+    file.write_text(f"easy {PUZZLE}\nhard {'.' * 16}\n")
+    fake.answers([[WRONG, FORGETFUL]], [[-1.0, 2.0]])
+
+    code, out, err = command(str(file), "--json", capsys=capsys)
+
+    assert (code, err) == (1, "")
+    figures = {"attempt": 1, "step": 2, "q_halt": 2.0}
+    assert json.loads(out) == [
+        {"puzzle": 1, "name": "easy", "question": PUZZLE, "answer": FORGETFUL, "right": False} | figures,
+        {"puzzle": 2, "name": "hard", "question": "." * 16, "answer": FORGETFUL, "right": True} | figures,
+    ]
+    code, out, _ = command(PUZZLE, "--json", "--certify", capsys=capsys)
+    assert code == 1
+    assert json.loads(out) == [{"puzzle": 1, "name": "", "question": PUZZLE, "answer": None, "right": False}]
+
+
+def test_several_puzzles_are_searched_for_at_once(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
+    monkeypatch.setattr(solve, "load", lambda source: (searching, None))
+
+    def search(model: Any, weights: Any, config: Any, kind: Kind, questions: Tokens, size: int, budget: Any) -> Any:
+        assert SUDOKU.text(questions[0]) == PUZZLE
+        none = np.zeros(16, np.int32)
+        # The second is known first.
+        yield Found(1, None, 9, 1, 0, 1.0, none, ())
+        yield Found(0, SUDOKU.parse(SOLVED), 3, 1, 0, 1.0, none, ())
+
+    monkeypatch.setattr(solve_several, "search", search)
+    file = tmp_path / "puzzles.txt"
+    file.write_text(f"{PUZZLE}\n{'.' * 16}\n")
+    told = "1 of 2 puzzles are not solved: 2\n"
+    assert command(str(file), capsys=capsys) == (1, f"{SOLVED}\nnot solved\n", told)
+    code, out, _ = command(str(file), "--json", capsys=capsys)
+    assert code == 1
+    assert [(each["answer"], each["right"], each["calls"]) for each in json.loads(out)] == [
+        (SOLVED, True, 3), (None, False, 9)
+    ]  # fmt: skip
+
+
+def test_pictures_and_cycles_are_for_one_puzzle(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        ([f"{PUZZLE}\n{PUZZLE}", "--cycles"], "--cycles is for one puzzle: leave it out, or name one"),
+        ([f"{PUZZLE}\n{PUZZLE}", f"--gif={tmp_path}/x.gif"], "--gif is for one puzzle: leave it out, or name one"),
+        ([PUZZLE, "--json", f"--picture={tmp_path}/x.png"], "--picture is for people, not for --json: leave it out"),
+    ):
+        assert command(*words, capsys=capsys) == (2, "", f"trm: error: {told}\n")
+    assert not fake.calls
+
+
+def test_a_puzzle_that_begins_with_a_dash_is_no_option(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    dashes = "-2--3412" + "-" * 8
+    for words in (
+        [dashes], ["--quiet", dashes], [dashes, "--quiet"], ["-" * 16], ["--" + dashes[2:]], ["-234341221434321"],
+        [dashes, "--halt-above", "-2.5", "--halting"], ["--halt-above=-2.5", dashes],
+    ):  # fmt: skip
+        code, out, _ = command(*words, capsys=capsys)
+        assert code == 0
+        assert SOLVED in out
+    assert command("-2--", "--quiet", capsys=capsys)[2].startswith("trm: error: puzzle: 4 cells found")
+    assert command("--quite", PUZZLE, capsys=capsys)[2].startswith("trm: error: unknown argument '--quite'")
+    for words in (["--quiet", PUZZLE], ["--", dashes, "--quiet"], ["--quiet", "--", PUZZLE]):
+        assert command(*words, capsys=capsys) == (0, f"{SOLVED}\n", "")
+    assert "no whole number" in command(PUZZLE, "--seed", "-1", capsys=capsys)[2]
+    assert "several puzzles are named" in command(dashes, PUZZLE, capsys=capsys)[2]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_who_waits_for_standard_input_says_so(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "reading puzzles from standard input, up to its end (Ctrl-D)\n"
+    for words in ([], ["-"]):
+        monkeypatch.setattr(sys, "stdin", Terminal(PUZZLE))
+        assert command("--quiet", *words, capsys=capsys) == (0, f"{SOLVED}\n", told)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(PUZZLE))
+    assert command("--quiet", capsys=capsys) == (0, f"{SOLVED}\n", "")
+    monkeypatch.setattr(sys, "stdin", None)
+    assert command("", capsys=capsys)[2].startswith("trm: error: puzzle: the text is empty: give the characters")
+
+
+def test_a_text_that_is_too_long_is_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(questions, "_LONGEST", 17)
+    file = tmp_path / "puzzles"
+    file.write_text(f"{PUZZLE}\n")
+    assert command(str(file), "--quiet", capsys=capsys)[0] == 0
+    file.write_text(f"{PUZZLE}\n{PUZZLE}\n")
+    told = f"trm: error: {file}: over 17 characters: build a dataset of them, for `trm eval`\n"
+    assert command(str(file), capsys=capsys) == (2, "", told)
+
+
+def test_the_puzzle_at_fault_is_named(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "puzzles"
+    file.write_text(f"# two\n{PUZZLE}\n\n11{PUZZLE[2:]}\n")
+    told = (
+        f"trm: error: {file}: puzzle 2, line 4: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of them\n"
+    )
+    assert command(str(file), capsys=capsys) == (2, "", told)
+
+
+def test_answers_are_written_as_questions_are() -> None:
+    large, text = kind_of("sudoku", 256), "0123456789ABCDEF" + "." * 240
+    (task,) = read_questions(large, text)
+    assert task.kind.text(task.question) == text
+    assert task.question[:16].tolist() == list(range(2, 18))
+
+
+def test_a_legend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    fake = Fake(monkeypatch, experiment_of("maze", 16, 6))
+    fake.answers([[MAZE_SOLVED]])
+    question, solved = (text.translate(str.maketrans(" Go", ".E*")) for text in (MAZE_QUESTION, MAZE_SOLVED))
+    code, out, _ = command(question, "--legend=#.SE*", "--quiet", capsys=capsys)
+    assert (code, out) == (0, solved.replace("\n", "") + "\n")
+    assert fake.calls[-1][1] == [MAZE.parse(MAZE_QUESTION).tolist()]
+    assert "for other characters give --legend" in command(question, capsys=capsys)[2]
+    assert "is none: give 5 characters" in command(question, "--legend=#.", capsys=capsys)[2]
+    Fake(monkeypatch, experiment_of("arc", 900, 12))
+    assert "'legend' says nothing of a puzzle of kind 'arc'" in command("01", "--legend=abc", capsys=capsys)[2]
+
+
 # ---- a row of a dataset ----
 
 
@@ -237,7 +394,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
     assert out.startswith("question\n 1 2 | . .\n")
     assert out.endswith(f"\nsolved at supervision step 2: {SOLVED}\nthe answer equals the known one\n")
     assert fake.calls[-1][1:] == ([SUDOKU.parse(PUZZLE).tolist()], [0])
-    _, task = read_task(SUDOKU_RUN, Request(data=str(path)))
+    _, (task,) = read_tasks(SUDOKU_RUN, Request(data=str(path)))
     assert SUDOKU.text(task.question) == SOLVED  # the first row, where none is named
     assert task.label is not None
     assert SUDOKU.text(task.label) == SOLVED
@@ -246,7 +403,7 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 
-    assert SUDOKU.text(read_task(experiment, Request(row=1))[1].question) == PUZZLE
+    assert SUDOKU.text(read_tasks(experiment, Request(row=1))[1][0].question) == PUZZLE
 
 
 def test_rows_that_are_not_there(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +467,7 @@ def test_a_row_of_arc_keeps_its_puzzle_id(
     assert fake.traced[-1][1] == 4
     assert code == 0
     assert out.endswith(f"\nsolved at supervision step 1, cycle 1: {text}\nthe answer equals the known one\n")
-    assert read_task(experiment, Request(data=str(tmp_path / "arc"), row=0))[1].puzzle_id == 3
+    assert read_tasks(experiment, Request(data=str(tmp_path / "arc"), row=0))[1][0].puzzle_id == 3
     # One colour off, and it is not solved.
     fake.answers([[str((int(text[0]) + 1) % 10) + text[1:]]])
     code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", capsys=capsys)
@@ -357,7 +514,7 @@ def test_a_row_that_contradicts_itself_is_told_with_its_number(tmp_path: Path) -
     (folder / "dataset.json").write_text(json.dumps(about))
 
     with pytest.raises(DataError) as caught:
-        read_task(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=1))
+        read_tasks(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=1))
 
     assert str(caught.value).startswith(
         f"{tmp_path / 'set'}: row 1, counted from 0, is no puzzle of kind 'sudoku' (puzzle: digit 2 stands twice"

@@ -127,6 +127,11 @@ def test_tokens_are_numbers() -> None:
         (np.where(BOARD == 0, np.nan, BOARD), "puzzle: nan at row 1, column 1 is no whole number"),
         ([None] * 16, "puzzle: cells of type object: give whole numbers, or text"),
         (BOARD.astype(bool), "puzzle: cells of type bool"),
+        ("\n".join([TEXT[:8], TEXT[8:]]), "puzzle: 2 lines of 8 cells found, but this Sudoku is 4 x 4"),
+        (np.array([list(TEXT[:8]), list(TEXT[8:])]), "puzzle 0: 8 cells found"),
+        (np.array([[list(TEXT[:8]), list(TEXT[8:])]]), "puzzle 0: 2 lines of 8 cells found"),
+        (np.array([[TEXT[:8], TEXT[8:]]]), "puzzle 0: 2 lines of 8 cells found"),
+        ([[*ROWS[:3], "1"]], "puzzle 0: line 4 has 1 cells, but line 1 has 4"),
         ("11..............", "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2"),
         ([TEXT, TEXT, "11.............."], "puzzle 2: digit 1 stands twice"),
         (np.zeros((2, 2, 4, 4), int), "puzzle 0: an array of shape (2, 4, 4)"),
@@ -143,3 +148,13 @@ def test_boards_may_contradict_themselves_and_are_called_as_asked() -> None:
     assert read_boards(SUDOKU, "11..............", "answer")[0].shape == (1, 16)
     with pytest.raises(DataError, match=r"^answer 1: "):
         read_boards(SUDOKU, [TEXT, "1"], "answer")
+
+
+def test_the_digits_of_large_sudokus_are_told_by_all_puzzles() -> None:
+    kind = kind_of("sudoku", 256)
+    dots, zeros = "." * 255 + "F", "." * 254 + "0F"
+    tokens, _ = read_boards(kind, [dots, zeros], "puzzle")
+    assert tokens[:, -2:].tolist() == [[1, 17], [2, 17]]
+    assert read_boards(kind, dots, "puzzle")[0][0, -1] == 16
+    with pytest.raises(DataError, match=r"^0 may be a blank or a digit, since neither G nor another blank"):
+        read_boards(kind, ["0" * 255 + "F"], "puzzle")

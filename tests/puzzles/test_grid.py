@@ -56,8 +56,11 @@ def test_text_round_trips_and_keeps_spaces():
 
 def test_what_is_no_grid_of_the_alphabet_is_placed():
     description = Grid((2, 3), "# SG")
-    assert refused(description.parse, "# #\n#x#") == "'x' in row 2, column 2 of the text is not in the alphabet '# SG'"
-    assert refused(description.parse, "\t") == "'\\t' in row 1, column 1 of the text is not in the alphabet '# SG'"
+    assert (
+        refused(description.parse, "# #\n#x#")
+        == "'x' in line 2, column 2 of the text (r2c2) is not in the alphabet '# SG'"
+    )
+    assert refused(description.parse, "\t") == "'\\t' in line 1, column 1 of the text is not in the alphabet '# SG'"
     assert refused(description.parse, "# ###") == "5 cells found, but a grid of 2 x 3 is needed"
     assert refused(description.parse, "") == "0 cells found, but a grid of 2 x 3 is needed"
     assert refused(description.to_text, [1, 2, 3, 4, 5, 1]) == "r2c2 is token 5, but tokens go from 0 to 4"

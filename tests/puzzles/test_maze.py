@@ -62,8 +62,8 @@ def test_text_round_trips():
 
 
 def test_parse_errors_name_the_place():
-    assert "'x' in row 2, column 3 of the text" in message(maze.parse, "S  \n #x\n  G")
-    assert "'\\x00' in row 1, column 1" in message(maze.parse, "\0" * 9)
+    assert "'x' in line 2, column 3 of the text" in message(maze.parse, "S  \n #x\n  G")
+    assert "'\\x00' in line 1, column 1" in message(maze.parse, "\0" * 9)
     assert "8 cells found" in message(maze.parse, "S      G")
     assert "0 cells found" in message(maze.parse, "")
     assert "4 cells found, but a maze of 2 x 3" in message(maze.parse, "S  G", (2, 3))

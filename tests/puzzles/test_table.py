@@ -66,7 +66,7 @@ def as_text(grids: NDArray[np.int8]) -> list[str]:
         GOOD.rstrip("\n"),
         GOOD.replace("\n", "\n\n"),
         f"answer,question\n{A1},{Q1}\n{A2},{Q2}\n",
-        f'question,answer,näme\n"{Q1}",{A1},é\n"{Q2[:8]}\n{Q2[8:]}",{A2},"a,\nb"\n',
+        f'question,answer,näme\n"{Q1}",{A1},é\n"{Q2[:4]}\n{Q2[4:8]}\n{Q2[8:12]}\n{Q2[12:]}",{A2},"a,\nb"\n',
     ],
 )
 def test_forms_of_a_good_file(write, content):
@@ -109,9 +109,9 @@ def test_mazes_keep_their_blanks(write):
         (GOOD + f"c,{Q1}\n", "row 4, column answer: 2 fields, but the header has 4"),
         ("question,,answer\n1\n", "row 2, column 2: 1 fields, but the header has 3"),
         (GOOD + f"c,{Q1},{A1},1,2\n", "row 4, column 5: 5 fields, but the header has 4"),
-        (GOOD + f"c,{Q1},{A1[:-1]}x,1\n", "row 4, column answer: 'x' in row 1, column 16 of the text"),
-        (GOOD + f"\n\nc,x,{A1},1\n", "row 6, column question: 'x' in row 1, column 1 of the text"),
-        (GOOD + f'c,"{Q1[:8]}\n\n{Q1[8:]}",{A1},1\nd,12,{A1},\n', "row 7, column question: 2 cells found"),
+        (GOOD + f"c,{Q1},{A1[:-1]}z,1\n", "row 4, column answer: 'z' in line 1, column 16 of the text"),
+        (GOOD + f"\n\nc,z,{A1},1\n", "row 6, column question: 'z' in line 1, column 1 of the text"),
+        (GOOD + f'c,"12..\n341.\n\n2143\n4321",{A1},1\nd,12,{A1},\n', "row 9, column question: 2 cells found"),
         (GOOD + f"c,{Q1},{'.' * 36},1\n", "row 4, column answer: 36 cells, but the question has 16"),
         (GOOD + f"c,{'.' * 36},{A1},1\n", "row 4, column answer: 16 cells, but the question has 36"),
         (GOOD + f"c,11..............,{A1},1\n", "row 4, column question: digit 1 stands twice in row 1"),
@@ -199,7 +199,7 @@ def test_rows_of_a_list_are_lines_of_the_grid(write):
     assert maze.render(questions[0], (3, 3)) == "S  \n # \n  G"
     assert maze.to_text(answers[0]) == "S  o# ooG"
     bad = write(json.dumps({"question": ["S  ", " # ", "  x"], "answer": ""}), "bad.jsonl")
-    with pytest.raises(DataError, match="row 1, key question: 'x' in row 3, column 3 of the text"):
+    with pytest.raises(DataError, match="row 1, key question: 'x' in line 3, column 3 of the text"):
         read_pairs(bad, maze.parse)
 
 
@@ -243,9 +243,9 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (pair(answer=["1234", 3412]), "row 1, key answer: element 2 of the list is a number"),
         (pair(answer=[["1234"]]), "row 1, key answer: element 1 of the list is a list"),
         (pair(answer=[]), "row 1, key answer: 0 cells found"),
-        (pair() + pair(question="12..341.2143432x"), "row 2, key question: 'x' in row 1, column 16 of the text"),
+        (pair() + pair(question="12..341.2143432z"), "row 2, key question: 'z' in line 1, column 16 of the text"),
         (pair(question="\ud800"), "row 1, key question: half of a surrogate pair"),
-        (pair(question="\0"), "row 1, key question: '\\x00' in row 1, column 1 of the text"),
+        (pair(question="\0"), "row 1, key question: '\\x00' in line 1, column 1 of the text"),
         (pair().encode() + b'{"question": "\xff"}', "row 2, key ?: bytes that are not UTF-8"),
         (pair() + pair(answer="2143432112343412"), "row 2, key answer: r1c1 is 2, but the question gives 1"),
         (pair() + pair(question="11.............."), "row 2, key question: digit 1 stands twice in row 1"),
@@ -433,7 +433,9 @@ def test_declared_grids_are_read_from_tables(write):
     assert description.to_text(questions[0]) == " #a "
     assert description.to_text(answers[0]) == " #ab"
     path = write('question,answer\n" #\na ", #a?\n', "grids.csv")
-    with pytest.raises(DataError, match=r"row 2, column answer: '\?' in row 1, column 4 of the text is not in"):
+    with pytest.raises(
+        DataError, match=r"row 2, column answer: '\?' in line 1, column 4 of the text \(r2c2\) is not in"
+    ):
         read_pairs(path, description.parse)
 
 

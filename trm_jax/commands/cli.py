@@ -205,6 +205,8 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         rules=args.rules,
         cycles=args.cycles,
         quiet=args.quiet,
+        json=args.json,
+        legend=args.legend,
         picture=args.picture,
         gif=args.gif,
     )

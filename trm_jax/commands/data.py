@@ -12,6 +12,7 @@ import numpy as np
 
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.puzzles.kinds import with_keys
 from trm_jax.version import VERSION
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def _sudoku(args: argparse.Namespace) -> int:
 
     if args.generate is None:
         _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
-        return _build(args, partial(sudoku.build, box=args.box or "", augmentations=args.augmentations, seed=args.seed))
+        how: dict[str, Any] = {"box": args.box or "", "legend": args.legend}
+        return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
     _refuse_unused(args)
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
     return _generate(args, wishes, sudoku.generate_table, partial(sudoku.generate, augmentations=args.augmentations))
@@ -37,7 +39,7 @@ def _maze(args: argparse.Namespace) -> int:
 
     if args.generate is None:
         _refuse(args, "only with --generate", min_length=None, perfect=False, workers=1)
-        puzzle = json.dumps({"kind": "maze"} | ({"shape": list(args.size)} if args.size else {}))
+        puzzle = _described("maze", shape=args.size and list(args.size), legend=args.legend)
         return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
     _refuse_unused(args)
     if args.size is None or args.min_length is None:
@@ -139,7 +141,7 @@ def _verify(args: argparse.Namespace) -> int:
     rules = load_rules(args.rules) if args.rules else None
     with Progress("verifying") as progress:
         report = verify(
-            args.paths, puzzle=args.puzzle, columns=args.columns, rules=rules, quick=args.quick, workers=args.workers,
+            args.paths, puzzle=_kind(args), columns=args.columns, rules=rules, quick=args.quick, workers=args.workers,
             progress=progress,
         )  # fmt: skip
     where = ""
@@ -167,7 +169,7 @@ def _show(args: argparse.Namespace) -> int:
     from trm_jax.display.datasets import show
 
     rules = load_rules(args.rules) if args.rules else None
-    show(args.path, args.split, args.rows or range(args.count), args.puzzle, args.columns, rules, args.picture)
+    show(args.path, args.split, args.rows or range(args.count), _kind(args), args.columns, rules, args.picture)
     return _DONE
 
 
@@ -181,6 +183,20 @@ def _download(args: argparse.Namespace) -> int:
     kind = "maze" if args.name.startswith("maze") else "sudoku"
     print(f"next: trm data {kind} OUT --train {files[0]} --test {files[1]}")
     return _DONE
+
+
+def _kind(args: argparse.Namespace) -> str:
+    """The kind of puzzle that is named, "" where none is."""
+    if args.legend and not (args.puzzle or args.size):
+        raise ConfigError("--legend of which kind? give --puzzle=sudoku or --puzzle=maze")
+    name = args.puzzle or ("maze" if args.size else "")
+    return _described(name, shape=args.size and list(args.size), legend=args.legend)
+
+
+def _described(puzzle: str, **keys: Any) -> str:
+    """The description of a kind with what is said of it besides."""
+    said = {key: value for key, value in keys.items() if value}
+    return with_keys(puzzle, **said) if said else puzzle
 
 
 def _choice(args: argparse.Namespace) -> Any:
@@ -198,7 +214,7 @@ def _refuse(args: argparse.Namespace, when: str, **defaults: Any) -> None:
 
 def _refuse_unused(args: argparse.Namespace) -> None:
     """ConfigError for what only tables that are read take."""
-    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse")
+    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse", legend="")
 
 
 def _single(args: argparse.Namespace) -> bool:

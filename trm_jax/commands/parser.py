@@ -1,6 +1,7 @@
 """The words of the command `trm`: what may be said to it, and how it is explained. What is done is elsewhere."""
 
 import argparse
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,11 @@ from trm_jax.commands import arguments
 from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
 from trm_jax.errors import ConfigError
 from trm_jax.version import VERSION
+
+# What may begin with - besides a puzzle, which has at least four cells: options, and the numbers that these take.
+_OPTION = re.compile(r"-h$|--[a-z][a-z.-]*(=|$)")
+_NUMBER = re.compile(r"-[0-9.]+(e[-+]?[0-9]+)?")
+_SHORTEST, _LONGEST_NUMBER = 4, 16
 
 _Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -28,11 +34,27 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     said = shlex.join(["trm", *words])
     if words[:2] == ["eval", "arc-score"]:
         words[:2] = ["eval arc-score"]
-    args, rest = _parser().parse_known_args(words)
+    # argparse takes no puzzle that begins with a dash, and any other only right behind the checkpoint.
+    named = [word for word in words if _is_puzzle(word)] if words[:1] == ["solve"] else []
+    args, rest = _parser().parse_known_args([word for word in words if word not in (named and [*named, "--"])])
     args.said = said
+    if words[:1] == ["solve"]:
+        named += [word for word in rest if not word.startswith("--")]
+        rest = [word for word in rest if word.startswith("--") and word != "--"]
     if rest and not args.takes_config:
         raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
+    if named:
+        if len(named) > 1 or args.puzzle is not None:
+            raise ConfigError("several puzzles are named: write them into a file, one a line, and name that")
+        args.puzzle = named[0]
     return args, rest
+
+
+def _is_puzzle(word: str) -> bool:
+    """Whether a word that begins as an option does is a puzzle whose first blank is written so."""
+    if not word.startswith("-") or len(word) < _SHORTEST or _OPTION.match(word):
+        return False
+    return len(word) >= _LONGEST_NUMBER or not _NUMBER.fullmatch(word)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,9 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     arc_score.add_argument("--tasks", action="store_true", help="print every task's score")
     arc_score.add_argument("--json", type=arguments.json_file, help="also write the scores to this file")
 
-    solve = _command(commands, "solve", "solve one puzzle, step by step")
+    solve = _command(commands, "solve", "solve one puzzle, step by step, or a file of them, an answer a line")
     solve.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
-    solve.add_argument("puzzle", nargs="?", help="its characters, a file that holds them, or - for stdin (-)")
+    solve.add_argument("puzzle", nargs="?", help="its characters, a file of one or several, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
     solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
@@ -137,6 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
+    solve.add_argument("--json", action="store_true", help="print the answers as JSON")
+    _add_legend(solve)
     solve.add_argument("--picture", type=arguments.png_file, help="draw the answer after every step into this PNG file")
     solve.add_argument("--gif", type=arguments.gif_file, help="animate the answer after every cycle in this GIF file")
 
@@ -373,6 +397,7 @@ def _add_pairs(sub: argparse.ArgumentParser) -> None:
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
     sub.add_argument("--workers", type=positive, default=1, help="generate: processes (1)")
+    _add_legend(sub)
     _add_choice(sub)
     _add_overlap(sub)
 
@@ -390,6 +415,11 @@ def _add_overlap(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_legend(sub: argparse.ArgumentParser) -> None:
+    about = "characters of the cells: of mazes wall, free, start, goal, path, e.g. '#.SE*'; of Sudokus blank, digits"
+    sub.add_argument("--legend", default="", help=about)
+
+
 def _add_columns(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--columns", type=arguments.columns, default=("question", "answer"), metavar="QUESTION,ANSWER",
@@ -399,5 +429,7 @@ def _add_columns(sub: argparse.ArgumentParser) -> None:
 
 def _add_kind(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--puzzle", default="", help="sudoku, maze, arc or JSON, where the files do not tell")
+    sub.add_argument("--size", type=arguments.size, help="rows x columns of mazes that are no squares, e.g. 5x8")
+    _add_legend(sub)
     _add_columns(sub)
     sub.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")

@@ -1,146 +1,33 @@
-"""Solves one puzzle and shows how: attempts, the answer after each step of the chosen one, and the rules' verdict."""
+"""Solves puzzles. Of one it shows how: attempts, the answer after each step of the chosen one, the rules' verdict.
 
-import os
-import sys
-from dataclasses import dataclass, field, replace
+Of several, an answer a line.
+"""
+
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
 
 import numpy as np
 from rich.console import Console
 
 from trm_jax.commands import searching
-from trm_jax.config import Experiment
+from trm_jax.commands.questions import Request, Task, read_tasks
+from trm_jax.commands.solve_several import solve_several
 from trm_jax.console import Output, say
-from trm_jax.data.fit import matched
-from trm_jax.data.identifiers import Identifiers
-from trm_jax.data.user_rules import load_rules
 from trm_jax.display.show import show, show_grid, verdict
-from trm_jax.errors import ConfigError, DataError
+from trm_jax.errors import ConfigError
 from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts, attempt
-from trm_jax.inference.effort import Effort
-from trm_jax.inference.search import Budget
-from trm_jax.inference.selection import Rule
 from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
 from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import kind_of
-from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.runs.sources import identifiers, load
 
-__all__ = ["Request", "Thought", "read_question", "run", "show", "think"]
-
-# Longer than any puzzle that a model takes; a file beyond it is not one puzzle.
-_LONGEST = 1 << 20
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `trm solve` was asked for; the fields are its arguments.
-
-    puzzle: as `read_question` reads it; None: a row of a dataset, or standard input where no row is named either.
-    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
-    steps: most supervision steps of an attempt; 0: as many as in training.
-    effort: all else that is computed; its depths are set by `steps`.
-    selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
-    certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
-    budget: of the search, where the model carries candidates.
-    rules: a file with the rules of a puzzle of kind "grid".
-    cycles: show every cycle instead of every supervision step.
-    quiet: print the answer alone.
-    picture, gif: files to draw into.
-    """
-
-    puzzle: str | None = None
-    data: str = ""
-    row: int | None = None
-    split: str = "test"
-    steps: int = 0
-    effort: Effort = field(default_factory=lambda: Effort((1,)))
-    selection: Rule | str = ""
-    certify: bool = False
-    budget: Budget = field(default_factory=Budget)
-    rules: Path | None = None
-    cycles: bool = False
-    quiet: bool = False
-    picture: Path | None = None
-    gif: Path | None = None
-
-
-class Task(NamedTuple):
-    """One puzzle: its kind, the question [cells], its row of the puzzle table, and the answer where it is known."""
-
-    kind: Kind
-    question: Tokens
-    puzzle_id: int
-    label: Tokens | None
-
-
-def read_question(kind: Kind, source: str) -> Tokens:
-    """A question from its own characters, from a file that holds them, or from standard input ("-").
-
-    Raises:
-      DataError: not readable, of another length, a character that means nothing, or clues that contradict each other.
-    """
-    text, where = source, "puzzle"
-    try:
-        if source == "-":
-            where = "standard input"
-            text = sys.stdin.read(_LONGEST) if sys.stdin else ""
-        elif os.path.exists(source):  # unlike Path.exists, this takes a puzzle that is too long to be a file's name
-            where = source
-            with open(source, encoding="utf-8-sig") as file:
-                text = file.read(_LONGEST)
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not readable as text: {error}") from None
-    try:
-        question = kind.parse(text.removeprefix("\ufeff"))
-        kind.check_question(question)
-    except DataError as error:
-        looks_like_file = where == "puzzle" and ("/" in source or Path(source).suffix[1:].isalpha())
-        hint = " (no file of that name either)" if looks_like_file else ""
-        raise DataError(f"{where}: {str(error).removeprefix('puzzle: ')}{hint}") from None
-    return question
-
-
-def read_task(
-    experiment: Experiment, request: Request, identifiers: Identifiers | None = None
-) -> tuple[Experiment, Task]:
-    """The puzzle that is asked for, and the experiment at its size; identifiers: as for `matched`.
-
-    Raises:
-      ConfigError: two puzzles are named.
-      DataError: what is named cannot be read, or is none for a model of this experiment.
-    """
-    model = experiment.model
-    rules = load_rules(request.rules) if request.rules else None
-    if request.row is None and not request.data:
-        name = experiment.data.puzzle or "tokens"
-        kind = kind_of(name, model.seq_len, rules)
-        if kind.vocab_size not in (0, model.vocab_size):
-            raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
-        question = read_question(kind, request.puzzle or "-")
-        if question.max() >= model.vocab_size:
-            raise DataError(f"puzzle: token {question.max()}, but the model takes 0 to {model.vocab_size - 1}")
-        return experiment, Task(kind, question, 0, None)
-    if request.puzzle is not None:
-        raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
-    row = request.row or 0
-    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers)
-    puzzles, kind, source = found.puzzles, found.kind, found.source
-    if row >= len(puzzles):
-        raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    # That this row is a puzzle was looked at: it is the last of those that were read.
-    question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
-    return found.experiment, Task(kind, question, int(puzzles.puzzle_ids[row]), label)
+__all__ = ["Request", "Thought", "run", "show", "think"]
 
 
 def run(source: Path, request: Request) -> bool:
-    """The command `trm solve`: prints as asked, and returns whether the answer is right.
+    """The command `trm solve`: prints as asked, and returns whether the answer is right, or all are.
 
     Right means that the rules and the question's clues are kept; for a kind without rules, that the answer is the known
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
@@ -152,9 +39,12 @@ def run(source: Path, request: Request) -> bool:
         searching.refuse(request.effort, switches)
     else:
         searching.refuse_budget(request.budget)
-    experiment, task = read_task(experiment, request, identifiers(source))
+    experiment, tasks = read_tasks(experiment, request, identifiers(source))
+    task = tasks[0]
     kind, question = task.kind, task.question
-    _check(request, kind)
+    _check(request, kind, len(tasks))
+    if len(tasks) > 1 or request.json:
+        return solve_several(experiment, weights, request, tasks)
     if searches:
         return searching.solve(experiment, weights, kind, question, request.budget, request.quiet, request.picture)
     model = Model(experiment.model)
@@ -168,8 +58,8 @@ def run(source: Path, request: Request) -> bool:
         assert satisfied is not None
         return _certify(task, request, found, certify(found, satisfied), out)
 
-    rule = request.selection or ("rules" if kind.has_rules and effort.attempts > 1 else "q")
-    chosen = int(choose(found, satisfied, cast(Rule, rule)).attempt[0])
+    rule = request.rule(kind)
+    chosen = int(choose(found, satisfied, rule).attempt[0])
     steps = by_steps(kind, question, found, chosen)
     moments = steps
     if request.cycles or request.gif:
@@ -192,8 +82,12 @@ def run(source: Path, request: Request) -> bool:
     return right is not False
 
 
-def _check(request: Request, kind: Kind) -> None:
+def _check(request: Request, kind: Kind, puzzles: int) -> None:
     """Raises ConfigError for what the kind of puzzle, or one request for another, does not allow."""
+    for what, asked in (("--cycles", request.cycles), ("--picture", request.picture), ("--gif", request.gif)):
+        if asked and (puzzles > 1 or request.json):
+            other = "one puzzle" if puzzles > 1 else "people, not for --json"
+            raise ConfigError(f"{what} is for {other}: leave it out{', or name one' if puzzles > 1 else ''}")
     name = kind.to_dict()["kind"]
     for what, asked in (("--certify", request.certify), ("--select=rules", request.selection == "rules")):
         if asked and not kind.has_rules:

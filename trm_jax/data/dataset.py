@@ -17,11 +17,11 @@ from trm_jax.config import DataConfig, Experiment
 from trm_jax.data import folder
 from trm_jax.data.forms import NO_FORMS, AllForms, Forms
 from trm_jax.data.stacked import Stacked
+from trm_jax.data.table_texts import TableTexts
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_search, table
 from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.arc_votes import read_names
-from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
@@ -258,17 +258,14 @@ def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
     """
     if not puzzle:
         raise DataError(f"{path}: of which kind are its puzzles? set config.data.puzzle, say to 'sudoku' or 'maze'")
-    kind: Kind | None = None
+    texts = TableTexts(path, puzzle, ("question", "answer"), limit=limit or None)
 
     def parse(text: str) -> NDArray[np.int16]:
-        # The first puzzle sets the size for all that follow.
-        nonlocal kind
-        kind = kind or kind_of(puzzle, cells_of(puzzle, text))
-        return kind.parse(text).astype(np.int16)
+        return texts.parse(text).astype(np.int16)
 
     def check(question: Tokens, answer: Tokens) -> None:
-        assert kind is not None
-        kind.check_pair(question, answer)
+        assert texts.kind is not None
+        texts.kind.check_pair(question, answer)
 
     try:
         if describe(puzzle)["kind"] in ("arc", "tokens"):
@@ -276,8 +273,8 @@ def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     questions, answers = table.read_pairs(path, parse, check, limit or None)
-    assert kind is not None
-    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+    assert texts.kind is not None
+    return from_pairs(questions, answers, texts.kind.vocab_size, json.dumps(texts.kind.to_dict()))
 
 
 def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:

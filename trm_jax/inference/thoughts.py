@@ -99,12 +99,17 @@ def judged(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_] 
 
 
 def is_right(thought: Thought, label: Tokens | None) -> bool | None:
+    """As `judge`, of a thought's answer."""
+    return judge(thought.satisfied, thought.tokens, label)
+
+
+def judge(satisfied: bool | None, answer: Tokens, label: Tokens | None) -> bool | None:
     """Whether the rules, or where there are none the label [cells], say so; None where neither says anything."""
-    if thought.satisfied is not None:
-        return thought.satisfied
+    if satisfied is not None:
+        return satisfied
     if label is None or not (label != 0).any():
         return None
-    return differing_cells(thought.tokens, label) == 0
+    return differing_cells(answer, label) == 0
 
 
 def differing_cells(answer: Tokens, label: Tokens) -> int:

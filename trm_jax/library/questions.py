@@ -45,6 +45,7 @@ def read_boards(kind: Kind, boards: Any, what: str) -> tuple[Tokens, bool]:
     Raises:
       DataError: as `read_questions`, but for contradictions.
     """
+    kind = _told(kind, boards)
     if isinstance(boards, str):
         return _one(kind, boards, what, None)[None], True
     if not isinstance(boards, (list, tuple)):  # an array of NumPy or JAX, or a column of a table
@@ -57,6 +58,15 @@ def read_boards(kind: Kind, boards: Any, what: str) -> tuple[Tokens, bool]:
     if _is_one(kind, boards):
         return _one(kind, boards, what, None)[None], True
     return np.stack([_one(kind, board, what, i) for i, board in enumerate(boards)]), False
+
+
+def _told(kind: Kind, boards: Any) -> Kind:
+    """The kind as all texts together tell it."""
+    if not kind.in_doubt:
+        return kind
+    texts = [boards] if isinstance(boards, str) else [board for board in boards if isinstance(board, str)]
+    signs = [kind.signs(text) for text in texts]
+    return kind.told(set[str]().union(*signs)) if any(signs) else kind
 
 
 def _is_one(kind: Kind, boards: Any) -> bool:
@@ -89,12 +99,19 @@ def _one(kind: Kind, board: Any, what: str, number: int | None) -> Tokens:
         except ValueError:
             raise DataError(f"rows of different lengths: {_forms(kind)}") from None
         if cells.dtype.kind == "U":
-            return kind.parse("".join(cells.ravel().tolist())).astype(np.int32)
+            return kind.parse(_as_text(cells)).astype(np.int32)
         if not isinstance(kind, Arc) and cells.shape not in ((kind.cells,), kind.shape):
             raise DataError(f"an array of shape {cells.shape}: {_forms(kind)}")
         return kind.encode(_whole(cells)).astype(np.int32)
     except DataError as error:
         raise _named(what, number, error) from None
+
+
+def _as_text(cells: NDArray[np.str_]) -> str:
+    """Rows of text, or characters [rows, columns], as lines; characters [S] as one."""
+    if cells.ndim == 2:
+        return "\n".join("".join(row) for row in cells.tolist())
+    return ("\n" if any(len(row) > 1 for row in cells.tolist()) else "").join(cells.tolist())
 
 
 def _whole(cells: NDArray[Any]) -> NDArray[np.integer[Any]]:

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles.declared import Group, group_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words
+from trm_jax.puzzles.text.reading import plain_values, read_one
+from trm_jax.puzzles.text.writing import Sizes, Writing
 from trm_jax.puzzles.units import Units, check_maps, declared_units
 
 Tokens = NDArray[np.uint8]
@@ -67,10 +69,6 @@ class Grid:
         return len(self.alphabet) + 1
 
     @cached_property
-    def _token_of(self) -> dict[str, int]:
-        return {char: token for token, char in enumerate(self.alphabet, 1)}
-
-    @cached_property
     def _group(self) -> Group:
         return group_of(self.symmetries, self.shape, self.alphabet)
 
@@ -85,23 +83,23 @@ class Grid:
         check_maps(units, self._group.cells)
         return units
 
+    @cached_property
+    def writing(self) -> Writing:
+        """How these puzzles are written: a character for each cell; where none is a space, spaces may part them."""
+        rows, columns = self.shape
+        sizes = Sizes.only("grid", self.shape, f"a grid of {rows} x {columns} is needed")
+        signs = {char: token for token, char in enumerate(self.alphabet, 1)}
+        return Writing(signs, f"is not in the alphabet {shown(self.alphabet)}", sizes)
+
     def parse(self, text: str) -> Tokens:
-        """Reads tokens [S] from one line or several; line ends are skipped, a space is a character like others.
+        """Reads tokens [S] from one line, from a line for each row, or from a list.
 
         Raises:
-          DataError: for a character that the alphabet lacks, with its place, and for a wrong number of cells.
+          DataError: for a character that the alphabet lacks, with its place, for a wrong number of cells, and for rows
+            of different lengths.
         """
-        token_of = self._token_of
-        tokens = []
-        for i, char in enumerate(text):
-            if char in token_of:
-                tokens.append(token_of[char])
-            elif char not in "\r\n":
-                row, column = text.count("\n", 0, i) + 1, i - text.rfind("\n", 0, i)
-                raise DataError(
-                    f"{char!r} in row {row}, column {column} of the text is not in the alphabet {shown(self.alphabet)}"
-                )
-        return self._checked(tokens)[0]
+        values = plain_values(text, self.writing)
+        return np.array(read_one(text, self.writing).values(self.writing) if values is None else values, np.uint8)
 
     def to_text(self, tokens: ArrayLike) -> str:
         """One line that `parse` reads back; DataError for padding, other tokens and a wrong number of cells."""

@@ -4,18 +4,28 @@ Everything here speaks of tokens as the model sees them, flat [cells], 0 being p
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
+from trm_jax.puzzles.text.reading import read_one, read_several
+from trm_jax.puzzles.text.writing import Board, Writing
 from trm_jax.puzzles.units import Units
 
 # (question, answer), as text -> whether the answer keeps to the rules; how a user's own puzzle gets any
 Rules = Callable[[str, str], bool]
+
+
+class Parsed(NamedTuple):
+    """A board in a text: its name, "" where it has none, the line on which it begins, and its tokens [cells]."""
+
+    name: str
+    line: int
+    tokens: Tokens
 
 
 class Kind(ABC):
@@ -30,6 +40,7 @@ class Kind(ABC):
     holds_numbers = False  # whether cells hold numbers, which `encode` takes and `decode` gives
     has_symmetries = True  # whether `symmetries` and `draw` can: changes that do not depend on the puzzle
     units: Units | None = None  # what the rules speak of, where they speak of groups of cells
+    in_doubt = False  # whether `told` has something to say
     blank: int | None = None  # the token of a cell that is to be filled, where there is such a token
 
     @property
@@ -46,9 +57,38 @@ class Kind(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The description that `kind_of` reads back, ready for JSON."""
 
+    @property
     @abstractmethod
+    def writing(self) -> Writing:
+        """How boards of this kind are written."""
+
     def parse(self, text: str) -> Tokens:
-        """Reads a question or an answer; DataError for characters and lengths that cannot be."""
+        """Reads a question or an answer in any form of `text.forms`.
+
+        Raises:
+          DataError: one line with the place, for characters and lengths that cannot be, and what cannot be told.
+        """
+        return self._tokens(read_one(text, self.writing))
+
+    def parse_several(self, text: str) -> list[Parsed]:
+        """Reads all boards of a text, at least one; DataError as `parse`."""
+        boards = read_several(text, self.writing)
+        return [Parsed(board.name, board.cells[0].line, self._tokens(board)) for board in boards]
+
+    def _tokens(self, board: Board) -> Tokens:
+        return np.array(board.values(self.writing), np.int32)
+
+    def signs(self, text: str) -> set[str]:
+        """What stands in a text's cells; nothing where `told` would not ask for it, or the text is no board."""
+        return set()
+
+    def told(self, signs: Set[str]) -> "Kind":
+        """The kind as all signs of a source together tell it: whether the digits of large Sudokus begin with 0.
+
+        Raises:
+          DataError: it cannot be told.
+        """
+        return self
 
     @abstractmethod
     def glyphs(self, tokens: Tokens) -> list[str]:

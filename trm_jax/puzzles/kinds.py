@@ -6,8 +6,9 @@ keeps as puzzle.json.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import cached_property
 from math import isqrt
 from typing import Any
 
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
 from trm_jax.puzzles.declared import items_of
-from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
+from trm_jax.puzzles.text.reading import read_one, read_several
+from trm_jax.puzzles.text.writing import Board, Sizes, Writing
 from trm_jax.puzzles.units import Units, units_of_sudoku
 
 # Of each row under a declared symmetry, when it is tried by the rules.
@@ -31,8 +34,9 @@ class Sudoku(Kind):
 
     holds_numbers = True
 
-    def __init__(self, layout: sudoku.Layout) -> None:
-        self.layout = layout
+    def __init__(self, layout: sudoku.Layout, legend: str = "") -> None:
+        self.layout, self.legend = layout, legend
+        self.in_doubt = sudoku.in_doubt(layout) and not legend
         self.shape = layout.side, layout.side
         self.vocab_size = layout.vocab_size
         self.boxes = layout.box_rows, layout.box_cols
@@ -42,8 +46,28 @@ class Sudoku(Kind):
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "sudoku", "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
 
+    @property
+    def writing(self) -> Writing:
+        return sudoku.writing(self.layout, self.legend)
+
     def parse(self, text: str) -> Tokens:
-        return sudoku.encode(sudoku.parse(text, self.layout))
+        return sudoku.encode(sudoku.parse(text, self.layout, self.legend))
+
+    def parse_several(self, text: str) -> list[Parsed]:
+        told = self.told(self.signs(text))
+        return super().parse_several(text) if told is self else told.parse_several(text)
+
+    def _tokens(self, board: Board) -> Tokens:
+        return sudoku.encode(super()._tokens(board))
+
+    def signs(self, text: str) -> set[str]:
+        try:
+            return sudoku.signs_of(read_several(text, self.writing)) if self.in_doubt else set()
+        except DataError:  # which reading it tells
+            return set()
+
+    def told(self, signs: Set[str]) -> Kind:
+        return Sudoku(self.layout, sudoku.legend_of(signs, self.layout)) if self.in_doubt else self
 
     def check_question(self, tokens: Tokens) -> None:
         sudoku.check_clues(sudoku.decode(tokens), self.layout)
@@ -62,7 +86,7 @@ class Sudoku(Kind):
         return sudoku.decode(tokens).reshape(self.shape)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
-        return list(sudoku.to_text(sudoku.decode(tokens)))
+        return list(sudoku.to_text(sudoku.decode(tokens), self.legend))
 
     def given(self, question: Tokens) -> NDArray[np.bool_]:
         return sudoku.decode(question) > 0
@@ -86,15 +110,22 @@ class Maze(Kind):
 
     vocab_size = maze.VOCAB_SIZE
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        self.shape = shape
+    def __init__(self, shape: tuple[int, int], legend: str = "") -> None:
+        self.shape, self.legend = shape, legend
         self._grid = maze.grid(shape)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "maze", "shape": list(self.shape)}
 
+    @property
+    def writing(self) -> Writing:
+        return maze.writing(self.shape, self.legend)
+
     def parse(self, text: str) -> Tokens:
-        return maze.parse(text.strip("\r\n"), self.shape)
+        return maze.parse(text, self.shape, self.legend)
+
+    def text(self, tokens: Tokens) -> str:
+        return "".join("?" if token == 0 else (self.legend or maze.CHARACTERS)[token - 1] for token in tokens)
 
     def check_question(self, tokens: Tokens) -> None:
         maze.check_puzzle(tokens, self.shape)
@@ -160,10 +191,18 @@ class Arc(Kind):
         """What `turned` does under each of the words [n, turning_words], to name it and to undo it; on the host."""
         return arc_moves.augmentations(words)
 
-    def parse(self, text: str) -> Tokens:
-        """A grid as rows of digits, separated by line ends, white space or '/'; it lands at the top left."""
-        rows = text.replace("/", " ").split()
-        return arc.encode(arc.check_grid([[_colour(char) for char in row] for row in rows], "grid")).astype(np.int32)
+    writing = Writing(
+        {str(colour): colour for colour in range(arc.COLOURS)},
+        "is no colour of an ARC grid: give digits 0-9",
+        Sizes("grid", lambda cells: (1, cells), any_rows=True),
+        numbers=range(arc.COLOURS),
+        row_mark="/",
+    )
+
+    def _tokens(self, board: Board) -> Tokens:
+        """A grid, at the top left."""
+        rows = np.reshape(board.values(self.writing), board.shape).tolist()
+        return arc.encode(arc.check_grid(rows, "grid")).astype(np.int32)
 
     def check_question(self, tokens: Tokens) -> None:
         arc.decode_placed(tokens)
@@ -207,6 +246,10 @@ class Grid(Kind):
 
     def to_dict(self) -> dict[str, Any]:
         return self._grid.to_dict()
+
+    @property
+    def writing(self) -> Writing:
+        return self._grid.writing
 
     def parse(self, text: str) -> Tokens:
         return self._grid.parse(text)
@@ -282,15 +325,12 @@ class Numbers(Kind):
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "tokens"}
 
-    def parse(self, text: str) -> Tokens:
-        """Whole numbers, separated by white space."""
-        words = text.split()
-        wrong = [word for word in words if not (word.isascii() and word.isdecimal() and len(word) < 8)]
-        if wrong:
-            raise DataError(f"{wrong[0][:20]!r} is no token: give whole numbers from 0, separated by spaces")
-        if len(words) != self.cells:
-            raise DataError(f"{len(words)} tokens found, but this puzzle has {self.cells}: add or remove some")
-        return np.array([int(word) for word in words], np.int32)
+    @cached_property
+    def writing(self) -> Writing:
+        """Whole numbers; their rows may be of any length, since the shape is not known."""
+        needed = f"this puzzle has {self.cells}: add or remove some"
+        sizes = Sizes.only("puzzle", (1, self.cells), needed, any_rows=True)
+        return Writing({}, "is no token: give whole numbers from 0, separated by spaces", sizes, numbers=range(10**7))
 
     def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
         """Tokens are numbers already."""
@@ -332,9 +372,10 @@ def kind_of(puzzle: str, cells: int, rules: Rules | None = None) -> Kind:
     if rules is not None and name != "grid":
         raise DataError(f"puzzles of kind {name!r} take no --rules: only those of kind 'grid' do")
     if name == "sudoku":
-        kind: Kind = Sudoku(_layout(about["box"]) if "box" in about else sudoku.layout_of_length(cells))
+        layout = _layout(about["box"]) if "box" in about else sudoku.layout_of_length(cells)
+        kind: Kind = Sudoku(layout, about.get("legend", ""))
     elif name == "maze":
-        kind = Maze(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells))
+        kind = Maze(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells), about.get("legend", ""))
     elif name == "arc":
         kind = Arc()
     elif name == "grid":
@@ -364,17 +405,30 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
     name = about.get("kind") if isinstance(about, Mapping) else None
     if name not in NAMES:
         raise DataError(f"{_shown(name)} is no kind of puzzle: give one of {', '.join(NAMES)}")
-    known = {"sudoku": ("box",), "maze": ("shape",), "grid": ("shape", "alphabet", "symmetries", "units")}.get(name, ())
+    known = {
+        "sudoku": ("box", "legend"),
+        "maze": ("shape", "legend"),
+        "grid": ("shape", "alphabet", "symmetries", "units"),
+    }.get(name, ())
     for key in about:
         if key != "kind" and key not in known:
             raise DataError(f"{_shown(key)} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
     if name == "grid":
         grid.Grid.from_dict(about)
-    if "box" in about:
-        _layout(about["box"])
-    if name == "maze" and "shape" in about:
-        _shape(about["shape"])
+    if not isinstance(about.get("legend", ""), str):
+        raise DataError(f"legend: {_shown(about['legend'])} is none: give the characters of the cells as a text")
+    if name == "sudoku":
+        _sudokus_written(about)
+    if name == "maze":
+        _mazes_written(about)
     return dict(about)
+
+
+def with_keys(puzzle: str, **keys: Any) -> str:
+    """A description with these keys besides; DataError where the kind has none of them, or not with these values."""
+    about = describe(puzzle) | keys
+    describe(about)
+    return json.dumps(about)
 
 
 def cells_of(puzzle: str, text: str) -> int:
@@ -382,15 +436,27 @@ def cells_of(puzzle: str, text: str) -> int:
     about = describe(puzzle)
     name = about["kind"]
     if name == "sudoku":
-        return len(sudoku.parse(text, _layout(about["box"]) if "box" in about else None))
+        return len(read_one(text, _sudokus_written(about)).cells)
     if name == "maze":
-        return len(maze.parse(text.strip("\r\n"), _shape(about["shape"]) if "shape" in about else None))
+        return len(read_one(text, _mazes_written(about)).cells)
     if name == "grid":
         return grid.Grid.from_dict(about).cells
     raise DataError(
         f"puzzles of kind {name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
         "'sudoku', 'maze' or a grid"
     )
+
+
+def _sudokus_written(about: Mapping[str, Any]) -> Writing:
+    legend = about.get("legend", "")
+    if "box" in about:
+        return sudoku.writing(_layout(about["box"]), legend)
+    # A legend has the blank and as many digits as the side.
+    return sudoku.writing(sudoku.layout_for(len(legend) - 1) if legend else None, legend)
+
+
+def _mazes_written(about: Mapping[str, Any]) -> Writing:
+    return maze.writing(_shape(about["shape"]) if "shape" in about else None, about.get("legend", ""))
 
 
 def _layout(box: Any) -> sudoku.Layout:
@@ -415,12 +481,6 @@ def _shown(value: Any) -> str:
         return repr(value)[:60]
     except RecursionError:
         return f"a {type(value).__name__} nested too deep"
-
-
-def _colour(char: str) -> int:
-    if char not in "0123456789":
-        raise DataError(f"{char!r} is no colour of an ARC grid: give digits 0-9, a line for each row")
-    return int(char)
 
 
 def units_of(puzzle: str, cells: int) -> Units:

@@ -5,6 +5,7 @@ A maze is a flat int8 array of tokens [cells] in row order: 1 wall '#', 2 free '
 """
 
 from collections import deque
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.grid import Grid
+from trm_jax.puzzles.text.reading import plain_values, read_one
+from trm_jax.puzzles.text.writing import Shape, Sizes, Writing, check_legend
 
 Maze = NDArray[np.int8]
-Shape = tuple[int, int]
 
 CHARACTERS = "# SGo"
+_NAMES = ("wall", "free", "start", "goal", "path")
 VOCAB_SIZE = len(CHARACTERS) + 1
 WALL, FREE, START, GOAL, PATH = range(1, VOCAB_SIZE)
 
@@ -34,26 +37,45 @@ def grid(shape: Shape) -> Grid:
     return Grid(shape, CHARACTERS, "dihedral" if shape[0] == shape[1] else "rot180 fliplr flipud")
 
 
-def parse(text: str, shape: Shape | None = None) -> Maze:
-    """Reads tokens [cells] from one line, or from one line per row; without a shape the maze is a square.
+@lru_cache(64)
+def writing(shape: Shape | None, legend: str = "") -> Writing:
+    """How mazes are written: a character for each cell, a space among them, so that nothing is decoration.
 
-    Raises DataError for another character, with its place in the text, and for a wrong number of cells.
+    Args:
+      shape: None for a square of any size.
+      legend: the characters of wall, free, start, goal and path, instead of "# SGo".
+
+    Raises:
+      DataError: a legend of another length, or with a character twice; a shape without cells.
     """
-    for i, char in enumerate(text):
-        if char not in CHARACTERS and char not in "\r\n":
-            row, column = text.count("\n", 0, i) + 1, i - text.rfind("\n", 0, i)
-            raise DataError(
-                f"{char!r} in row {row}, column {column} of the text is none of "
-                "'#' wall, ' ' free, 'S' start, 'G' goal, 'o' path"
-            )
-    tokens = np.array([CHARACTERS.index(char) + 1 for char in text if char in CHARACTERS], np.int8)
-    return _checked(tokens, shape or square_shape(tokens.size), "maze")
+    characters = legend or CHARACTERS
+    check_legend(characters, len(CHARACTERS), "those of wall, free, start, goal and path")
+    names = [f"{char!r} {name}" for char, name in zip(characters, _NAMES, strict=True)]
+    other = "" if legend else "; for other characters give --legend, as #.SG*"
+    if shape is None:
+        sizes = Sizes("maze", square_shape)
+    else:
+        _check_shape(shape, "maze")
+        sizes = Sizes.only("maze", shape, f"a maze of {shape[0]} x {shape[1]} is needed")
+    signs = {char: token for token, char in enumerate(characters, WALL)}
+    return Writing(signs, f"is none of {', '.join(names)}{other}", sizes)
 
 
-def to_text(tokens: ArrayLike) -> str:
+def parse(text: str, shape: Shape | None = None, legend: str = "") -> Maze:
+    """Reads tokens [cells] from one line, from a line for each row, or from a list; without a shape it is a square.
+
+    Raises:
+      DataError: another character, with its place; a wrong number of cells; rows of different lengths.
+    """
+    known = writing(shape, legend)
+    values = plain_values(text, known)
+    return np.array(read_one(text, known).values(known) if values is None else values, np.int8)
+
+
+def to_text(tokens: ArrayLike, legend: str = "") -> str:
     """One line that parse reads back. DataError for a token outside 1-5."""
-    values = np.asarray(tokens).ravel()
-    return "".join(CHARACTERS[token - 1] for token in _checked(values, (1, values.size), "maze").tolist())
+    values, characters = np.asarray(tokens).ravel(), legend or CHARACTERS
+    return "".join(characters[token - 1] for token in _checked(values, (1, values.size), "maze").tolist())
 
 
 def render(tokens: ArrayLike, shape: Shape) -> str:
@@ -62,10 +84,14 @@ def render(tokens: ArrayLike, shape: Shape) -> str:
     return "\n".join(text[i : i + shape[1]] for i in range(0, len(text), shape[1]))
 
 
-def _checked(tokens: ArrayLike, shape: Shape, where: str) -> Maze:
-    values = np.asarray(tokens).ravel()
+def _check_shape(shape: Shape, where: str) -> None:
     if min(shape) < 1:
         raise DataError(f"{where}: a shape of {shape[0]} x {shape[1]} holds no maze; each side is at least 1")
+
+
+def _checked(tokens: ArrayLike, shape: Shape, where: str) -> Maze:
+    values = np.asarray(tokens).ravel()
+    _check_shape(shape, where)
     if values.size != shape[0] * shape[1]:
         raise DataError(f"{where}: {values.size} cells found, but a maze of {shape[0]} x {shape[1]} is needed")
     if values.dtype.kind not in "iu":

@@ -6,6 +6,7 @@ A grid is a flat int8 array [cells] in row order: 0 is a blank, 1 .. side are th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isqrt
@@ -15,14 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words, renamings
+from trm_jax.puzzles.text.reading import plain_values, read_one
+from trm_jax.puzzles.text.writing import Board, Sizes, Writing, check_legend
 
 Grid = NDArray[np.int8]
 
 MAX_SIDE = 25
 _CHARACTERS = ".123456789ABCDEFGHIJKLMNOP"
-_DIGIT_OF = {c: d for d, pair in enumerate(zip(_CHARACTERS, _CHARACTERS.lower(), strict=True)) for c in pair}
-_DIGIT_OF |= {"0": 0, "_": 0}
-_DECORATION = frozenset("|-+")
+_BLANKS = ".0_-*xX? "
+_FROM_ZERO = "0123456789ABCDEFGHIJKLMNO"
+# From this side on there are two ways to write digits: 1-9, A, ... and, as in hexadecimal, 0-9, A, ...
+_LEAST_IN_DOUBT = 10
 
 
 @dataclass(frozen=True)
@@ -103,37 +107,102 @@ def layout_from(box: str) -> Layout:
     return Layout(int(match[1]), int(match[2]))
 
 
-def parse(text: str, layout: Layout | None = None) -> Grid:
-    """Reads a grid [cells] from one line or a pretty-printed square.
+def writing(layout: Layout | None, legend: str = "") -> Writing:
+    """How Sudokus are written.
 
-    Digits are 1-9, then A-P for 10-25 in either case; '.', '0' and '_' are blanks; white space and the
-    characters | - + are skipped. Without a layout the number of cells decides. Raises DataError for any other
-    character or digit (with its place in the text) and for a wrong number of cells.
+    Args:
+      layout: None where the number of cells decides.
+      legend: the blank, then the digits, instead of . and 1-9, A-P, whose blanks are many. Needs a layout.
+
+    Raises:
+      DataError: a legend of another length, or with a character twice.
     """
-    kept = [i for i, char in enumerate(text) if not (char.isspace() or char in _DECORATION)]
-    digits = [_DIGIT_OF.get(text[i], -1) for i in kept]
-    if -1 not in digits:
-        layout = layout or layout_of_length(len(kept))
-        if len(kept) != layout.cells:
-            raise DataError(f"{len(kept)} cells found, but this Sudoku has {layout.cells}: add or remove some")
-    top = layout.side if layout else MAX_SIDE
-    for i, digit in zip(kept, digits, strict=True):
-        if not 0 <= digit <= top:
-            row, column = text.count("\n", 0, i) + 1, i - text.rfind("\n", 0, i)
-            raise DataError(
-                f"{text[i]!r} in row {row}, column {column} of the text is neither a digit "
-                f"1-{_CHARACTERS[top]} nor a blank (. 0 _)"
-            )
-    return np.array(digits, np.int8)
+    return _writing(layout, legend)
 
 
-def to_text(grid: ArrayLike) -> str:
-    """One line of digits with '.' for blanks; parse reads it back. DataError for a value outside 0-25."""
-    values = np.asarray(grid).ravel().tolist()
+@lru_cache(64)
+def _writing(layout: Layout | None, legend: str) -> Writing:
+    side = layout.side if layout else MAX_SIDE
+    if legend:
+        check_legend(legend, side + 1, "the blank, then each digit")
+    characters = legend or _CHARACTERS[: side + 1]
+    signs = {case: digit for digit, char in enumerate(characters[1:], 1) for case in (char.lower(), char.upper())}
+    signs |= {char: digit for digit, char in enumerate(characters[1:], 1)}
+    blanks = "".join(char for char in (_BLANKS if legend in ("", *_legends(side)) else legend[0]) if char not in signs)
+    shown = " ".join(char for char in blanks if char not in "X ") + (" or a space" if " " in blanks else "")
+    needed = f"is neither a digit {characters[1]}-{characters[-1]} nor a blank ({shown})"
+    if layout is None:
+        sizes = Sizes("Sudoku", lambda cells: (layout_of_length(cells).side,) * 2)
+    else:
+        sizes = Sizes.only("Sudoku", (side, side), f"this Sudoku has {side * side}: add or remove some")
+    larger = frozenset(_CHARACTERS[1:] + _CHARACTERS[1:].lower())
+    return Writing(signs, needed, sizes, blanks, numbers=range(side + 1), framed=True, beyond=larger)
+
+
+def _legends(side: int) -> tuple[str, str]:
+    """Digits from 1 on, and from 0 on, for which every blank is read."""
+    return _CHARACTERS[: side + 1], "." + _FROM_ZERO[:side]
+
+
+def in_doubt(layout: Layout | None) -> bool:
+    """Whether digits of this size may begin with 1 or with 0."""
+    return layout is None or layout.side >= _LEAST_IN_DOUBT
+
+
+def signs_of(boards: Iterable[Board]) -> set[str]:
+    """What stands in the cells of boards that are written in characters."""
+    return {cell.sign for board in boards if not board.numbered for cell in board.cells}
+
+
+def legend_of(signs: Set[str], layout: Layout) -> str:
+    """The legend that all signs of one source show, "" where there is no doubt.
+
+    Raises:
+      DataError: 0 may be a blank, and may be a digit.
+    """
+    if not in_doubt(layout):
+        return ""
+    from_one, from_zero = _legends(layout.side)
+    top = from_one[-1]
+    zero, highest = "0" in signs, not signs.isdisjoint((top, top.lower()))
+    blanks = any(sign != "0" and (not sign or sign in _BLANKS) for sign in signs)
+    if not zero or (highest and not blanks):
+        return from_one
+    if not highest and blanks:
+        return from_zero
+    both = f"both {top} and another blank stand" if blanks else f"neither {top} nor another blank stands"
+    raise DataError(
+        f"0 may be a blank or a digit, since {both} there: say by --legend=0{from_one[1:]} or --legend={from_zero}"
+    )
+
+
+def parse(text: str, layout: Layout | None = None, legend: str = "") -> Grid:
+    """Reads a grid [cells], in any form of `text.forms`.
+
+    Digits are 1-9, then A-P for 10-25 in either case, or what the legend says; from a side of 10 on, the text may show
+    that they begin with 0. Without a layout the number of cells decides.
+
+    Raises:
+      DataError: any other character or digit, with its place; a wrong number of cells; rows of different lengths; a
+        text of which the form or the digits cannot be told.
+    """
+    known = writing(layout, legend)
+    values = plain_values(text, known) if legend or not in_doubt(layout) else None
+    if values is None:
+        board = read_one(text, known)
+        layout = layout or layout_for(board.shape[0])
+        values = board.values(writing(layout, legend or legend_of(signs_of([board]), layout)))
+    return np.array(values, np.int8)
+
+
+def to_text(grid: ArrayLike, legend: str = "") -> str:
+    """One line of digits with '.' for blanks, or by a legend; parse reads it back. DataError for values beyond."""
+    values, characters = np.asarray(grid).ravel().tolist(), legend or _CHARACTERS
     for cell, value in enumerate(values):
-        if not 0 <= value <= MAX_SIDE:
-            raise DataError(f"cell {cell + 1} of the grid is {value}: only 0 (blank) to {MAX_SIDE} can be written")
-    return "".join(_CHARACTERS[value] for value in values)
+        if not 0 <= value < len(characters):
+            top = len(characters) - 1
+            raise DataError(f"cell {cell + 1} of the grid is {value}: only 0 (blank) to {top} can be written")
+    return "".join(characters[value] for value in values)
 
 
 def render(grid: ArrayLike, layout: Layout) -> str:

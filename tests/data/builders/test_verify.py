@@ -459,7 +459,7 @@ class TestTables:
             ("question,answer\n", "holds no row"),
             ("question,answer\nhello,world\n", "of which kind are its puzzles"),
             ("question,answer\n1...,1234341221434321\n", "of which kind"),
-            (f"question,answer\n{'.' * 81},{'x' * 81}\n", "row 2, column answer: 'x' in row 1"),
+            (f"question,answer\n{'.' * 81},{'z' * 81}\n", "row 2, column answer: 'z' in line 1"),
         ],
     )
     def test_what_cannot_be_read(self, tmp_path: Path, text: str, message: str) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.data.builders.pairs import Pairs, check_seed
+from trm_jax.data.table_texts import TableTexts
 from trm_jax.errors import DataError
 from trm_jax.puzzles import table
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import cells_of, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 
 COLUMNS = ("question", "answer")
@@ -53,26 +53,29 @@ def read(
     """
     choice = choice or Choice()
     kept = _kept(path, choice, columns) if choice.sample or choice.min_rating is not None else None
-    kind: Kind | None = None
+    limit = (choice.limit or None) if kept is None else None
+    texts = TableTexts(path, puzzle, columns, rules, limit)
     fields = 0
     skipped = np.zeros(0, np.uint8)
 
     def parse(text: str) -> Tokens:
-        # Fields come in pairs, row by row; the first row sets the size.
-        nonlocal kind, fields, skipped
+        # Fields come in pairs, row by row; the first row is read in any case, since it sets the size.
+        nonlocal fields, skipped
         row, fields = fields // 2, fields + 1
-        if kind is None:
-            kind = kind_of(puzzle, cells_of(puzzle, text), rules)
-            skipped = np.zeros(kind.cells, np.uint8)
-        return kind.parse(text).astype(np.uint8) if kept is None or kept[row] else skipped
+        if texts.kind is None or kept is None or kept[row]:
+            tokens = texts.parse(text).astype(np.uint8)
+            skipped = skipped if len(skipped) else np.zeros_like(tokens)
+            if kept is None or kept[row]:
+                return tokens
+        return skipped
 
     def check(question: Tokens, answer: Tokens) -> None:
-        if kind is not None and question is not skipped:
-            kind.check_pair(question, answer)
+        if texts.kind is not None and question is not skipped:
+            texts.kind.check_pair(question, answer)
 
-    pairs = Pairs(*table.read_pairs(path, parse, check, (choice.limit or None) if kept is None else None, columns))
-    assert kind is not None
-    return kind, pairs if kept is None else pairs.take(kept)
+    pairs = Pairs(*table.read_pairs(path, parse, check, limit, columns))
+    assert texts.kind is not None
+    return texts.kind, pairs if kept is None else pairs.take(kept)
 
 
 def _kept(path: Path, choice: Choice, columns: tuple[str, str]) -> NDArray[np.bool_]:

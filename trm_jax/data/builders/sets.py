@@ -4,7 +4,6 @@ Unlike `dataset.load` nothing here refuses a puzzle that breaks its rules.
 """
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 from trm_jax.data import dataset
 from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.table_texts import TableTexts
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, maze, sudoku, table
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.text.reading import read_one
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,11 @@ def _guess(puzzles: PuzzleSet) -> str:
 def _open_table(path: Path, puzzle: str, columns: tuple[str, str], rules: Rules | None) -> OpenSet:
     told = puzzle or _guess_text(_first_question(path, columns), path)
     about = describe(told)
-    kind: Kind | None = None
-
-    def parse(text: str) -> NDArray[np.int16]:
-        # The first puzzle sets the size for all that follow.
-        nonlocal kind
-        kind = kind or kind_of(told, cells_of(told, text), rules)
-        return kind.parse(text).astype(np.int16)
-
+    texts = TableTexts(path, told, columns, rules)
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
-    questions, answers = table.read_pairs(path, parse, columns=columns)
+    questions, answers = table.read_pairs(path, lambda text: texts.parse(text).astype(np.int16), columns=columns)
+    kind = texts.kind
     assert kind is not None
     puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
@@ -141,14 +136,9 @@ def _first_question(path: Path, columns: tuple[str, str]) -> str:
 
 def _guess_text(question: str, path: Path) -> str:
     """The kind whose questions look like this one."""
-    readers: dict[str, Callable[[str], object]] = {
-        "sudoku": sudoku.parse,
-        "maze": lambda text: maze.parse(text.strip("\r\n")),
-    }
-    for name, read in readers.items():
-        try:
-            read(question)
-        except DataError:
-            continue
-        return name
+    for name in ("sudoku", "maze"):
+        with suppress(DataError):
+            # What its digits mean only all rows tell.
+            read_one(question, kind_of(name, cells_of(name, question)).writing)
+            return name
     raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: give --puzzle")

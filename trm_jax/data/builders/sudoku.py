@@ -55,6 +55,7 @@ def build(
     test: Path | None,
     *,
     box: str = "",
+    legend: str = "",
     choice: Choice | None = None,
     augmentations: int = 0,
     seed: int = 0,
@@ -67,6 +68,7 @@ def build(
       out: the folder to be; must not exist.
       train, test: the tables; without the second there is no test split.
       box: rows x columns of a box; "": as the number of cells has it (`sudoku.layout_of_length`).
+      legend: the blank, then the digits, where these are others (`sudoku.writing`).
       choice: of training rows.
       augmentations: images of each training puzzle.
       seed: of the images.
@@ -76,7 +78,7 @@ def build(
     Raises:
       DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
     """
-    puzzle = json.dumps({"kind": "sudoku"} | ({"box": box} if box else {}))
+    puzzle = json.dumps({"kind": "sudoku"} | ({"box": box} if box else {}) | ({"legend": legend} if legend else {}))
     kind, puzzles = read(train, puzzle, choice=choice)
     dropped, held_out = 0, None
     if test is not None:

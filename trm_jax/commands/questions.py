@@ -1,0 +1,168 @@
+"""What `trm solve` is asked, and the puzzles: by their characters, from a file or standard input, or of a dataset."""
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from trm_jax.config import Experiment
+from trm_jax.console import say
+from trm_jax.data.fit import matched
+from trm_jax.data.identifiers import Identifiers
+from trm_jax.data.user_rules import load_rules
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Budget
+from trm_jax.inference.selection import Rule
+from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kinds import kind_of, with_keys
+from trm_jax.puzzles.symmetry import Tokens
+
+# In characters. Whoever has more puzzles has a dataset.
+_LONGEST = 1 << 24
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `trm solve` was asked for; the fields are its arguments.
+
+    puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
+    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
+    steps: most supervision steps of an attempt; 0: as many as in training.
+    effort: all else that is computed; its depths are set by `steps`.
+    selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
+    certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
+    budget: of the search, where the model carries candidates.
+    rules: a file with the rules of a puzzle of kind "grid".
+    cycles: show every cycle instead of every supervision step.
+    quiet: print the answers alone.
+    json: print them as JSON.
+    legend: the characters of the cells, where these are others.
+    picture, gif: files to draw into.
+    """
+
+    puzzle: str | None = None
+    data: str = ""
+    row: int | None = None
+    split: str = "test"
+    steps: int = 0
+    effort: Effort = field(default_factory=lambda: Effort((1,)))
+    selection: Rule | str = ""
+    certify: bool = False
+    budget: Budget = field(default_factory=Budget)
+    rules: Path | None = None
+    cycles: bool = False
+    quiet: bool = False
+    json: bool = False
+    legend: str = ""
+    picture: Path | None = None
+    gif: Path | None = None
+
+    def rule(self, kind: Kind) -> Rule:
+        """By which one of several attempts is chosen."""
+        return cast(Rule, self.selection or ("rules" if kind.has_rules and self.effort.attempts > 1 else "q"))
+
+
+class Task(NamedTuple):
+    """One puzzle: its kind, the question [cells], its row of the puzzle table, the answer where it is known, a name."""
+
+    kind: Kind
+    question: Tokens
+    puzzle_id: int = 0
+    label: Tokens | None = None
+    name: str = ""
+
+
+def read_questions(kind: Kind, source: str) -> list[Task]:
+    """The puzzles in a text, in a file that holds one, or on standard input ("-"); at least one.
+
+    Raises:
+      DataError: not readable, of another length, a character that means nothing, or clues that contradict each other.
+    """
+    where, text = _text_of(source)
+    try:
+        kind = kind.told(kind.signs(text))
+        found = kind.parse_several(text)
+    except DataError as error:
+        told = str(error).removeprefix("puzzle: ")
+        if where == "puzzle" and _may_be_name(kind, source):
+            raise DataError(f"{source}: no such file; and as a puzzle, {told}") from None
+        raise DataError(f"{where}: {told}") from None
+    for number, each in enumerate(found, 1):
+        try:
+            kind.check_question(each.tokens)
+        except DataError as error:
+            which = f"puzzle {number}, line {each.line}: " if len(found) > 1 else ""
+            raise DataError(f"{where}: {which}{str(error).removeprefix('puzzle: ')}") from None
+    return [Task(kind, each.tokens, name=each.name) for each in found]
+
+
+def _text_of(source: str) -> tuple[str, str]:
+    """What a message calls the text, and the text."""
+    where, text = "puzzle", source
+    if not source:
+        raise DataError("puzzle: the text is empty: give the characters of a puzzle, a file, or - for standard input")
+    try:
+        if source == "-":
+            where = "standard input"
+            if sys.stdin and sys.stdin.isatty():
+                say("reading puzzles from standard input, up to its end (Ctrl-D)")
+            text = sys.stdin.read(_LONGEST + 1) if sys.stdin else ""
+        elif os.path.exists(source):  # unlike Path.exists, this takes a puzzle that is too long to be a file's name
+            where = source
+            with open(source, encoding="utf-8-sig") as file:
+                text = file.read(_LONGEST + 1)
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: not readable as text: {error}") from None
+    if len(text) > _LONGEST:
+        raise DataError(f"{where}: over {_LONGEST} characters: build a dataset of them, for `trm eval`")
+    return where, text
+
+
+def _may_be_name(kind: Kind, source: str) -> bool:
+    """Whether a word that is no puzzle looks like the name of a file."""
+    if "\n" in source or not source.isprintable() or not source.strip():
+        return False
+    known = kind.writing.plain | set("0123456789 ") | set(kind.writing.row_mark)
+    strange = [char for char in source if char not in known]
+    return bool(strange) and ("/" in source or Path(source).suffix[1:].isalpha() or len(strange) * 2 >= len(source))
+
+
+def read_tasks(
+    experiment: Experiment, request: Request, identifiers: Identifiers | None = None
+) -> tuple[Experiment, list[Task]]:
+    """The experiment, at the size of the puzzles that are asked for, and these; identifiers: as for `matched`.
+
+    Raises:
+      ConfigError: two sources of puzzles are named.
+      DataError: what is named cannot be read, or is none for a model of this experiment.
+    """
+    model, name = experiment.model, experiment.data.puzzle
+    if request.legend:
+        name = with_keys(name or "tokens", legend=request.legend)
+        experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
+    rules = load_rules(request.rules) if request.rules else None
+    if request.row is None and not request.data:
+        kind = kind_of(name or "tokens", model.seq_len, rules)
+        if kind.vocab_size not in (0, model.vocab_size):
+            raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
+        tasks = read_questions(kind, "-" if request.puzzle is None else request.puzzle)
+        top = max(int(task.question.max()) for task in tasks)
+        if top >= model.vocab_size:
+            raise DataError(f"puzzle: token {top}, but the model takes 0 to {model.vocab_size - 1}")
+        return experiment, tasks
+    if request.puzzle is not None:
+        raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
+    row = request.row or 0
+    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers)
+    puzzles, kind, source = found.puzzles, found.kind, found.source
+    if row >= len(puzzles):
+        raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
+    # That this row is a puzzle was looked at: it is the last of those that were read.
+    question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
+    return found.experiment, [Task(kind, question, int(puzzles.puzzle_ids[row]), label)]

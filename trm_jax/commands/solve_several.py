@@ -1,0 +1,97 @@
+"""Solves several puzzles at once: an answer a line, or JSON."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from trm_jax.commands.questions import Request, Task
+from trm_jax.config import Experiment
+from trm_jax.console import say
+from trm_jax.inference.answers import certify, choose, kept_rules
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.search import search
+from trm_jax.inference.thoughts import judge
+from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.symmetry import Tokens
+
+_MOST_TOLD = 5  # numbers of puzzles in a line
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a task: the answer [cells], None where none was found; whether it is right, None where unknown.
+
+    figures: what else JSON tells.
+    """
+
+    task: Task
+    tokens: Tokens | None
+    right: bool | None
+    figures: dict[str, Any]
+
+    def to_dict(self, number: int) -> dict[str, Any]:
+        text = self.task.kind.text
+        answer = None if self.tokens is None else text(self.tokens)
+        told = {"puzzle": number, "name": self.task.name, "question": text(self.task.question), "answer": answer}
+        return told | {"right": self.right} | self.figures
+
+
+def solve_several(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> bool:
+    """Prints an answer to each task, a line each, or as JSON; returns whether none is known to be wrong."""
+    answers: list[Answer] = []
+    for answer in _answers(experiment, weights, request, tasks):
+        answers.append(answer)
+        if not request.json:
+            print("not solved" if answer.tokens is None else answer.task.kind.text(answer.tokens))
+    if request.json:
+        print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
+    elif told := _ending(answers, request.quiet):
+        say(told)
+    return all(answer.right is not False for answer in answers)
+
+
+def _ending(answers: list[Answer], quiet: bool) -> str:
+    """How it ended, in words; nothing where that is not asked for."""
+    wrong = [number for number, answer in enumerate(answers, 1) if answer.right is False]
+    if any(answer.right is None for answer in answers):
+        return "not checked: there are no rules and no known answer to check them by"
+    if quiet:
+        return ""
+    if not wrong:
+        return f"all {len(answers)} puzzles are solved"
+    numbers = ", ".join(map(str, wrong[:_MOST_TOLD])) + (", ..." if len(wrong) > _MOST_TOLD else "")
+    return f"{len(wrong)} of {len(answers)} puzzles are not solved: {numbers}"
+
+
+def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> Iterator[Answer]:
+    """An answer to each task, in their order; all are of one kind."""
+    kind, questions = tasks[0].kind, np.stack([task.question for task in tasks])
+    model = Model(experiment.model)
+    if experiment.model.states == "candidates":
+        budget = request.budget
+        searched = search(model, weights, experiment.candidates, kind, questions, budget.chains, budget)
+        for found in sorted(searched, key=lambda each: each.number):
+            yield Answer(tasks[found.number], found.tokens, found.tokens is not None, {"calls": found.calls})
+        return
+    depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
+    effort = replace(request.effort, depths=depths)
+    ids = np.array([task.puzzle_id for task in tasks], np.int32)
+    for attempts in attempt(model, weights, effort, questions, ids, experiment.train.eval_batch_size, kind):
+        theirs = slice(attempts.first, attempts.first + len(attempts))
+        satisfied = kept_rules(attempts, kind, questions[theirs])
+        if request.certify:
+            assert satisfied is not None
+            chosen = certify(attempts, satisfied)
+        else:
+            chosen = choose(attempts, satisfied, request.rule(kind))
+        for i, task in enumerate(tasks[theirs]):
+            if chosen.attempt[i] < 0:
+                yield Answer(task, None, False, {})
+                continue
+            kept = None if chosen.satisfied is None else bool(chosen.satisfied[i])
+            figures: dict[str, Any] = {"attempt": int(chosen.attempt[i]) + 1, "step": int(chosen.step[i])}
+            figures |= {"q_halt": float(chosen.q_halt[i])}
+            yield Answer(task, chosen.tokens[i], judge(kept, chosen.tokens[i], task.label), figures)
