@@ -10,7 +10,6 @@ compared with. Puzzles are random tokens: what a step costs does not depend on t
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time

@@ -69,7 +69,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "repetitions": 2,  # of "binomial": how often a step is made at most, the first included
                 "states": 0,  # of "binomial": how many are kept; 0: as few as the repetitions allow
                 "outer_policy": "none",  # likewise, of cycles and supervision steps; not "auto"
-                "micro_batches": 1,  # the whole step over so many parts of the batch
+                "micro_batches": 0,  # the whole step over so many parts of the batch; 0: as a CPU's cache wants, else 1
                 "slices": 1,  # each network application over so many parts of the batch
                 "device_memory": "",  # for "auto", as in "80GiB"; "": what the device has
             },

@@ -66,7 +66,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "repetitions": 2,
                 "states": 0,
                 "outer_policy": "none",
-                "micro_batches": 1,
+                "micro_batches": 0,  # as a CPU's cache wants, else 1
                 "slices": 1,
                 "device_memory": "",
             },

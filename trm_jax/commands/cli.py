@@ -18,6 +18,7 @@ from trm_jax.config.files import load_network
 from trm_jax.console import hush
 from trm_jax.devices import cluster
 from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
+from trm_jax.devices.cores import use_cores
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError, near_miss, one_line
 from trm_jax.runs.lock import Lock
@@ -38,15 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(argv)
-    keep_memory()
     heed_interrupts()
-    code = _run(sys.argv[1:])
+    code = _run(sys.argv[1:], ours=True)
     return code if code == DONE else end(code)
 
 
-def _run(words: Sequence[str]) -> int:
+def _run(words: Sequence[str], ours: bool = False) -> int:
+    """ours: the process does nothing else, and may be made to fit."""
     try:
         args, rest = parse(words)
+        if ours:
+            if args.command in ("train", "demo", "eval", "solve") and _alone(args):
+                use_cores()
+            keep_memory()
         if getattr(args, "network", None):
             load_network(args.network)
         code = COMMANDS[args.command](args, rest)
@@ -91,7 +96,7 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
         experiment = load_experiment(rest)
         if args.deterministic:
             repeat_on_gpus()
-        alone = cluster.alone(args.coordinator or "", args.processes, args.process)
+        alone = _alone(args)
         # Of several processes all hear of a fault, once they have met; one that is alone need not wait for JAX.
         if alone:
             check_sources(experiment.data)
@@ -152,6 +157,11 @@ def _arc_score(args: argparse.Namespace, rest: list[str]) -> int:
 
     run(args.submission, args.solutions, args.json, each_task=args.tasks)
     return DONE
+
+
+def _alone(args: argparse.Namespace) -> bool:
+    """Whether this is the only process; commands that know no others always are."""
+    return "processes" not in args or cluster.alone(args.coordinator or "", args.processes, args.process)
 
 
 def _join(args: argparse.Namespace) -> None:

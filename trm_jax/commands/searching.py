@@ -63,7 +63,8 @@ def solve(
       picture: a file to draw the chain into that found it.
     """
     model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
-    (found,) = search(model, weights, config, kind, question[None], budget.chains, budget)
+    layout = mesh_layout(0)
+    (found,) = search(model, layout.everywhere(weights), config, kind, question[None], budget.chains, budget, layout)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
     if picture is not None:
         draw_search(picture, kind, question, found, units)

@@ -41,7 +41,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "memory.levels": (1, 64),
     "memory.repetitions": (1, 1 << 10),
     "memory.states": (0, 1 << 24),
-    "memory.micro_batches": (1, 1 << 24),
+    "memory.micro_batches": (0, 1 << 24),
     "memory.slices": (1, 1 << 24),
     "devices.data": (0, 1 << 20),
     "devices.steps_per_call": (1, 1 << 20),
@@ -157,13 +157,13 @@ def validate(experiment: Experiment) -> None:
             "config.memory.states = 1, but a chain of steps cannot be reversed with one state: give at least 2, or 0",
         ),
         (
-            train.batch_size % memory.micro_batches,
+            train.batch_size % memory.parts,
             f"config.memory.micro_batches = {memory.micro_batches} does not divide config.train.batch_size = "
             f"{train.batch_size}: change either",
         ),
         (
-            train.batch_size // memory.micro_batches % memory.slices,
-            f"config.memory.slices = {memory.slices} does not divide the {train.batch_size // memory.micro_batches} "
+            train.batch_size // memory.parts % memory.slices,
+            f"config.memory.slices = {memory.slices} does not divide the {train.batch_size // memory.parts} "
             f"rows of a {'micro-' if memory.micro_batches > 1 else ''}batch: change it, or config.train.batch_size",
         ),
         (

@@ -115,9 +115,16 @@ class MemoryConfig:
     # A key of POLICIES, for cycles, and for supervision steps, where gradients go through several; with the same
     # numbers. "none": all of them keep at once what `policy` keeps in each.
     outer_policy: str = "none"
-    micro_batches: int = 1  # the whole step goes over so many parts of the batch, one by one
+    # The whole step goes over so many parts of the batch, one by one; 0: as many as keep a CPU's caches in use
+    # (training.parts), elsewhere one.
+    micro_batches: int = 1
     slices: int = 1  # each network application goes over so many parts of a (micro-)batch, one by one
     device_memory: str = ""  # what "auto" takes the device to have, as in "80GiB"; "": what it does have
+
+    @property
+    def parts(self) -> int:
+        """Micro-batches; where it is left open how many, one."""
+        return self.micro_batches or 1
 
     @property
     def step_policy(self) -> Policy:

@@ -4,6 +4,8 @@ import os
 
 _COUNT, _EIGEN = "--xla_force_host_platform_device_count", "--xla_cpu_multi_thread_eigen"
 
+_taken = False
+
 # More devices than this have not been measured: sums over all of them may cost what they gain.
 MOST = 16
 
@@ -21,7 +23,14 @@ def use_cores(count: int = 0) -> None:
     count = count or cores()
     if _COUNT in flags or flags[:1].strip(" \t\n-") or not 1 < count <= MOST:
         return
+    global _taken
+    _taken = True
     os.environ["XLA_FLAGS"] = f"{flags} {_COUNT}={count} {_EIGEN}=false".strip()
+
+
+def taken() -> bool:
+    """Whether `use_cores` has made this process's CPU several devices, which nobody has asked for by number."""
+    return _taken
 
 
 def cores() -> int:

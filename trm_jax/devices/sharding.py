@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
+from trm_jax.devices.cores import taken
 from trm_jax.errors import ConfigError
 from trm_jax.model.model import Model
 
@@ -163,14 +164,18 @@ def layout_of(experiment: Experiment) -> Layout:
     Raises:
       ConfigError: more devices than there are; fewer than all, with several processes; a batch that they cannot share.
     """
-    count = _asked_for(experiment.devices.data, "config.devices.data")
     batch, memory = experiment.train.batch_size, experiment.memory
+    parts = memory.parts * memory.slices
+    if experiment.devices.data == 0 and taken():
+        # Nobody has asked for so many devices: as many of them as can share the batch.
+        count = max(n for n in range(1, len(jax.devices()) + 1) if batch % n == 0 and batch // n % parts == 0)
+    else:
+        count = _asked_for(experiment.devices.data, "config.devices.data")
     if batch % count:
         raise ConfigError(
             f"config.train.batch_size = {batch} cannot be shared by {count} devices: give a multiple of {count}, or "
             "change config.devices.data"
         )
-    parts = memory.micro_batches * memory.slices
     if batch // count % parts:
         raise ConfigError(
             f"config.memory.micro_batches = {memory.micro_batches} and config.memory.slices = {memory.slices} do not "

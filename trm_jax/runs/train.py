@@ -221,6 +221,9 @@ class _Calls:
         if count not in self._compiled:
             self._signals.during(partial(compile_ahead, *call))
             self._compiled.add(count)
+        if run.layout.count > 1 and jax.default_backend() == "cpu":
+            # Of two calls under way, each device's thread may wait for another's in the other call, for ever.
+            jax.block_until_ready(run.totals)
         totals_before, position_before = run.totals, run.position
         state_before = jax.tree.map(jnp.copy, run.state) if self._debug_nans else None
         self._profiler.before(t - count)

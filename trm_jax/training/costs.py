@@ -144,7 +144,7 @@ class _Scale:
         self._forward_rate, self._gradient_rate = _rates(experiment)
         # Weights, their averages and gradients, and the optimiser: what no puzzle adds to.
         batch = experiment.train.batch_size
-        unit = experiment.memory.micro_batches * experiment.memory.slices
+        unit = experiment.memory.parts * experiment.memory.slices
         other = max(batch // 2 // unit, 1) * unit
         other = other if other < batch else 2 * batch
         frugal = replace(experiment, memory=replace(experiment.memory, policy="step"))
@@ -157,7 +157,7 @@ class _Scale:
         needs = needs_of(experiment)
         flops = estimate(experiment).flops_per_step
         graded = graded_flops(experiment)
-        batch, unit = experiment.train.batch_size, memory.micro_batches * memory.slices
+        batch, unit = experiment.train.batch_size, memory.parts * memory.slices
         per_puzzle = (needs.peak - self._constant) / batch
         return Option(
             memory=memory,
@@ -188,7 +188,7 @@ class _Scale:
             return lambda n: n * per_step
         state = model.latents * math.prod(model.state_shape) * jnp.dtype(model.dtype).itemsize
         cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
-        per_state = state * cycles * experiment.train.batch_size // memory.micro_batches
+        per_state = state * cycles * experiment.train.batch_size // memory.parts
 
         def of_states(n: int) -> float:
             how = plan(memory.step_policy, n)

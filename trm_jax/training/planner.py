@@ -64,7 +64,7 @@ def alternatives(experiment: Experiment) -> list[MemoryConfig]:
 def in_order(experiment: Experiment) -> Iterator[list[MemoryConfig]]:
     """What to try: every policy as it is, fewest operations first; then each with twice, four times ... the slices."""
     memory = experiment.memory
-    rows = experiment.train.batch_size // memory.micro_batches
+    rows = experiment.train.batch_size // memory.parts
 
     def cost(memory: MemoryConfig) -> int:
         return estimate(replace(experiment, memory=memory)).flops_per_step

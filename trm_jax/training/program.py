@@ -18,6 +18,7 @@ from trm_jax.model.attention import choose as attention_for
 from trm_jax.model.losses import Metrics
 from trm_jax.recursion.chain import check_available
 from trm_jax.training.feed import Source, next_batch
+from trm_jax.training.parts import parts_for
 from trm_jax.training.planner import settle
 from trm_jax.training.step import TrainState, init_state, state_specs, train_step
 
@@ -29,7 +30,13 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
       ConfigError: something that these devices cannot do.
     """
     # Only that much of the batch is on one device.
-    share = replace(experiment, train=replace(experiment.train, batch_size=experiment.train.batch_size // layout.count))
+    rows, memory = experiment.train.batch_size // layout.count, experiment.memory
+    if memory.micro_batches == 0:
+        parts = parts_for(experiment, rows // memory.slices) if jax.default_backend() == "cpu" else 1
+        memory = replace(memory, micro_batches=parts)
+        if parts > 1:
+            say(f"{rows} rows on each device, {rows // parts} at once, which a CPU's cache holds")
+    share = replace(experiment, memory=memory, train=replace(experiment.train, batch_size=rows))
     check_available(experiment.memory.cycle_policy, "config.memory.outer_policy")
     memory, model = settle(share).memory, experiment.model
     check_available(memory.step_policy, "config.memory.policy")

@@ -320,7 +320,7 @@ def _gradients(
     Besides, their loss, summed, and the outcome. In micro-batches, one after the other, only one of them is in memory
     at a time.
     """
-    count, batch_size = experiment.memory.micro_batches, carry.halted.shape[0]
+    count, batch_size = experiment.memory.parts, carry.halted.shape[0]
 
     def mean_loss(params: Params, rows_BR: jax.Array | None, carry: Carry) -> tuple[jax.Array, Any]:
         if model.config.states == "candidates":
