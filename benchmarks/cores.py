@@ -94,17 +94,17 @@ def work(experiment: Experiment, way: str) -> None:
     state = fresh_state(here, layout)
     began = time.perf_counter()
     for _ in range(3):
-        state, metrics = jax.block_until_ready(step(state, batch))
+        state, _ = jax.block_until_ready(step(state, batch))
     seconds = time.perf_counter() - began
     once = time.perf_counter()
-    state, metrics = jax.block_until_ready(step(state, batch))
+    state, _ = jax.block_until_ready(step(state, batch))
     count = max(1, round(SECONDS / (time.perf_counter() - once)))
     told = {"devices": layout.count, "micro_batches": here.memory.micro_batches, "first_seconds": round(seconds, 1)}
     print(json.dumps(describe() | told), flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
         for _ in range(count):
-            state, metrics = jax.block_until_ready(step(state, batch))
+            state, _ = jax.block_until_ready(step(state, batch))
         print((time.perf_counter() - began) / count, flush=True)
 
 
