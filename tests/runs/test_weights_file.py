@@ -6,15 +6,19 @@ import jax
 import numpy as np
 import pytest
 import small_run
+from places import ROOT
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trm_jax.commands.cli import main
 from trm_jax.errors import CheckpointError, StorageError
+from trm_jax.model.estimate import estimate
 from trm_jax.model.model import Model
 from trm_jax.runs import shipped, weights_file
-from trm_jax.runs.checkpoint import fingerprint, flat
+from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.runs.sources import load
+
+LEDGER = ROOT / "benchmarks" / "results" / "ledger.jsonl"
 
 
 @pytest.fixture(scope="module")
@@ -117,13 +121,15 @@ def test_names_are_of_models_that_ship(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", shipped.names())
 def test_a_card_tells_of_its_file(name, capsys):
     card = shipped.card(name)
-    _, weights = load(name)
-    arrays = {key: np.asarray(array) for key, array in flat(weights).items()}
-    assert fingerprint(arrays) == card.sha256
-    assert sum(array.size for array in arrays.values()) == card.weights
+    experiment, weights = load(name)
+    assert fingerprint(weights) == card.sha256
+    assert estimate(experiment).trained == card.weights
     assert card.bytes <= 2 * 1024**2
-    assert all(figure.keys() >= {"what", "puzzles", "command"} for figure in card.figures)
+    assert all(figure.keys() >= {"what", "puzzles", "command", "ledger"} for figure in card.figures)
+    # Every figure stands in the ledger, of these very weights.
+    rows = {row["id"]: row for row in map(json.loads, LEDGER.read_text().splitlines())}
     assert card.figures
+    assert all(rows[figure["ledger"]]["weights"] == card.sha256 for figure in card.figures)
     assert {"trained on", "command", "machine", "hours"} <= card.trained.keys()
     assert main(["models", name]) == 0
     assert card.sha256 in capsys.readouterr().out
