@@ -161,7 +161,7 @@ OUT_OF_RANGE = [
     (changed(memory__levels=65), "config.memory.levels = 65 is out of range: give a value from 1 to 64"),
     (changed(memory__repetitions=0), "config.memory.repetitions = 0 is out of range: give a value from 1 to 1024"),
     (changed(memory__states=-1), "config.memory.states = -1 is out of range: give a value from 0 to"),
-    (changed(memory__micro_batches=0), "config.memory.micro_batches = 0 is out of range: give a value from 1 to"),
+    (changed(memory__micro_batches=-1), "config.memory.micro_batches = -1 is out of range: give a value from 0 to"),
     (changed(memory__slices=0), "config.memory.slices = 0 is out of range: give a value from 1 to"),
     (changed(data__test_puzzles=-1), "config.data.test_puzzles = -1 is out of range: give a value from 0 to"),
 ]
