@@ -77,6 +77,14 @@ def test_a_table_of_another_size_is_evaluated(model, tmp_path, capsys):
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_puzzle_of_another_size_is_read_and_solved(capsys):
+    assert main(["solve", "sudoku-extreme", PUZZLES[0], "--quiet"]) == 0
+    assert len(capsys.readouterr().out.strip()) == 36
+    # What is no puzzle of any size is told at the model's own.
+    assert main(["solve", "sudoku-extreme", PUZZLES[0] + "."]) == 2
+    assert "81" in capsys.readouterr().err
+
+
 def test_a_kind_with_other_units_is_refused():
     latin = '{"kind": "grid", "shape": [4, 4], "alphabet": ".1234", "units": {"line": "rows columns"}}'
     with pytest.raises(ConfigError, match="the network is made of units"):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -10,7 +11,7 @@ import numpy as np
 
 from trm_jax.config import Experiment
 from trm_jax.console import say
-from trm_jax.data.fit import matched
+from trm_jax.data.fit import at_size, matched
 from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.user_rules import load_rules
 from trm_jax.errors import ConfigError, DataError
@@ -18,7 +19,7 @@ from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import kind_of, with_keys
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of, with_keys
 from trm_jax.puzzles.symmetry import Tokens
 
 # In characters. Whoever has more puzzles has a dataset.
@@ -82,7 +83,10 @@ def read_questions(kind: Kind, source: str) -> list[Task]:
     Raises:
       DataError: not readable, of another length, a character that means nothing, or clues that contradict each other.
     """
-    where, text = _text_of(source)
+    return _questions(kind, source, *_text_of(source))
+
+
+def _questions(kind: Kind, source: str, where: str, text: str) -> list[Task]:
     try:
         kind = kind.told(kind.signs(text))
         found = kind.parse_several(text)
@@ -133,6 +137,21 @@ def _may_be_name(kind: Kind, source: str) -> bool:
     return bool(strange) and ("/" in source or Path(source).suffix[1:].isalpha() or len(strange) * 2 >= len(source))
 
 
+def _at_size_of(experiment: Experiment, text: str) -> Experiment:
+    """The experiment at the size of the puzzle in a text, if its network serves every size and it is another puzzle."""
+    name = experiment.data.puzzle
+    if not experiment.model.any_size:
+        return experiment
+    try:
+        kind_of(name, experiment.model.seq_len).parse_several(text)
+    except DataError:
+        with suppress(DataError):  # what is no puzzle of any size is told at the model's own
+            bare = describe(name)["kind"]
+            cells = cells_of(bare, text)
+            return at_size(experiment, bare, cells, kind_of(bare, cells).vocab_size)
+    return experiment
+
+
 def read_tasks(
     experiment: Experiment, request: Request, identifiers: Identifiers | None = None
 ) -> tuple[Experiment, list[Task]]:
@@ -148,10 +167,14 @@ def read_tasks(
         experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
     rules = load_rules(request.rules) if request.rules else None
     if request.row is None and not request.data:
+        source = "-" if request.puzzle is None else request.puzzle
+        where, text = _text_of(source)
+        experiment = _at_size_of(experiment, text)
+        model, name = experiment.model, experiment.data.puzzle
         kind = kind_of(name or "tokens", model.seq_len, rules)
         if kind.vocab_size not in (0, model.vocab_size):
             raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
-        tasks = read_questions(kind, "-" if request.puzzle is None else request.puzzle)
+        tasks = _questions(kind, source, where, text)
         top = max(int(task.question.max()) for task in tasks)
         if top >= model.vocab_size:
             raise DataError(f"puzzle: token {top}, but the model takes 0 to {model.vocab_size - 1}")
