@@ -419,7 +419,7 @@ def test_one_process_speaks_and_writes(stopped: tuple[Part, Part]) -> None:
         assert part.out == ("", "")
         assert part.err[1] == ""
         events = [name for name in part.files if name.startswith("events.")]
-        assert part.files - set(events) == {"checkpoints", "config.json", "metrics.jsonl"}
+        assert part.files - set(events) == {"checkpoints", "config.json", "metrics.jsonl", "parts.jsonl"}
         assert len(events) == number + 1
         assert sum(f".{part.pids[0]}." in name for name in events) == 1
         assert not any(f".{part.pids[1]}." in name for name in events)

@@ -47,7 +47,7 @@ def like_xla(experiment: Experiment) -> Memory:
     """What a compiled step is found to need below, by arithmetic, so that many may be asked for."""
     memory, model = experiment.memory, experiment.model
     how = plan(memory.step_policy, model.latent_steps)
-    rows = experiment.train.batch_size // memory.micro_batches
+    rows = experiment.train.batch_size // memory.parts
     if isinstance(how, Residuals):
         kept = model.latent_steps * {"all": 12, "products": 6, "host": 0}[how.keep]
     else:
