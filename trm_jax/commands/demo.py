@@ -51,7 +51,7 @@ def run(workdir: Path, variant: str = "") -> bool:
 
     question = np.asarray(test.inputs[_instructive(model, weights, test, depth)])
     thoughts = think(model, weights, kind, question, depth)
-    print("\none of them, step by step (cells that changed are green, or marked ')")
+    print("\none of them, step by step")
     show(kind, question, thoughts)
     pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
     draw_thoughts(pictures["how the answer forms"], kind, question, thoughts)

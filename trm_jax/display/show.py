@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.console import Output
-from trm_jax.display.boards import board_lines, print_line, readable, side_by_side
+from trm_jax.display.boards import board_lines, marks_explained, print_line, readable, side_by_side
 from trm_jax.inference.thoughts import Thought, differing_cells, is_right
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
@@ -44,7 +44,8 @@ def show(
 ) -> None:
     """Prints the question, each supervision step's answer (or each cycle's), and how it ended.
 
-    Cells that changed are green, or marked ' without colours; ARC's colours are backgrounds, or digits without colours.
+    Cells that changed are green, or marked ' without colours, and those that are wrong red, or marked !; ARC's colours
+    are backgrounds, or digits without colours. Steps after which the answer stays as it is are one line.
 
     Args:
       kind, question: the puzzle, tokens [cells].
@@ -55,7 +56,11 @@ def show(
     out = out or Output(highlight=False)
     print_line(out, "question")
     show_grid(kind, question, out)
+    print_line(out, "\n" + marks_explained(kind, out))
+    settled = _settled(kind, thoughts)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):
+        if step > settled:
+            break
         moments = list(group)
         last = moments[-1]
         told = Text(verdict(last.satisfied), "green" if last.satisfied else "red")
@@ -64,17 +69,21 @@ def show(
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
             print_line(out, head + Text(", ") + told if told else head)
             if visibly_changed(kind, last).any() or step == 1:
-                for line in _board(kind, last, out):
+                for line in _board(kind, question, last, out):
                     print_line(out, line)
         else:
             head = Text(f"\nsupervision step {step}")
             print_line(out, head + Text(": ") + told if told else head)
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
-            blocks = [_figures(kind, thought) + ([] if still else _board(kind, thought, out)) for thought in moments]
+            blocks = [
+                _figures(kind, thought) + ([] if still else _board(kind, question, thought, out)) for thought in moments
+            ]
             for line in side_by_side(blocks, out.width):
                 print_line(out, line)
+    if rest := [thought for thought in thoughts if thought.step > settled]:
+        print_line(out, f"\n{_rest(rest)}")
     print_line(out, "")
-    for ending in _ending(kind, thoughts, label):
+    for ending in _ending(kind, question, thoughts, label):
         print_line(out, ending)
 
 
@@ -93,11 +102,26 @@ def _figures(kind: Kind, thought: Thought) -> list[Text]:
     ]
 
 
-def _board(kind: Kind, thought: Thought, out: Console) -> list[Text]:
-    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out)
+def _board(kind: Kind, question: Tokens, thought: Thought, out: Console) -> list[Text]:
+    wrong = kind.faults(question, thought.tokens).cells
+    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out, wrong)
 
 
-def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
+def _settled(kind: Kind, thoughts: Sequence[Thought]) -> int:
+    """The supervision step from which on the answer stays as it is; the last, where only one step comes after it."""
+    moving = [thought.step for thought in thoughts if visibly_changed(kind, thought).any()]
+    settled, last = max(moving, default=1), thoughts[-1].step
+    return settled if last - settled > 1 else last
+
+
+def _rest(thoughts: Sequence[Thought]) -> str:
+    """One line about steps in which nothing changed any more."""
+    logits = [thought.q_halt for thought in thoughts]
+    span = f"{min(logits):+.2f} to {max(logits):+.2f}"
+    return f"supervision steps {thoughts[0].step} to {thoughts[-1].step}: nothing changed, q_halt {span}"
+
+
+def _ending(kind: Kind, question: Tokens, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
     """How it ended: by the rules where there are any, or else by the label; and how the label compares."""
     rights = [is_right(thought, label) for thought in thoughts]
     text = kind.text(thoughts[-1].tokens)
@@ -112,7 +136,8 @@ def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> It
         when = f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
         yield f"solved at {when}: {text}"
     elif kind.has_rules:
-        yield "not solved: the last answer breaks the rules; more --steps may help"
+        faults = "; ".join(kind.faults(question, thoughts[-1].tokens).told)
+        yield f"not solved: the last answer breaks the rules{f': {faults}' if faults else ''}; more --steps may help"
     else:
         yield "not solved: the last answer is not the known one; more --steps may help"
     if label is not None and (label != 0).any():
