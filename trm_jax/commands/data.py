@@ -13,6 +13,7 @@ import numpy as np
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kinds import with_keys
+from trm_jax.sizes import counted
 from trm_jax.version import VERSION
 
 if TYPE_CHECKING:
@@ -63,23 +64,25 @@ def _arc(args: argparse.Namespace) -> int:
             overlap=args.overlap, progress=progress,
         )  # fmt: skip
     for split, sizes in summary.splits.items():
-        print(f"{split:>8}  {sizes.groups} tasks, {sizes.puzzles} puzzles, {sizes.examples} examples")
-    print(f"{summary.identifiers} identifiers")
-    for count, words in (
-        (summary.hidden, "test outputs are hidden"),
-        (len(summary.overlap), "held-out tasks are in training subsets too, up to symmetry"),
-        (len(summary.left_out), "tasks were left out of training for that"),
-        (len(summary.repeated), "tasks were left out as an earlier subset has them"),
-        (
-            len(summary.differing),
-            f"of these have other grids than the task of that name that was kept{_first(summary)}",
-        ),
-        (len(summary.fewer), "tasks have fewer augmentations than asked for, since no more of theirs differ"),
+        print(f"{split:>8}  {_sizes(sizes)}")
+    print(counted(summary.identifiers, "identifier"))
+    for count, noun, words in (
+        (summary.hidden, "test output", "hidden"),
+        (len(summary.overlap), "held-out task", "in training subsets too, up to symmetry"),
+        (len(summary.left_out), "task", "left out of training for that"),
+        (len(summary.repeated), "task", "left out, being in an earlier subset"),
+        (len(summary.differing), "task", f"among these with other grids than the one that was kept{_first(summary)}"),
+        (len(summary.fewer), "task", "with fewer augmentations than asked for, since no more of theirs differ"),
     ):
         if count:
-            print(f"{count} {words}")
+            print(f"{counted(count, noun)} {words}")
     tell_end(args.out, began)
     return _DONE
+
+
+def _sizes(sizes: Any) -> str:
+    parts = (sizes.groups, "task"), (sizes.puzzles, "puzzle"), (sizes.examples, "example")
+    return ", ".join(counted(*part) for part in parts)
 
 
 def _first(summary: Any) -> str:

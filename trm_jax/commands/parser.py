@@ -19,7 +19,7 @@ _SHORTEST, _LONGEST_NUMBER = 4, 16
 # What about an experiment is read by `arguments.load_experiment`.
 _ABOUT_EXPERIMENT = re.compile(r"--config(\.[^=]*)?(=|$)", re.DOTALL)
 # Groups of commands; alone, each prints its help, as `trm` does.
-_GROUPS = ([], ["data"], ["ledger"])
+_GROUPS: tuple[list[str], ...] = ([], ["data"], ["ledger"])
 
 _Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 

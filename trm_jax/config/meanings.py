@@ -1,7 +1,6 @@
 """What each value of an experiment means, for people: the comments that stand beside its field in values.py."""
 
 import ast
-import dataclasses
 import inspect
 import re
 from collections.abc import Iterator, Mapping
@@ -49,13 +48,13 @@ def meanings() -> Mapping[str, str]:
         if isinstance(node, ast.ClassDef):
             fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
             classes[node.name] = {ast.unparse(each.target): _comment(lines, each) for each in fields}
-    groups = [field for field in dataclasses.fields(Experiment) if dataclasses.is_dataclass(field.type)]
-    return {f"{group.name}.{key}": text for group in groups for key, text in classes[group.type.__name__].items()}
+    groups = {name: type(value).__name__ for name, value in vars(Experiment()).items() if name != "name"}
+    return {f"{group}.{key}": text for group, name in groups.items() for key, text in classes[name].items()}
 
 
 def _comment(lines: list[str], field: ast.AnnAssign) -> str:
     """What stands above a field, line by line, and behind it."""
-    parts = []
+    parts: list[str] = []
     above = field.lineno - 2
     while lines[above].strip().startswith("#"):
         parts.insert(0, lines[above].strip())

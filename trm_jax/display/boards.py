@@ -42,21 +42,18 @@ class Window(NamedTuple):
 
 
 def readable(kind: Kind, tokens: Tokens) -> Tokens:
-    """The cells [S] worth a look: of an ARC board those of the grid and its end markers, and padding elsewhere.
+    """The cells [S] worth a look: of an ARC board those of the grid, and padding elsewhere.
 
-    What a model says of cells outside the grid was never trained and is not read. Where no grid starts at the top left,
-    as answers do, the whole board is taken.
+    What a model says of cells outside the grid was never trained and is not read, and the markers of its end are no
+    cells of it. Where no grid starts at the top left, as answers do, the whole board is taken.
     """
     if not isinstance(kind, Arc):
         return tokens
     height, width = arc.crop(tokens).shape
-    if not height:
-        return tokens
-    board = tokens.reshape(kind.shape)
-    shown = np.full_like(board, arc.PAD)
-    shown[: height + 1, :width] = board[: height + 1, :width]
-    shown[:height, : width + 1] = board[:height, : width + 1]
-    return shown.ravel()
+    board = np.where(tokens == arc.END, arc.PAD, tokens).reshape(kind.shape)
+    if height:
+        board[height:], board[:, width:] = arc.PAD, arc.PAD
+    return board.ravel()
 
 
 def window(kind: Kind, tokens: Tokens) -> Window:

@@ -24,6 +24,11 @@ def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
     return thought.changed & (readable(kind, thought.tokens) != arc.PAD)
 
 
+def marks(kind: Kind, question: Tokens, thought: Thought) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which cells of a thought stand out: those that visibly changed, and those that are wrong; bool [cells]."""
+    return visibly_changed(kind, thought), kind.faults(question, thought.tokens).cells
+
+
 def changed_cells(kind: Kind, thought: Thought) -> str:
     """How many cells changed, in words."""
     count = int(visibly_changed(kind, thought).sum())
@@ -87,6 +92,23 @@ def show(
         print_line(out, ending)
 
 
+def outcome(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None = None) -> str:
+    """How it ended in a few words; nothing where nobody knows, or nothing was thought."""
+    rights = [is_right(thought, label) for thought in thoughts]
+    if not thoughts:
+        return "not solved" if kind.has_rules else ""
+    if rights[-1] is None:
+        return ""
+    return f"solved at {_since(thoughts, rights)}" if rights[-1] else "not solved"
+
+
+def _since(thoughts: Sequence[Thought], rights: Sequence[bool | None]) -> str:
+    """Since when the answer has been right without a break."""
+    wrong = [i for i, right in enumerate(rights) if not right]
+    since = thoughts[wrong[-1] + 1 if wrong else 0]
+    return f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
+
+
 def show_grid(kind: Kind, tokens: Tokens, out: Console) -> None:
     """Prints one grid."""
     for line in board_lines(kind, tokens, np.zeros(len(tokens), np.bool_), out):
@@ -103,8 +125,8 @@ def _figures(kind: Kind, thought: Thought) -> list[Text]:
 
 
 def _board(kind: Kind, question: Tokens, thought: Thought, out: Console) -> list[Text]:
-    wrong = kind.faults(question, thought.tokens).cells
-    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out, wrong)
+    changed, wrong = marks(kind, question, thought)
+    return board_lines(kind, thought.tokens, changed, out, wrong)
 
 
 def _settled(kind: Kind, thoughts: Sequence[Thought]) -> int:
@@ -130,11 +152,7 @@ def _ending(kind: Kind, question: Tokens, thoughts: Sequence[Thought], label: To
         yield f"not checked, since no rules are known for puzzles of kind {name!r}, and no label for this one: {text}"
         return
     if rights[-1]:
-        # Since when it has been right without a break.
-        wrong = [i for i, right in enumerate(rights) if not right]
-        since = thoughts[wrong[-1] + 1 if wrong else 0]
-        when = f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
-        yield f"solved at {when}: {text}"
+        yield f"solved at {_since(thoughts, rights)}: {text}"
     elif kind.has_rules:
         faults = "; ".join(kind.faults(question, thoughts[-1].tokens).told)
         yield f"not solved: the last answer breaks the rules{f': {faults}' if faults else ''}; more --steps may help"

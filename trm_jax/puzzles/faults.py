@@ -58,7 +58,7 @@ def of_units(
     if empty.any():
         told.append(f"{counted(int(empty.sum()), 'cell')} empty")
     if twice.any():
-        told.append(f"a digit twice in {_named([names[i] for i in np.flatnonzero(twice.any(axis=1))])}")
+        told.append(f"a digit twice in {_named([names[i] for i in np.flatnonzero(twice.any(axis=1)).tolist()])}")
     return Faults(overwritten, broken, tuple(told))
 
 
