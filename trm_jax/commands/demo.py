@@ -54,8 +54,8 @@ def run(workdir: Path, variant: str = "") -> bool:
     print("\none of them, step by step")
     show(kind, question, thoughts)
     pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
-    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts)
-    draw_training(pictures["how training went"], read_metrics(workdir))
+    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts, f"{workdir}, averaged weights")
+    draw_training(pictures["how training went"], read_metrics(workdir), f"{workdir}: {experiment.name}")
 
     path = workdir / "report.json"
     counts = count_weights(weights)

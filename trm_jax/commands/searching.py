@@ -56,17 +56,19 @@ def solve(
     budget: Budget,
     quiet: bool,
     picture: Path | None = None,
+    title: str = "",
 ) -> bool:
     """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified.
 
     Args:
       picture: a file to draw the chain into that found it.
+      title: of the picture.
     """
     model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
     (found,) = search(model, weights, config, kind, question[None], budget.chains, budget)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
     if picture is not None:
-        draw_search(picture, kind, question, found, units)
+        draw_search(picture, kind, question, found, units, title)
     if found.tokens is None:
         print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
         return False

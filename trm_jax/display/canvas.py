@@ -133,7 +133,7 @@ class Sheet:
         lines = [
             part for line in title.splitlines() for part in wrap(line, max(8, int((across - 2 * margin) / letter)))
         ]
-        self._top = round(len(lines) * 2.2 * letter)
+        self._top = round((len(lines) + 0.6) * 2.2 * letter) if lines else 0
         places, below = _in_rows([(len(words) + 4) * small for _, words in legend], across - 2 * margin)
         down = self._top + bottom - gap + margin
         self.size = across, down + round((below + 0.4) * 2.4 * small if legend else 0)
@@ -279,7 +279,7 @@ def draw_curve(axis: "Axes", thoughts: Sequence[Thought], name: str, count: int)
         axis.set_ylim(-0.05, 1.1)
         axis.set_yticks([0, 1], labels=["0%", "100%"])
     else:
-        colour, words, form = CHANGE, "change of state, log scale", " {:.3f}"
+        colour, words, form = CHANGE, "change (log scale)", " {:.2g}"
         values = [max(thought.change, _LEAST_CHANGE) for thought in thoughts]
         low, high = min(values), max(values)
         ends = [low, high] if low < 0.7 * high else [high]

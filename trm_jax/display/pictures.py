@@ -46,7 +46,13 @@ _FIRST, _EACH, _LAST = 1_000, 200, 3_000
 
 
 def draw_thoughts(
-    path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: str = "", most: int = 8
+    path: Path,
+    kind: Kind,
+    question: Tokens,
+    thoughts: Sequence[Thought],
+    title: str = "",
+    label: Tokens | None = None,
+    most: int = 8,
 ) -> None:
     """A filmstrip: the question, the answer after each supervision step, and how sure the model was.
 
@@ -59,6 +65,7 @@ def draw_thoughts(
       kind: how cells are written, and where boxes end.
       question: tokens [cells].
       title: stands above, such as where the model comes from; how it ended follows.
+      label: the known answer [cells], 0 where it is unknown, by which that is told where there are no rules.
       thoughts: by steps or by cycles; of more than `most` steps, the first ones and the last are drawn. The curves are
         of all.
     """
@@ -87,7 +94,7 @@ def draw_thoughts(
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
     sheet = Sheet(
         part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150,
-        title=_title(title, kind, thoughts), legend=legend_of(kind),
+        title=_title(title, kind, thoughts, label), legend=legend_of(kind),
     )  # fmt: skip
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
@@ -110,17 +117,24 @@ def draw_thoughts(
     save_figure(sheet.figure, path)
 
 
-def _title(title: str, kind: Kind, thoughts: Sequence[Thought]) -> str:
+def _title(title: str, kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> str:
     """The title with how it ended below."""
-    return "\n".join(filter(None, [title, outcome(kind, thoughts)]))
+    return "\n".join(filter(None, [title, outcome(kind, thoughts, label)]))
 
 
-def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: str = "") -> None:
+def animate_thoughts(
+    path: Path,
+    kind: Kind,
+    question: Tokens,
+    thoughts: Sequence[Thought],
+    title: str = "",
+    label: Tokens | None = None,
+) -> None:
     """An animation without end: the question, then a frame for each thought, of which the last one stays.
 
     Args:
       path: the GIF file to write.
-      kind, question, thoughts, title: as in `draw_thoughts`.
+      kind, question, thoughts, title, label: as in `draw_thoughts`.
     """
     from PIL import Image
 
@@ -128,7 +142,7 @@ def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequenc
     palette.putpalette(_palette(kind).tobytes())
     images = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in _frames(kind, question, thoughts, _title(title, kind, thoughts))
+        for frame in _frames(kind, question, thoughts, _title(title, kind, thoughts, label))
     )
     durations = [_FIRST, *[_EACH] * len(thoughts)]
     durations[-1] = _LAST
