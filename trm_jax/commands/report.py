@@ -151,7 +151,10 @@ def _tell(report: Report, request: Request, about: dict[str, Any]) -> None:
     if request.submission and report.arc is not None:
         _write(request.submission, json.dumps(report.arc.submission) + "\n")
     if request.plot:
-        draw_effort(request.plot, report.table, report.selection)
+        weights = "averaged" if request.averaged else "trained"
+        data = request.puzzles or "its own held-out puzzles"
+        what = f"{request.checkpoints[0]}, {weights} weights, on {data}: {counted(report.puzzles, 'puzzle')}"
+        draw_effort(request.plot, report.table, report.selection, what)
 
 
 def _check(effort: Effort, selection: str) -> None:
