@@ -82,11 +82,11 @@ def filled_in(kind: Kind, question: Tokens, answer: Tokens) -> NDArray[np.bool_]
 
 
 def marks_explained(kind: Kind, out: Console) -> str:
-    """What the marks of `board_lines` mean, in one line."""
+    """What the marks of `board_lines` mean; a second line for a maze's characters."""
     plain, checked = out.no_color or out.color_system is None, isinstance(kind, Sudoku | Maze)
     changed = "'" if plain else "<>" if kind.palette is not None else "green"
     wrong = f", {'!' if plain else 'red'}: breaks a rule or overwrites a clue" if checked else ""
-    cells = "#: wall, S: start, G: goal, o: path; " if isinstance(kind, Maze) else ""
+    cells = "#: wall, S: start, G: goal, o: path)\n(" if isinstance(kind, Maze) else ""
     return f"({cells}{changed}: changed since the board before{wrong})"
 
 
