@@ -310,7 +310,9 @@ def test_a_puzzle_that_begins_with_a_dash_is_no_option(fake: Fake, capsys: pytes
         assert code == 0
         assert SOLVED in out
     assert command("-2--", "--quiet", capsys=capsys)[2].startswith("trm: error: puzzle: 4 cells found")
-    assert command("--quite", PUZZLE, capsys=capsys)[2].startswith("trm: error: unknown argument '--quite'")
+    assert command("--quite", PUZZLE, capsys=capsys)[2].startswith(
+        "trm: error: unknown option --quite: did you mean '--quiet'?"
+    )
     for words in (["--quiet", PUZZLE], ["--", dashes, "--quiet"], ["--quiet", "--", PUZZLE]):
         assert command(*words, capsys=capsys) == (0, f"{SOLVED}\n", "")
     assert "no whole number" in command(PUZZLE, "--seed", "-1", capsys=capsys)[2]

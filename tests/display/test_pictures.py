@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def test_a_changed_clue_and_a_broken_rule_are_red(tmp_path: Path, drawn: list[Fi
         kind = kind_of(puzzle, 16)
         clue = next(i for i, char in enumerate(question) if char in "123#")
         bad = answer[:clue] + wrong + answer[clue + 1 :]
-        rows = thoughts_of(kind, question, bad, 1)
+        rows = [replace(thoughts_of(kind, question, bad, 1)[0], satisfied=False)]
         draw_thoughts(tmp_path / "strip.png", kind, kind.parse(question), rows, "runs/x")
         assert holds(pixels(tmp_path / "strip.png"), ground) > 2_000
         animate_thoughts(tmp_path / "x.gif", kind, kind.parse(question), rows, "runs/x")

@@ -473,7 +473,7 @@ def test_run_prints_a_table_and_tells_whether_all_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "check_recording", lambda path: found[path.stem])
     out = io.StringIO()
     assert parity.run(tmp_path, out)
-    assert out.getvalue().splitlines()[-1] == "2 recordings, 2 checks, 0 failed"
+    assert out.getvalue().splitlines()[0] == "the same model: 2 recordings, 2 checks, 0 failed"
 
     found["two"] = [good, bad]
     out = io.StringIO()

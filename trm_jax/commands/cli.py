@@ -267,9 +267,15 @@ def _models(args: argparse.Namespace, rest: list[str]) -> int:
 def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = _sized(load_experiment(rest))
     from trm_jax.model.estimate import estimate
+
+    if args.quick and args.device_memory:
+        raise ConfigError("--quick counts and plans for no device: leave out --device-memory")
+    figures = estimate(experiment)
+    if args.quick:
+        print(json.dumps(figures.to_dict(), indent=1) if args.json else figures.table())
+        return DONE
     from trm_jax.training.costs import compare
 
-    figures = estimate(experiment)
     if not args.json:
         print(figures.table(), flush=True)  # before the compilations
     verdict = compare(experiment, args.device_memory)

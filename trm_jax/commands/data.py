@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
+# Generating fewer puzzles takes this process as long as it takes others to start.
+_MANY = 5_000
+_SCHEDULED = hasattr(os, "sched_getaffinity")
 
 
 def _sudoku(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import sudoku
 
     if args.generate is None:
-        _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
+        _refuse(args, "only with --generate", clues=None, minimal=False, workers=None)
         how: dict[str, Any] = {"box": args.box or "", "legend": args.legend}
         return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
     _refuse_unused(args)
@@ -39,7 +43,7 @@ def _maze(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import maze
 
     if args.generate is None:
-        _refuse(args, "only with --generate", min_length=None, perfect=False, workers=1)
+        _refuse(args, "only with --generate", min_length=None, perfect=False, workers=None)
         puzzle = _described("maze", shape=args.size and list(args.size), legend=args.legend)
         return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
     _refuse_unused(args)
@@ -126,7 +130,11 @@ def _generate(
     began = time.monotonic()
     train, test = args.generate
     with Progress("generating") as progress:
-        how: dict[str, Any] = {"seed": args.seed, "workers": args.workers, "progress": progress}
+        how: dict[str, Any] = {
+            "seed": args.seed,
+            "workers": args.workers or _workers(train + test),
+            "progress": progress,
+        }
         if _single(args):
             notes = table(args.out, train, wishes, **how)
             tell_table(args.out, train, notes, began)
@@ -134,6 +142,11 @@ def _generate(
         summary = folder(args.out, train, test, wishes, **how)
     tell_pairs(args.out, summary, began)
     return _DONE
+
+
+def _workers(puzzles: int) -> int:
+    """Processes for so many puzzles, where nobody says how many: all cores, unless starting them takes longer."""
+    return 1 if puzzles < _MANY else min(len(os.sched_getaffinity(0)) if _SCHEDULED else os.cpu_count() or 1, 256)
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -218,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="plan for a device with so much, as in 80GiB (this one's)",
     )
+    estimate.add_argument("--quick", action="store_true", help="counts alone, at once; nothing is compiled")
     estimate.add_argument("--json", action="store_true", help="as JSON")
 
     ledger = commands.add_parser(
@@ -424,7 +425,7 @@ def _add_pairs(sub: argparse.ArgumentParser) -> None:
     source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
-    sub.add_argument("--workers", type=positive, default=1, help="generate: processes (1)")
+    sub.add_argument("--workers", type=positive, help="generate: processes (all cores; 1 for few puzzles)")
     _add_legend(sub)
     _add_choice(sub)
     _add_overlap(sub)

@@ -64,6 +64,7 @@ class Progress:
         self._title = title
         self._began = time.monotonic()
         self._bar: Any = None
+        self._most = 0
 
     def __enter__(self) -> Self:
         return self
@@ -79,8 +80,9 @@ class Progress:
             from trm_jax.console import Bar
 
             self._bar = Bar(self._title, total, done, every=max(1, total // 10)).__enter__()
-        if self._bar:
+        if self._bar and done > self._most:  # what was told is not told again, and a bar never runs back
             self._bar.update(done)
+        self._most = max(self._most, done)
 
 
 def tell_pairs(out: Path, summary: "Summary", began: float) -> None:
