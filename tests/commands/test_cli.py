@@ -22,7 +22,10 @@ from written_folder import write
 
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.cli import _sized, main
+from trm_jax.config import Experiment
+from trm_jax.config.mappings import flat
 from trm_jax.errors import ConfigError
+from trm_jax.runs.train import Outcome
 from trm_jax.runs.writers import read_metrics
 from trm_jax.version import VERSION
 
@@ -74,6 +77,55 @@ def refused(
 
 
 # ---- what works ----
+
+
+@pytest.mark.parametrize("words", [[], ["data"], ["ledger"]])
+def test_a_command_alone_prints_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: {' '.join(['trm', *words])} [-h]")
+    assert err == ""
+
+
+def test_every_key_of_an_experiment_is_listed_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", DEMO, "--config.model.width=32", "--config.help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    keys = [line.split("=")[0].strip() for line in lines if line.startswith("  --config.")]
+    assert keys == [f"--config.{key}" for key in flat(Experiment()) if key != "name"]
+    assert "  --config.model.width=32".ljust(50) + "D, numbers in a position" in lines
+    assert (
+        "  --config.model.states=y_z".ljust(50) + "What recurses: TRM and HRM; single z; the one-pass baseline."
+        in lines
+    )
+    assert (
+        "train: how long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never"
+        in lines
+    )
+    assert not any("# " in line for line in lines)
+    assert main(["estimate", "--config.help"]) == 0
+    assert "  --config.model.width=512" in capsys.readouterr().out
+
+
+def test_training_without_a_workdir_takes_runs_and_says_what_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def train(experiment: Experiment, workdir: Path, *_: object) -> Outcome:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return Outcome(3, True, True, 125.0)
+
+    monkeypatch.setattr("trm_jax.runs.train.train", train)
+    assert main(["train", DEMO, "--config.name=my_run"]) == 0
+    assert (tmp_path / "runs" / "my_run").is_dir()
+    ended, following = capsys.readouterr().err.splitlines()
+    assert ended == "finished at step 3 after 2m05s; checkpoint: runs/my_run/checkpoints/3"
+    assert following.startswith("next: `trm eval runs/my_run`, `trm solve runs/my_run PUZZLE`; ")
+    for name in ("", "..", "a/b", "a\nb"):
+        assert main(["train", DEMO, f"--config.name={name}"]) == 2
+        assert "is no name for a folder: give --workdir" in capsys.readouterr().err
 
 
 def test_training_leaves_figures_and_a_checkpoint(workdir: Path) -> None:
@@ -162,6 +214,24 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
     assert set(out[:16]) <= set(".1234")
     assert code == (0 if out == SOLVED + "\n" else 1)
     assert matplotlib.image.imread(path).ndim == 3
+
+
+def test_files_that_were_written_are_told(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answer.png"
+    main(["solve", str(workdir), PUZZLE, "--steps=1", "--picture", str(path)])
+    assert capsys.readouterr().err.splitlines()[-1] == f"wrote {path}"
+
+
+def test_a_quick_estimate_counts_and_compiles_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm_jax.training.costs.compare", None)
+    assert main(["estimate", *SMALL_DEMO, "--quick"]) == 0
+    out, err = capsys.readouterr()
+    assert "one training step" in out
+    assert "compiling" not in err
+    assert main(["estimate", *SMALL_DEMO, "--quick", "--json"]) == 0
+    assert "memory" not in json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -234,7 +234,7 @@ def test_what_is_wrong_is_marked_and_told() -> None:
     assert "breaks the rules: 1 cell empty; more" in empty
     coloured = {"force_terminal": True, "color_system": "truecolor", "no_color": False}
     red = printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, ["4" + SOLVED[1:]], [0.0]), **coloured)
-    assert red.count("\x1b[1;37;48;2;207;34;46m4") == 3
+    assert red.count("\x1b[1;37;48;2;207;34;46m4") == 4
     path = printed(MAZE, *thoughts_of(MAZE, MAZE_QUESTION, [MAZE_SOLVED.replace("oo# ", "ooo ")], [0.0]))
     assert "|o'o!o!  |\n" in path
     assert "breaks the rules: 1 clue changed, at r2c3; the path has 2 loose or forked cells; more" in path
