@@ -175,7 +175,8 @@ def test_what_no_figure_can_say_is_said_in_words(run_eval: Files, monkeypatch: p
 
     assert lines[-3:] == [
         "halting (first attempts): none in 6 steps, as q_halt never rose above 1000",
-        "q as confidence: AUROC undefined (it compares right answers with wrong ones), expected calibration error 0.250",
+        "q as confidence: AUROC undefined (it compares right answers with wrong ones), "
+        "expected calibration error 0.250",
         f"all answers are {answers}: q right is the share of them that q_halt {q}, and says no more",
     ]
 

@@ -199,7 +199,8 @@ def faults(question: Tokens, answer: Tokens, shape: Shape) -> Faults:
         told.append(f"the path has {counted(int(loose.sum()), 'loose or forked cell')}")
     elif not told and not _is_accepted(question, answer, shape):
         told.append("the path is longer than a shortest one, or in pieces")
-    return Faults(overwritten, loose | strange, tuple(told))
+    # The way may be missing at an end, but the end stands where it should.
+    return Faults(overwritten, loose & (answer == PATH) | strange, tuple(told))
 
 
 def _is_accepted(puzzle: ArrayLike, answer: ArrayLike, shape: Shape) -> bool:

@@ -30,7 +30,7 @@ def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experim
     """
     path = as_path(source, "path")
     if path.exists() or len(path.parts) != 1:
-        if not path.exists():
+        if not path.exists() and path.parent.name != checkpoint.FOLDER:
             raise CheckpointError(
                 f"{path}: no such file or folder: give one that `trm train` or `trm convert` has written"
             )
