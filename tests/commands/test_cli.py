@@ -467,8 +467,8 @@ WRONG: list[tuple[str, str]] = [
     ("config.optim.learning_rate=1", "'config.optim.learning_rate=1'"),
     ("-config.optim.learning_rate=1", "'-config.optim.learning_rate=1'"),
     ("--noconfig.data.augment", "--noconfig.data.augment"),
-    ("--undefok=stepz --stepz=3", "'--undefok=stepz'"),
-    ("--flagfile=nowhere", "'--flagfile=nowhere'"),
+    ("--undefok=stepz --stepz=3", "--undefok"),
+    ("--flagfile=nowhere", "--flagfile"),
 ]
 MENDS = ("give ", "choose ", "set ", "change ", "lower ", "overrides are written ", "known: ", "did you mean ")
 
