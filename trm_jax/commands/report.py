@@ -200,7 +200,8 @@ def _print(report: Report, request: Request) -> None:
     ]
     _print_table(columns, rows)
     if effort.attempts > 1:
-        print(f"\nafter {counted(effort.steps, 'step')}, by what chooses among attempts (oracle: any of them is right)")
+        depth = counted(effort.steps, "step")
+        print(f"\nafter {depth}, by what chooses among the attempts (oracle: any of them is right)")
         last = [row for row in report.table if row.supervision_steps == effort.steps]
         numbers = sorted({row.attempts for row in last})
         names = list(dict.fromkeys(row.selection for row in last if row.attempts > 1))
