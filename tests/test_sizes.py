@@ -2,7 +2,7 @@
 
 import pytest
 
-from trm_jax.sizes import format_bytes, parse_bytes, si
+from trm_jax.sizes import counted, format_bytes, parse_bytes, si
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from trm_jax.sizes import format_bytes, parse_bytes, si
         ("1.5GB", 1_500_000_000),
         (".5GiB", 1024**3 // 2),
         ("2.MiB", 2 * 1024**2),
-        ("17", 17),
+        ("17000000", 17_000_000),
         ("17B", 17),
         ("17 B", 17),
         ("  80 GiB\n", 80 * 1024**3),
-        ("1.9", 1),  # whole bytes, rounded down
+        ("1.9B", 1),  # whole bytes, rounded down
     ],
 )
 def test_sizes_are_read_with_either_kind_of_unit(text: str, size: int) -> None:
@@ -37,7 +37,7 @@ def test_sizes_are_read_with_either_kind_of_unit(text: str, size: int) -> None:
     "text",
     [
         *("", " ", "lots", "GiB", "B", ".", ".GiB"),
-        *("0", "0GiB", "0.5B", "-1GiB", "+1GiB"),
+        *("0", "80", "999999", "0GiB", "0.5B", "-1GiB", "+1GiB"),
         *("80gib", "80Gib", "80 gb", "80G", "80iB", "80PB", "80 G iB", "80  GiB", "80GiB/s"),
         *("1,5GB", "1_000", "1e9", "1.2.3GB", "0x10", "inf", "nan", "80GiB 40GiB", "9" * 400),
     ],
@@ -45,6 +45,10 @@ def test_sizes_are_read_with_either_kind_of_unit(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match=r"^give a size such as 80GiB, 1\.5GB or 500MiB$"):
         parse_bytes(text)
+
+
+def test_one_is_singular_and_thousands_are_grouped() -> None:
+    assert [counted(n, "task") for n in (0, 1, 2, 2_000)] == ["0 tasks", "1 task", "2 tasks", "2,000 tasks"]
 
 
 def test_the_examples_of_the_refusal_are_sizes() -> None:

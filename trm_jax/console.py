@@ -63,7 +63,7 @@ class Bar:
         """every: without a terminal, at most one line for so many units."""
         self._title, self._total, self._start, self._every = title, total, start, every
         self._began = time.monotonic()
-        self._next = start + 1
+        self._next, self._said = start + 1, start
         console = Output(stderr=True)
         # Whether a bar is being drawn, so that updates between lines are seen.
         self.live = console.is_terminal and not _hushed
@@ -100,8 +100,8 @@ class Bar:
                 line = f"{self._title} {done}/{self._total}  {note}"
                 self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
             self._progress.update(self._task, completed=done)
-        elif done >= self._next or done == self._total:
-            self._next = done + self._every
+        elif done >= self._next or done == self._total > self._said:
+            self._next, self._said = done + self._every, done
             pace = (time.monotonic() - self._began) / max(1, done - self._start)
             eta = duration(pace * (self._total - done))
             say(f"{self._title} {done}/{self._total}{'  ' + note if note else ''}  ETA {eta}")

@@ -22,7 +22,10 @@ from written_folder import write
 
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.cli import _sized, main
+from trm_jax.config import Experiment
+from trm_jax.config.mappings import flat
 from trm_jax.errors import ConfigError
+from trm_jax.runs.train import Outcome
 from trm_jax.runs.writers import read_metrics
 from trm_jax.version import VERSION
 
@@ -74,6 +77,55 @@ def refused(
 
 
 # ---- what works ----
+
+
+@pytest.mark.parametrize("words", [[], ["data"], ["ledger"]])
+def test_a_command_alone_prints_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: {' '.join(['trm', *words])} [-h]")
+    assert err == ""
+
+
+def test_every_key_of_an_experiment_is_listed_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", DEMO, "--config.model.width=32", "--config.help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    keys = [line.split("=")[0].strip() for line in lines if line.startswith("  --config.")]
+    assert keys == [f"--config.{key}" for key in flat(Experiment()) if key != "name"]
+    assert "  --config.model.width=32".ljust(48) + "D, numbers in a position" in lines
+    assert (
+        "  --config.model.states=y_z".ljust(48) + "What recurses: TRM and HRM; single z; the one-pass baseline."
+        in lines
+    )
+    assert (
+        "train: how long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never"
+        in lines
+    )
+    assert not any("# " in line for line in lines)
+    assert main(["estimate", "--config.help"]) == 0
+    assert "  --config.model.width=512" in capsys.readouterr().out
+
+
+def test_training_without_a_workdir_takes_runs_and_says_what_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def train(experiment: Experiment, workdir: Path, *_: object) -> Outcome:
+        workdir.mkdir(parents=True, exist_ok=True)
+        return Outcome(3, True, True, 125.0)
+
+    monkeypatch.setattr("trm_jax.runs.train.train", train)
+    assert main(["train", DEMO, "--config.name=my_run"]) == 0
+    assert (tmp_path / "runs" / "my_run").is_dir()
+    ended, following = capsys.readouterr().err.splitlines()
+    assert ended == "finished at step 3 after 2m05s; checkpoint: runs/my_run/checkpoints/3"
+    assert following.startswith("next: `trm eval runs/my_run`, `trm solve runs/my_run PUZZLE`; ")
+    for name in ("", "..", "a/b", "a\nb"):
+        assert main(["train", DEMO, f"--config.name={name}"]) == 2
+        assert "is no name for a folder: give --workdir" in capsys.readouterr().err
 
 
 def test_training_leaves_figures_and_a_checkpoint(workdir: Path) -> None:
@@ -132,7 +184,7 @@ def test_eval_takes_a_checkpoint_a_csv_file_and_a_limit(
     assert main(["eval", "--devices=1", str(workdir / "checkpoints" / "3"), str(csv), "--trained-weights"]) == 0
     assert capsys.readouterr().out.splitlines()[0].startswith("2 puzzles, ")
     assert main(["eval", "--devices=1", str(workdir), str(csv), "--limit", "1"]) == 0
-    assert capsys.readouterr().out.splitlines()[0].startswith("1 puzzles, ")
+    assert capsys.readouterr().out.splitlines()[0].startswith("1 puzzle, ")
 
 
 def test_solve_reads_a_string_a_file_and_standard_input_alike(
@@ -148,9 +200,7 @@ def test_solve_reads_a_string_a_file_and_standard_input_alike(
     assert said[0] == said[1] == said[2]
     code, out = said[0]
     assert code == (0 if "\nsolved at supervision step" in out else 1)
-    assert out.startswith(
-        "question\n 1 2 | . .\n 3 4 | 1 .\n-----+-----\n 2 1 | 4 3\n 4 3 | 2 1\n\nsupervision step 1: "
-    )
+    assert out.startswith("question\n 1 2 | . .\n 3 4 | 1 .\n-----+-----\n 2 1 | 4 3\n 4 3 | 2 1\n\n(': changed")
     assert out.count("supervision step ") - out.count("solved at supervision step ") == 2
 
 
@@ -164,6 +214,24 @@ def test_solve_quietly_with_a_picture(workdir: Path, tmp_path: Path, capsys: pyt
     assert set(out[:16]) <= set(".1234")
     assert code == (0 if out == SOLVED + "\n" else 1)
     assert matplotlib.image.imread(path).ndim == 3
+
+
+def test_files_that_were_written_are_told(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answer.png"
+    main(["solve", str(workdir), PUZZLE, "--steps=1", "--picture", str(path)])
+    assert capsys.readouterr().err.splitlines()[-1] == f"wrote {path}"
+
+
+def test_a_quick_estimate_counts_and_compiles_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trm_jax.training.costs.compare", None)
+    assert main(["estimate", *SMALL_DEMO, "--quick"]) == 0
+    out, err = capsys.readouterr()
+    assert "one training step" in out
+    assert "compiling" not in err
+    assert main(["estimate", *SMALL_DEMO, "--quick", "--json"]) == 0
+    assert "memory" not in json.loads(capsys.readouterr().out)
 
 
 @pytest.mark.slow
@@ -208,7 +276,7 @@ def test_parity_with_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[s
     shutil.copy(recording, tmp_path)
 
     assert main(["parity", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith(" 0 failed")
+    assert capsys.readouterr().out.splitlines()[0].endswith(" 0 failed")
 
 
 def test_convert_there_and_back(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,7 +348,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         ),
         ([DEMO, "--config.model.width"], "config.model.width has no value: give a whole number"),
         ([DEMO, "model.width=3"], "unknown argument 'model.width=3': overrides are written --config.GROUP.KEY=VALUE"),
-        ([DEMO, "--stepz=3"], "unknown argument '--stepz=3': overrides are written --config.GROUP.KEY=VALUE"),
+        ([DEMO, "--stepz=3"], "unknown option --stepz: "),
         (
             [DEMO + ":7x7"],
             f"{DEMO}:7x7: unknown variant '7x7' of the experiment: there are 6x6, 9x9, smoke, or",
@@ -398,9 +466,9 @@ WRONG: list[tuple[str, str]] = [
     ("config.lr=1", "'config.lr=1'"),
     ("config.optim.learning_rate=1", "'config.optim.learning_rate=1'"),
     ("-config.optim.learning_rate=1", "'-config.optim.learning_rate=1'"),
-    ("--noconfig.data.augment", "'--noconfig.data.augment'"),
-    ("--undefok=stepz --stepz=3", "'--undefok=stepz'"),
-    ("--flagfile=nowhere", "'--flagfile=nowhere'"),
+    ("--noconfig.data.augment", "--noconfig.data.augment"),
+    ("--undefok=stepz --stepz=3", "--undefok"),
+    ("--flagfile=nowhere", "--flagfile"),
 ]
 MENDS = ("give ", "choose ", "set ", "change ", "lower ", "overrides are written ", "known: ", "did you mean ")
 
@@ -467,10 +535,16 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "the following arguments are required: COMMAND (see `trm --help`)"),
+        (["--versoin"], "unknown option --versoin: did you mean '--version'? (see `trm --help`)"),
+        (["eval", "run", "--step=3"], "unknown option --step: did you mean '--steps'? (see `trm eval --help`)"),
+        (["train", DEMO, "--workdri=x"], "unknown option --workdri: did you mean '--workdir'? (see `trm train"),
+        (["eval", "run", "--config=demo"], "unknown option --config: "),
+        (["estimate", DEMO, "--device-memory=80"], "argument --device-memory: '80' is no size: give a size such as"),
+        (["estimate", DEMO, "--quick", "--device-memory=80GB"], "--quick counts and plans for no device"),
+        (["eval", "no/run"], "no/run: no such file or folder: give one that"),
         (["evall", "run"], "argument COMMAND: invalid choice: 'evall' (choose from "),
         (["eval"], "the following arguments are required: checkpoint (see `trm eval --help`)"),
-        (["eval", "run", "--foo"], "unknown argument '--foo': `trm --help` lists the commands"),
+        (["eval", "run", "more", "words"], "unknown argument 'words': `trm eval --help` tells what it takes"),
         (["eval", "run", "--steps=0"], "--steps=0: give numbers of supervision steps, each at least 1"),
         (["eval", "run", "--steps=x"], "--steps=x: give numbers of supervision steps, each at least 1"),
         (["eval", "run", "--steps=1,,2"], "--steps=1,,2: give numbers of supervision steps"),
@@ -493,10 +567,10 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
             )
         ),
         (["eval", "run", "--json", "."], "argument --json: . is a folder: give the name of a file"),
-        (["eval", "nope"], "nope: no checkpoint here: give a folder that `trm train` or `trm convert` has written"),
+        (["eval", "nope"], "nope: no such file or folder: give a folder that `trm train` or `trm convert` has written"),
         (["eval", "run", "nope.csv"], "nope.csv: cannot be opened (No such file or directory); check the path"),
         (["eval", "run", "."], "test/dataset.json: not readable: no such file; name a folder"),
-        (["solve", "nope", PUZZLE], "nope: no checkpoint here: give a folder that"),
+        (["solve", "nope", PUZZLE], "nope: no such file or folder: give a folder that"),
         (["solve", "run", PUZZLE, "--steps=0"], "argument --steps: '0' is no whole number of at least 1"),
         (["solve", "run", PUZZLE, "--picture", "no/x.png"], "argument --picture: no/x.png cannot be written: there is"),
         (["solve", "run", PUZZLE[:15]], "puzzle: 15 cells found, but this Sudoku has 16: add or remove some"),
@@ -518,7 +592,7 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
         (["solve", "run", "11" + "." * 14], "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of"),
         (["solve", "run", "no/such.txt"], "no/such.txt: no such file; and as a puzzle, '/' in line 1, column 3 of the"),
         (["solve", "run", "."], ".: cannot be read: Is a directory"),
-        (["parity", "nope"], "nope: no recordings (*.npz) here: give the folder that holds them"),
+        (["parity", "nope"], "nope: no such folder: give the folder that holds them"),
         (["convert", "nope", "new"], "nope: no such file"),
         (["demo", "--variant=7x7", "--workdir=new"], "demo:7x7: unknown variant '7x7' of the experiment: there are 6x"),
     ],

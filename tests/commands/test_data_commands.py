@@ -112,7 +112,7 @@ class TestBuilding:
         assert trm("grid", tmp_path / "out", *words, "--holdout", 2, "--augmentations", 1) == 0
         told = capsys.readouterr().out
         assert "test  2 puzzles" in told
-        assert "training puzzles were left out, being test puzzles up to symmetry" in told
+        assert "left out of training, being test puzzles up to symmetry: " in told
         assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
 
     def test_arc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +133,7 @@ class TestBuilding:
         assert "train  4 tasks, 28 puzzles" in told
         assert "test  2 tasks, 14 puzzles, 14 examples" in told
         assert "29 identifiers" in told
-        assert "2 test outputs are hidden" in told
+        assert "2 test outputs hidden" in told
         assert trm("verify", out) in (0, 1)
         assert "augmentations" in capsys.readouterr().out
 
@@ -168,13 +168,13 @@ class TestBuilding:
         files = [tmp_path / f"{name}_challenges.json" for name in ("one", "two")]
         assert trm("arc", tmp_path / "out", "--files", *files, "--augmentations", 0) == 0
         told = capsys.readouterr().out
-        assert "3 tasks were left out as an earlier subset has them" in told
-        assert "1 of these have other grids than the task of that name that was kept, first changed in two" in told
+        assert "3 tasks left out, being in an earlier subset" in told
+        assert "1 task among these with other grids than the one that was kept, first changed in two" in told
 
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            ([], "the following arguments are required: COMMAND"),
+            (["--foo"], "unknown option --foo: "),
             (["sudoku"], "the following arguments are required: out"),
             (["sudoku", "new"], "one of the arguments --train --generate is required"),
             (["sudoku", "new", "--train", "six.csv", "--generate", "3"], "not allowed with argument"),
@@ -227,7 +227,7 @@ class TestBuilding:
             (["show", "six.csv", "--puzzle", "{"], "not readable as JSON"),
             (["download", "chess"], "is no benchmark that can be fetched"),
             (["download", "maze-hard", "--to", "six.csv"], "exists already"),
-            (["verify", "six.csv", "--fast"], "unknown argument '--fast'"),
+            (["verify", "six.csv", "--fast"], "unknown option --fast: "),
         ],
     )  # fmt: skip
     def test_what_is_wrong_is_told_in_one_line(

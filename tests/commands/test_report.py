@@ -26,6 +26,7 @@ from trm_jax.errors import DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
+from trm_jax.inference.statistics import Calibration
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kinds import kind_of
@@ -163,6 +164,21 @@ def test_the_table_on_standard_output_has_the_figures_of_the_report(
         f"q as confidence: AUROC {figures['auroc']:.3f}, expected calibration error {figures['expected_error']:.3f}"
     )
     assert "user's" not in out
+
+
+def test_what_no_figure_can_say_is_said_in_words(run_eval: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = Calibration(None, 0.25, ())
+    monkeypatch.setattr("trm_jax.inference.evaluate.calibration", lambda *_: alike)
+    out, report = run_eval("--steps=6", "--halt-above=1000")
+    lines, wrong = out.splitlines(), report["rows"][-1]["exact"]["value"] < 0.5
+    answers, q = ("wrong", "doubts") if wrong else ("right", "trusts")
+
+    assert lines[-3:] == [
+        "halting (first attempts): none in 6 steps, as q_halt never rose above 1000",
+        "q as confidence: AUROC undefined (it compares right answers with wrong ones), "
+        "expected calibration error 0.250",
+        f"all answers are {answers}: q right is the share of them that q_halt {q}, and says no more",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,9 @@ def test_a_puzzle_that_begins_with_a_dash_is_no_option(fake: Fake, capsys: pytes
         assert code == 0
         assert SOLVED in out
     assert command("-2--", "--quiet", capsys=capsys)[2].startswith("trm: error: puzzle: 4 cells found")
-    assert command("--quite", PUZZLE, capsys=capsys)[2].startswith("trm: error: unknown argument '--quite'")
+    assert command("--quite", PUZZLE, capsys=capsys)[2].startswith(
+        "trm: error: unknown option --quite: did you mean '--quiet'?"
+    )
     for words in (["--quiet", PUZZLE], ["--", dashes, "--quiet"], ["--quiet", "--", PUZZLE]):
         assert command(*words, capsys=capsys) == (0, f"{SOLVED}\n", "")
     assert "no whole number" in command(PUZZLE, "--seed", "-1", capsys=capsys)[2]
@@ -596,7 +598,7 @@ def test_cycles_and_pictures_come_from_the_trace(
 
     code, out, err = command(PUZZLE, "--cycles", f"--picture={picture}", f"--gif={gif}", capsys=capsys)
 
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"wrote {picture}\nwrote {gif}\n")
     assert "cycle 1: 3 changed       cycle 2: 0 changed" in out
     assert out.endswith(f"solved at supervision step 2, cycle 1: {SOLVED}\n")
     with Image.open(gif) as image:
@@ -753,13 +755,13 @@ def test_certifying_never_prints_a_wrong_grid(tmp_path: Path, fake: Fake, capsys
 
     code, out, err = command(*words, f"--picture={picture}", f"--gif={gif}", capsys=capsys)
 
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, f"wrote {picture}\nwrote {gif}\n")
     assert out == "not solved: no answer in 2 attempts of up to 2 supervision steps keeps the rules\n"
     assert grids_in(out) == 0
     assert command(*words, "--quiet", capsys=capsys) == (1, "not solved\n", "")
     # The pictures hold the question, and nothing else.
     only = tmp_path / "only.png"
-    pictures.draw_thoughts(only, SUDOKU, SUDOKU.parse(PUZZLE), [])
+    pictures.draw_thoughts(only, SUDOKU, SUDOKU.parse(PUZZLE), [], f"{RUN}, averaged weights")
     assert picture.read_bytes() == only.read_bytes()
     with Image.open(gif) as image:
         assert getattr(image, "n_frames", 1) == 1
@@ -770,7 +772,7 @@ def test_pictures_of_a_certified_answer_show_no_other(
 ) -> None:
     drawn: list[Any] = []
     for name in ("draw_thoughts", "animate_thoughts"):
-        monkeypatch.setattr(pictures, name, lambda path, kind, question, rows: drawn.append(rows))
+        monkeypatch.setattr(pictures, name, lambda path, kind, question, rows, *_: drawn.append(rows))
     fake.answers([[WRONG, SOLVED, WRONG]])
 
     code, _, _ = command(
@@ -860,7 +862,7 @@ def test_with_a_model_ids_and_attempts_matter(
     assert lines[0] != lines[1]
     several = ("--attempts=3", "--latent-noise=2", "--cycles", "--row=0", "--select=q", f"--gif={tmp_path / 'x.gif'}")
     code, out, err = command(*words[:2], *several, capsys=capsys)
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, f"wrote {tmp_path / 'x.gif'}\n")
     assert out.count("attempt ") == 4
     assert out.count("cycle 2: ") == 2
     assert command(*words[:2], *several, capsys=capsys) == (code, out, err)  # the same again

@@ -62,7 +62,7 @@ def test_a_plan_is_shown_and_nothing_is_written(tmp_path: Path, capsys: pytest.C
         ([*TWO, "--pflop=nan"], "argument --pflop: 'nan' is no number of 1e15 operations"),
         ([*TWO, "--eval-steps=1,0"], "argument --eval-steps: '0' is no whole number of at least 1"),
         ([*TWO, "--calls=3"], "--calls: no point of this sweep searches"),
-        ([*TWO, "--overs=3"], "unknown argument '--overs=3'"),
+        ([*TWO, "--overs=3"], "unknown option --overs: did you mean '--over'?"),
     ],
 )
 def test_what_is_no_sweep_is_told_in_one_line(

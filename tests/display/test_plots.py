@@ -61,7 +61,7 @@ def test_a_single_attempt_is_a_line_over_supervision_steps(drawn: Any) -> None:
 
     (axis,) = drawn(rows).axes
 
-    assert points(axis) == {"only": [(20e6, 0.501), (80e6, 0.504), (320e6, 0.516)]}
+    assert points(axis) == {"1": [(20e6, 0.501), (80e6, 0.504), (320e6, 0.516)]}
     assert [(text.get_text(), text.xy) for text in axis.texts] == [
         ("1", (20e6, 0.501)), ("4", (80e6, 0.504)), ("16", (320e6, 0.516))
     ]  # fmt: skip
@@ -82,36 +82,54 @@ def test_steps_that_halting_has_put_in_one_place_share_a_label(drawn: Any) -> No
     assert [text.get_text() for text in axis.texts] == ["1", "2 to 16"]
 
 
-@pytest.mark.parametrize("depths", [(8,), (1, 8), (1, 2, 8), (1, 2, 4, 8), (1, 2, 4, 8, 16)])
-def test_several_attempts_have_a_panel_for_each_depth(depths: tuple[int, ...], drawn: Any) -> None:
+@pytest.mark.parametrize("depths", [(8,), (1, 8), (1, 2, 4, 8, 16)])
+def test_all_tries_and_depths_are_on_one_axis(depths: tuple[int, ...], drawn: Any) -> None:
     figure = drawn(several(depths), "vote")
 
-    assert [axis.get_title() for axis in figure.axes] == [
-        f"{depth} supervision step{'' if depth == 1 else 's'}" for depth in depths
-    ]
-    for axis, depth in zip(figure.axes, depths, strict=True):
-        lines = points(axis)
-        assert list(lines) == [*RULES, "oracle"]
-        start = (depth * 20e6, pytest.approx(0.5 + depth / 1000))
-        for i, name in enumerate(RULES):
-            costs = [0.7, 0.5] if name == "first" else [2, 4]
-            rest = [(pytest.approx(cost * depth * 20e6), pytest.approx(0.5 + 0.05 * k + 0.01 * i))
-                    for cost, k in zip(costs, (2, 4), strict=True)]  # fmt: skip
-            assert lines[name] == [start, *rest]
-        assert lines["oracle"] == [(pytest.approx(k * depth * 20e6), 0.9 if k > 1 else 1.0) for k in (1, 2, 4)]
-        widths = {line.get_label(): line.get_linewidth() for line in axis.get_lines()}
-        assert max(widths, key=lambda name: widths[name]) == "vote"
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*RULES, "oracle"]
-    assert figure.get_supxlabel() == "FLOP a puzzle (points: 1, 2, 4 attempts)"
-    # Whoever looks finds numbers below the lowest panel of each column.
-    below = [axis for axis in figure.axes if any(label.get_visible() for label in axis.get_xticklabels())]
-    columns = {round(axis.get_position().x0, 3) for axis in figure.axes}
-    assert {round(axis.get_position().x0, 3) for axis in below} == columns
+    left, right = figure.axes
+    deepest = f"{depths[-1]} supervision steps, by what chooses (points: 1, 2, 4 attempts)"
+    assert [axis.get_title() for axis in figure.axes] == ["numbers: supervision steps, chosen by vote", deepest]
+    assert points(left) == {
+        str(k): [
+            (depth * k * 20e6, pytest.approx(0.5 + depth / 1000 if k == 1 else 0.5 + 0.05 * k + 0.03))
+            for depth in depths
+        ]
+        for k in (1, 2, 4)
+    }
+    assert [text.get_text() for text in left.texts] == [str(depth) for depth in depths] * 3
+    assert len({(line.get_color(), line.get_marker()) for line in left.get_lines()}) == 3
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_xlabel() == right.get_xlabel() == "FLOP a puzzle, log scale"
+
+
+def test_the_ways_to_choose_stand_beside_at_the_most_steps(drawn: Any) -> None:
+    _, axis = drawn(several((1, 8)), "vote").axes
+
+    lines = points(axis)
+    assert list(lines) == [*RULES, "oracle"]
+    start = (160e6, pytest.approx(0.508))
+    for i, name in enumerate(RULES):
+        costs = [0.7, 0.5] if name == "first" else [2, 4]
+        rest = [
+            (pytest.approx(cost * 160e6), pytest.approx(0.5 + 0.05 * k + 0.01 * i))
+            for cost, k in zip(costs, (2, 4), strict=True)
+        ]
+        assert lines[name] == [start, *rest]
+    assert lines["oracle"] == [(pytest.approx(k * 160e6), 0.9 if k > 1 else 1.0) for k in (1, 2, 4)]
+    widths = {line.get_label(): line.get_linewidth() for line in axis.get_lines()}
+    assert max(widths, key=lambda name: widths[name]) == "vote"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [*RULES, "oracle"]
+
+
+def test_a_title_says_what_was_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    draw_effort(Path("nowhere.png"), single(1), "only", "runs/$x, averaged weights, on test.csv: 20 puzzles")
+    assert figures[0].get_suptitle() == "runs/\\$x, averaged weights, on test.csv: 20 puzzles"
 
 
 def test_a_kind_without_rules_has_no_such_line(drawn: Any) -> None:
-    (axis,) = drawn(several((4,), rules=RULES[:-1]), "q").axes
+    _, axis = drawn(several((4,), rules=RULES[:-1]), "q").axes
     assert list(points(axis)) == [*RULES[:-1], "oracle"]
 
 

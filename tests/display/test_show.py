@@ -59,11 +59,13 @@ def test_the_whole_screen_without_colours() -> None:
         " 2 1 | 4 3\n"
         " 4 3 | 2 1\n"
         "\n"
+        "(': changed since the board before, !: breaks a rule or overwrites a clue)\n"
+        "\n"
         "supervision step 1: 3 cells changed, q_halt -2.00 (12% sure), change 1.000, breaks the rules\n"
-        " 1 2 | 4'4'\n"
+        " 1 2 | 4!4!\n"
         " 3 4 | 1 2'\n"
         "-----+-----\n"
-        " 2 1 | 4 3\n"
+        " 2 1 | 4!3\n"
         " 4 3 | 2 1\n"
         "\n"
         "supervision step 2: 0 cells changed, q_halt +0.00 (50% sure), change 0.500, breaks the rules\n"
@@ -92,14 +94,16 @@ def test_cycles_stand_side_by_side() -> None:
         " 2 1 | 4 3\n"
         " 4 3 | 2 1\n"
         "\n"
+        "(': changed since the board before, !: breaks a rule or overwrites a clue)\n"
+        "\n"
         "supervision step 1: keeps the rules\n"
         "cycle 1: 3 changed       cycle 2: 1 changed\n"
         "q_halt -2.00, 12% sure   q_halt +0.00, 50% sure\n"
         "change 1.000             change 0.500\n"
-        " 1 2 | 4'4'               1 2 | 3'4\n"
+        " 1 2 | 4!4!               1 2 | 3'4\n"
         " 3 4 | 1 2'               3 4 | 1 2\n"
         "-----+-----              -----+-----\n"
-        " 2 1 | 4 3                2 1 | 4 3\n"
+        " 2 1 | 4!3                2 1 | 4 3\n"
         " 4 3 | 2 1                4 3 | 2 1\n"
         "\n"
         "supervision step 2: keeps the rules\n"
@@ -119,11 +123,12 @@ def test_as_many_cycles_as_fit_stand_in_a_row(width: int, across: int) -> None:
 
     heads = [line for line in lines if line.startswith("cycle ")]
     assert [line.count("cycle ") for line in heads] == [across] * (3 // across) + [1] * (3 % across > 0)
-    assert all(len(line) <= max(width, 38) for line in lines[6:-1])
+    assert all(len(line) <= max(width, 38) for line in lines[9:-1])
 
 
 def test_an_answer_that_stays_wrong_or_becomes_so_is_not_called_solved() -> None:
-    end = "\nnot solved: the last answer breaks the rules; more --steps may help\n"
+    told = "a digit twice in row 1, column 3, box 2"
+    end = f"\nnot solved: the last answer breaks the rules: {told}; more --steps may help\n"
 
     assert printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, [WRONG], [0.0])).endswith(end)
     assert printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, [SOLVED, WRONG], [0.0, 0.0])).endswith(end)
@@ -189,6 +194,9 @@ def test_a_maze_has_solid_walls_and_a_frame() -> None:
         "|##    G |",
         "+--------+",
         "",
+        "(#: wall, S: start, G: goal, o: path)",
+        "(': changed since the board before, !: breaks a rule or overwrites a clue)",
+        "",
         "supervision step 1: 5 cells changed, q_halt +0.00 (50% sure), change 1.000, keeps the rules",
         "+--------+",
         "|S ##    |",
@@ -202,6 +210,34 @@ def test_a_maze_has_solid_walls_and_a_frame() -> None:
     coloured = printed(MAZE, *rows, force_terminal=True, color_system="truecolor", no_color=False)
     assert "\x1b[1;37;48;2;130;80;223mS \x1b[0m" in coloured
     assert "'" not in coloured
+    assert "green: changed since the board before, red: breaks a rule or overwrites a clue" in coloured
+
+
+def test_steps_after_the_answer_has_settled_are_one_line() -> None:
+    rows = thoughts_of(SUDOKU, PUZZLE, [WRONG, SOLVED, *[SOLVED] * 4], [-2.0, 0.0, 1.0, 3.0, 2.0, 2.5])
+
+    screen = printed(SUDOKU, *rows)
+
+    assert (
+        "\n\nsupervision steps 3 to 6: nothing changed, q_halt +1.00 to +3.00\n\nsolved at supervision step 2" in screen
+    )
+    assert screen.count("supervision step ") == 3
+    cycles = printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, [SOLVED] * 8, [1.0] * 8, cycles=2))
+    assert "\n\nsupervision steps 2 to 4: nothing changed, q_halt +1.00 to +1.00\n\nsolved at" in cycles
+
+
+def test_what_is_wrong_is_marked_and_told() -> None:
+    changed = printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, ["4" + SOLVED[1:]], [0.0]))
+    assert " 4!2 | 3'4!\n" in changed
+    assert "breaks the rules: 1 clue changed, at r1c1; a digit twice in row 1, column 1, box 1; more" in changed
+    empty = printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, [SOLVED[:3] + "." + SOLVED[4:]], [0.0]))
+    assert "breaks the rules: 1 cell empty; more" in empty
+    coloured = {"force_terminal": True, "color_system": "truecolor", "no_color": False}
+    red = printed(SUDOKU, *thoughts_of(SUDOKU, PUZZLE, ["4" + SOLVED[1:]], [0.0]), **coloured)
+    assert red.count("\x1b[1;37;48;2;207;34;46m4") == 4
+    path = printed(MAZE, *thoughts_of(MAZE, MAZE_QUESTION, [MAZE_SOLVED.replace("oo# ", "ooo ")], [0.0]))
+    assert "|o'o!o!  |\n" in path
+    assert "breaks the rules: 1 clue changed, at r2c3; the path has 2 loose or forked cells; more" in path
 
 
 @pytest.mark.parametrize("side", [6, 9, 16])
@@ -213,7 +249,7 @@ def test_larger_grids_are_aligned_and_never_wrapped(side: int) -> None:
     text = printed(kind, blank, [replace(thought, step=step) for step in range(1, 17)], width=20)
 
     lines = text.splitlines()
-    rows, rules = [line for line in lines if ". ." in line or ".'." in line], [line for line in lines if "--+" in line]
+    rows, rules = [line for line in lines if ". ." in line or ".!." in line], [line for line in lines if "--+" in line]
     assert len(rows) == 17 * side
     assert kind.boxes is not None
     bars = {tuple(i for i, char in enumerate(line) if char in "|+") for line in rows + rules}
@@ -233,6 +269,7 @@ def test_boards_of_30_by_30_fit_a_terminal_of_80(kind: Kind) -> None:
     grid = [line for line in screen.splitlines() if line.startswith("|")]
     assert len(grid) == 60
     assert {len(line) for line in grid} == {62}
+    assert max(map(len, screen.splitlines()[:-1])) <= 80
 
 
 def test_brackets_and_colons_in_a_grid_mean_themselves() -> None:
@@ -260,16 +297,16 @@ def junk(tokens: Tokens) -> Tokens:
 def test_what_is_worth_a_look_of_an_arc_board() -> None:
     tokens = board(["012", "345"])
 
-    np.testing.assert_array_equal(readable(ARC, junk(tokens)), tokens)
-    assert window(ARC, junk(tokens)) == Window(0, 3, 0, 4)
+    np.testing.assert_array_equal(readable(ARC, junk(tokens)), np.where(tokens == arc.END, arc.PAD, tokens))
+    assert window(ARC, junk(tokens)) == Window(0, 2, 0, 3)
     shifted = board(["012", "345"], 4, 6)
-    np.testing.assert_array_equal(readable(ARC, shifted), shifted)
-    assert window(ARC, shifted) == Window(4, 7, 6, 10)
+    np.testing.assert_array_equal(readable(ARC, shifted), np.where(shifted == arc.END, arc.PAD, shifted))
+    assert window(ARC, shifted) == Window(4, 6, 6, 9)
     full = np.full(900, 3, np.int32)
     assert window(ARC, full) == Window(0, 30, 0, 30)
     assert window(ARC, np.zeros(900, np.int32)) == Window(0, 1, 0, 1)
     assert window(SUDOKU, SUDOKU.parse(PUZZLE)) == Window(0, 4, 0, 4)
-    assert shared_window(ARC, [shifted, tokens, shifted]) == Window(0, 7, 0, 10)
+    assert shared_window(ARC, [shifted, tokens, shifted]) == Window(0, 6, 0, 9)
 
 
 def test_cells_outside_an_arc_grid_do_not_count_as_changed() -> None:
@@ -292,25 +329,24 @@ def test_arc_without_colours_shows_digits() -> None:
 
     assert printed(ARC, question, thoughts, board(["012", "346"])).splitlines() == [
         "question",
-        "+------+",
-        "|0 1 | |",
-        "|3 4 | |",
-        "|| |   |",
-        "+------+",
+        "+----+",
+        "|0 1 |",
+        "|3 4 |",
+        "+----+",
         "",
-        "supervision step 1: 5 cells changed, q_halt +0.00 (50% sure), change 1.000",
-        "+--------+",
-        "|0 1 2'|'|",
-        "|3 4 5'|'|",
-        "|| | |'  |",
-        "+--------+",
+        "(': changed since the board before)",
+        "",
+        "supervision step 1: 2 cells changed, q_halt +0.00 (50% sure), change 1.000",
+        "+------+",
+        "|0 1 2'|",
+        "|3 4 5'|",
+        "+------+",
         "",
         "supervision step 2: 1 cell changed, q_halt +2.00 (88% sure), change 0.500",
-        "+--------+",
-        "|0 1 2 | |",
-        "|3 4 6'| |",
-        "|| | |   |",
-        "+--------+",
+        "+------+",
+        "|0 1 2 |",
+        "|3 4 6'|",
+        "+------+",
         "",
         "supervision step 3: 0 cells changed, q_halt +2.00 (88% sure), change 0.500",
         "",

@@ -473,18 +473,18 @@ def test_run_prints_a_table_and_tells_whether_all_passed(tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "check_recording", lambda path: found[path.stem])
     out = io.StringIO()
     assert parity.run(tmp_path, out)
-    assert out.getvalue().splitlines()[-1] == "2 recordings, 2 checks, 0 failed"
+    assert out.getvalue().splitlines()[0] == "the same model: 2 recordings, 2 checks, 0 failed"
 
     found["two"] = [good, bad]
     out = io.StringIO()
     assert not parity.run(tmp_path, out)
-    _, *rows, last = out.getvalue().splitlines()
-    assert last == "2 recordings, 3 checks, 1 failed"
+    first, _, _, *rows = out.getvalue().splitlines()
+    assert first == "not the same model: 2 recordings, 3 checks, 1 failed"
     assert [row.split()[-1] for row in rows] == ["ok", "ok", "lm_loss"]
     assert rows[2].split()[-4:-1] == ["nan", "1.0e+00", "FAIL"]
 
 
 def test_an_empty_folder_is_told(tmp_path):
-    for folder in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(DataError, match="no recordings"):
+    for folder, told in ((tmp_path, "no recordings"), (tmp_path / "absent", "no such folder")):
+        with pytest.raises(DataError, match=told):
             parity.run(folder)

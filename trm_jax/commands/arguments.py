@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trm_jax.config import Experiment, files
+from trm_jax.config import Experiment, files, meanings
 from trm_jax.config.mappings import value_of, wanted
 from trm_jax.devices.launchers import parse_address
 from trm_jax.errors import ConfigError
@@ -14,6 +14,8 @@ from trm_jax.sizes import parse_bytes
 
 # What folders are not called.
 _FILES = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".gz", ".xz", ".zip", ".tar", ".npy", ".npz", ".parquet", ".xlsx"}
+# Among words about an experiment: what can be said, and what it means.
+CONFIG_HELP = "--config.help"
 # In one part of a path, on every common file system.
 _LONGEST_NAME = 255
 
@@ -282,6 +284,31 @@ def load_experiment(arguments: Sequence[str]) -> Experiment:
     except ConfigError as error:
         raise ConfigError(f"--config={error}") from error
     return files.changed(config, changes)
+
+
+def config_help(arguments: Sequence[str]) -> str:
+    """Every key of the experiment that words name, its value and its meaning, a line each; of none, the defaults.
+
+    Raises:
+      ConfigError: as `load_experiment`.
+    """
+    words = [word for word in arguments if word != CONFIG_HELP]
+    return meanings.listed(load_experiment(words) if words else Experiment())
+
+
+def workdir_of(experiment: Experiment) -> Path:
+    """Where an experiment is trained if nobody says where: runs/NAME.
+
+    Raises:
+      ConfigError: its name is none for a folder.
+    """
+    name = experiment.name
+    if name in ("", ".", "..") or Path(name).name != name or not name.isprintable():
+        raise ConfigError(f"config.name = {name!r:.60} is no name for a folder: give --workdir")
+    try:
+        return output_folder(f"runs/{name}")
+    except argparse.ArgumentTypeError as error:
+        raise ConfigError(f"{error}: give --workdir") from None
 
 
 def experiment_words(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:

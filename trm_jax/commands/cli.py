@@ -3,19 +3,21 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trm_jax.commands import data, ledger
-from trm_jax.commands.arguments import load_experiment
+from trm_jax.commands.arguments import CONFIG_HELP, config_help, load_experiment, workdir_of
 from trm_jax.commands.parser import parse
 from trm_jax.config import Experiment, check_sources
 from trm_jax.config.files import load_network
-from trm_jax.console import hush
+from trm_jax.console import duration, hush, say
 from trm_jax.devices import cluster
 from trm_jax.devices.compilation import remember_programs, repeat_on_gpus
 from trm_jax.devices.cores import use_cores
@@ -54,7 +56,11 @@ def _run(words: Sequence[str], ours: bool = False) -> int:
             keep_memory()
         if getattr(args, "network", None):
             load_network(args.network)
+        if CONFIG_HELP in rest:
+            print(config_help(rest))
+            return DONE
         code = COMMANDS[args.command](args, rest)
+        _tell_files(args)
         sys.stdout.flush()  # here, where it is known what to do if nobody listens
         return code
     except TrmError as error:
@@ -81,6 +87,13 @@ def _run(words: Sequence[str], ours: bool = False) -> int:
         raise
 
 
+def _tell_files(args: argparse.Namespace) -> None:
+    """Says which files a command has written; those that it makes by its own name it tells itself."""
+    for name in ("json", "table", "plot", "submission", "picture", "gif"):
+        if isinstance(path := getattr(args, name, None), Path):
+            say(f"wrote {path}")
+
+
 def _interrupted() -> int:
     print("trm: interrupted", file=sys.stderr)
     return _failed(INTERRUPTED)
@@ -94,6 +107,7 @@ def _failed(code: int) -> int:
 def _train(args: argparse.Namespace, rest: list[str]) -> int:
     with ending_at_once(RESUME_ME):
         experiment = load_experiment(rest)
+        args.workdir = args.workdir or workdir_of(experiment)
         if args.deterministic:
             repeat_on_gpus()
         alone = _alone(args)
@@ -107,8 +121,17 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
 
             hush_late_writes()
             outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans, args.max_minutes)
+            if outcome.finished:
+                _tell_trained(args.workdir, outcome.step, outcome.seconds)
             # Work that was left may still look at the folder: nobody else may, until the process has ended.
             return leave(DONE if outcome.finished else RESUME_ME)
+
+
+def _tell_trained(workdir: Path, step: int, seconds: float) -> None:
+    """Says where the checkpoint is, how long it took, and what can be done with it."""
+    say(f"finished at step {step} after {duration(seconds)}; checkpoint: {workdir / 'checkpoints' / str(step)}")
+    folder = shlex.quote(str(workdir))
+    say(f"next: `trm eval {folder}`, `trm solve {folder} PUZZLE`; `tensorboard --logdir {folder}` draws the curves")
 
 
 def _eval(args: argparse.Namespace, rest: list[str]) -> int:
@@ -254,9 +277,15 @@ def _models(args: argparse.Namespace, rest: list[str]) -> int:
 def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = _sized(load_experiment(rest))
     from trm_jax.model.estimate import estimate
+
+    if args.quick and args.device_memory:
+        raise ConfigError("--quick counts and plans for no device: leave out --device-memory")
+    figures = estimate(experiment)
+    if args.quick:
+        print(json.dumps(figures.to_dict(), indent=1) if args.json else figures.table())
+        return DONE
     from trm_jax.training.costs import compare
 
-    figures = estimate(experiment)
     if not args.json:
         print(figures.table(), flush=True)  # before the compilations
     verdict = compare(experiment, args.device_memory)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kinds import with_keys
+from trm_jax.sizes import counted
 from trm_jax.version import VERSION
 
 if TYPE_CHECKING:
@@ -20,13 +22,16 @@ if TYPE_CHECKING:
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
+# Generating fewer puzzles takes this process as long as it takes others to start.
+_MANY = 5_000
+_SCHEDULED = hasattr(os, "sched_getaffinity")
 
 
 def _sudoku(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import sudoku
 
     if args.generate is None:
-        _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
+        _refuse(args, "only with --generate", clues=None, minimal=False, workers=None)
         how: dict[str, Any] = {"box": args.box or "", "legend": args.legend}
         return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
     _refuse_unused(args)
@@ -38,7 +43,7 @@ def _maze(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import maze
 
     if args.generate is None:
-        _refuse(args, "only with --generate", min_length=None, perfect=False, workers=1)
+        _refuse(args, "only with --generate", min_length=None, perfect=False, workers=None)
         puzzle = _described("maze", shape=args.size and list(args.size), legend=args.legend)
         return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
     _refuse_unused(args)
@@ -63,23 +68,25 @@ def _arc(args: argparse.Namespace) -> int:
             overlap=args.overlap, progress=progress,
         )  # fmt: skip
     for split, sizes in summary.splits.items():
-        print(f"{split:>8}  {sizes.groups} tasks, {sizes.puzzles} puzzles, {sizes.examples} examples")
-    print(f"{summary.identifiers} identifiers")
-    for count, words in (
-        (summary.hidden, "test outputs are hidden"),
-        (len(summary.overlap), "held-out tasks are in training subsets too, up to symmetry"),
-        (len(summary.left_out), "tasks were left out of training for that"),
-        (len(summary.repeated), "tasks were left out as an earlier subset has them"),
-        (
-            len(summary.differing),
-            f"of these have other grids than the task of that name that was kept{_first(summary)}",
-        ),
-        (len(summary.fewer), "tasks have fewer augmentations than asked for, since no more of theirs differ"),
+        print(f"{split:>8}  {_sizes(sizes)}")
+    print(counted(summary.identifiers, "identifier"))
+    for count, noun, words in (
+        (summary.hidden, "test output", "hidden"),
+        (len(summary.overlap), "held-out task", "in training subsets too, up to symmetry"),
+        (len(summary.left_out), "task", "left out of training for that"),
+        (len(summary.repeated), "task", "left out, being in an earlier subset"),
+        (len(summary.differing), "task", f"among these with other grids than the one that was kept{_first(summary)}"),
+        (len(summary.fewer), "task", "with fewer augmentations than asked for, since no more of theirs differ"),
     ):
         if count:
-            print(f"{count} {words}")
+            print(f"{counted(count, noun)} {words}")
     tell_end(args.out, began)
     return _DONE
+
+
+def _sizes(sizes: Any) -> str:
+    parts = (sizes.groups, "task"), (sizes.puzzles, "puzzle"), (sizes.examples, "example")
+    return ", ".join(counted(*part) for part in parts)
 
 
 def _first(summary: Any) -> str:
@@ -123,7 +130,11 @@ def _generate(
     began = time.monotonic()
     train, test = args.generate
     with Progress("generating") as progress:
-        how: dict[str, Any] = {"seed": args.seed, "workers": args.workers, "progress": progress}
+        how: dict[str, Any] = {
+            "seed": args.seed,
+            "workers": args.workers or _workers(train + test),
+            "progress": progress,
+        }
         if _single(args):
             notes = table(args.out, train, wishes, **how)
             tell_table(args.out, train, notes, began)
@@ -131,6 +142,11 @@ def _generate(
         summary = folder(args.out, train, test, wishes, **how)
     tell_pairs(args.out, summary, began)
     return _DONE
+
+
+def _workers(puzzles: int) -> int:
+    """Processes for so many puzzles, where nobody says how many: all cores, unless starting them takes longer."""
+    return 1 if puzzles < _MANY else min(len(os.sched_getaffinity(0)) if _SCHEDULED else os.cpu_count() or 1, 256)
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -51,11 +51,11 @@ def run(workdir: Path, variant: str = "") -> bool:
 
     question = np.asarray(test.inputs[_instructive(model, weights, test, depth)])
     thoughts = think(model, weights, kind, question, depth)
-    print("\none of them, step by step (cells that changed are green, or marked ')")
+    print("\none of them, step by step")
     show(kind, question, thoughts)
     pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
-    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts)
-    draw_training(pictures["how training went"], read_metrics(workdir))
+    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts, f"{workdir}, averaged weights")
+    draw_training(pictures["how training went"], read_metrics(workdir), f"{workdir}: {experiment.name}")
 
     path = workdir / "report.json"
     counts = count_weights(weights)

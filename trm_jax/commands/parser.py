@@ -9,13 +9,17 @@ from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
 from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
-from trm_jax.errors import ConfigError
+from trm_jax.errors import ConfigError, near_miss
 from trm_jax.version import VERSION
 
 # What may begin with - besides a puzzle, which has at least four cells: options, and the numbers that these take.
 _OPTION = re.compile(r"-h$|--[a-z][a-z.-]*(=|$)")
 _NUMBER = re.compile(r"-[0-9.]+(e[-+]?[0-9]+)?")
 _SHORTEST, _LONGEST_NUMBER = 4, 16
+# What about an experiment is read by `arguments.load_experiment`.
+_ABOUT_EXPERIMENT = re.compile(r"--config(\.[^=]*)?(=|$)", re.DOTALL)
+# Groups of commands; alone, each prints its help, as `trm` does.
+_GROUPS: tuple[list[str], ...] = ([], ["data"], ["ledger"])
 
 _Commands: TypeAlias = "argparse._SubParsersAction[Any]"
 
@@ -31,6 +35,8 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
       ConfigError: one line, for words that mean nothing.
     """
     words = list(words)
+    if words in _GROUPS:
+        words.append("--help")
     said = shlex.join(["trm", *words])
     if words[:2] == ["eval", "arc-score"]:
         words[:2] = ["eval arc-score"]
@@ -42,7 +48,7 @@ def parse(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         named += [word for word in rest if not word.startswith("--")]
         rest = [word for word in rest if word.startswith("--") and word != "--"]
     if rest and not args.takes_config:
-        raise ConfigError(f"unknown argument {rest[0]!r}: `trm --help` lists the commands")
+        raise ConfigError(f"unknown argument {rest[0]!r}: `trm {args.command} --help` tells what it takes")
     if named:
         if len(named) > 1 or args.puzzle is not None:
             raise ConfigError("several puzzles are named: write them into a file, one a line, and name that")
@@ -58,7 +64,28 @@ def _is_puzzle(word: str) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, like all others."""
+    """A parser whose errors are one line, like all others, and name the option that is near to an unknown one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As always, but options that nobody knows are told here, where it is known which there are."""
+        words = list(args or ())
+        if words[:1] and self._subparsers is not None:
+            self._check(words[:1])
+        found, rest = super().parse_known_args(words, namespace)
+        self._check(rest)
+        return found, rest
+
+    def _check(self, words: Sequence[str]) -> None:
+        for word in words:
+            name = word.partition("=")[0]
+            if _OPTION.match(word) and name not in self._option_string_actions and not self._is_ours(word):
+                known = [option for option in self._option_string_actions if option.startswith("--")]
+                raise ConfigError(f"unknown option {name}: {near_miss(name, known)} (see `{self.prog} --help`)")
+
+    def _is_ours(self, word: str) -> bool:
+        """Whether a word is about an experiment, of a command that takes one."""
+        takes_config = self.get_default("takes_config")
+        return takes_config is not False and bool(_ABOUT_EXPERIMENT.match(word))
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see `{self.prog} --help`)")
@@ -80,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
 
     train = _command(commands, "train", "train an experiment; the same command again resumes it", takes_config=True)
-    train.add_argument("--workdir", type=output_folder, required=True, help="folder for checkpoints and metrics")
+    train.add_argument("--workdir", type=output_folder, help="folder for checkpoints and metrics (runs/NAME)")
     train.add_argument(
         "--profile",
         type=arguments.window,
@@ -191,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="plan for a device with so much, as in 80GiB (this one's)",
     )
+    estimate.add_argument("--quick", action="store_true", help="counts alone, at once; nothing is compiled")
     estimate.add_argument("--json", action="store_true", help="as JSON")
 
     ledger = commands.add_parser(
@@ -207,9 +235,10 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: _Commands, name: str, about: str, takes_config: bool = False) -> argparse.ArgumentParser:
     """A parser for the words of a command, which `args.command` then names."""
     usage = f"trm {name} --config=FILE[:VARIANT] [--config.GROUP.KEY=VALUE ...] [options]" if takes_config else None
+    note = "--config=FILE --config.help lists every value of the experiment and what it means" if takes_config else None
     word = name.removeprefix("data ").removeprefix("ledger ")
     sub: argparse.ArgumentParser = commands.add_parser(
-        word, help=about, description=about, usage=usage, allow_abbrev=False
+        word, help=about, description=about, usage=usage, epilog=note, allow_abbrev=False
     )
     sub.set_defaults(command=name, takes_config=takes_config)
     return sub
@@ -396,7 +425,7 @@ def _add_pairs(sub: argparse.ArgumentParser) -> None:
     source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
-    sub.add_argument("--workers", type=positive, default=1, help="generate: processes (1)")
+    sub.add_argument("--workers", type=positive, help="generate: processes (all cores; 1 for few puzzles)")
     _add_legend(sub)
     _add_choice(sub)
     _add_overlap(sub)

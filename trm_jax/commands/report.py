@@ -28,7 +28,7 @@ from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
 from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.runs.sources import identifiers, load
-from trm_jax.sizes import si
+from trm_jax.sizes import counted, si
 
 # More steps than these have no place on a line, each with its own share.
 _MOST_STEPS = 8
@@ -151,7 +151,10 @@ def _tell(report: Report, request: Request, about: dict[str, Any]) -> None:
     if request.submission and report.arc is not None:
         _write(request.submission, json.dumps(report.arc.submission) + "\n")
     if request.plot:
-        draw_effort(request.plot, report.table, report.selection)
+        weights = "averaged" if request.averaged else "trained"
+        data = request.puzzles or "its own held-out puzzles"
+        what = f"{request.checkpoints[0]}, {weights} weights, on {data}: {counted(report.puzzles, 'puzzle')}"
+        draw_effort(request.plot, report.table, report.selection, what)
 
 
 def _check(effort: Effort, selection: str) -> None:
@@ -172,8 +175,8 @@ def _shifted(update: Callable[[int], None], before: int, done: int) -> None:
 def _print(report: Report, request: Request) -> None:
     """The table for people, on standard output."""
     weights = "averaged" if request.averaged else "trained"
-    tasks = f" of {report.tasks} tasks" if report.tasks != report.puzzles else ""
-    print(f"{report.puzzles} puzzles{tasks}, {report.seconds:.1f} s, {weights} weights")
+    tasks = f" of {counted(report.tasks, 'task')}" if report.tasks != report.puzzles else ""
+    print(f"{counted(report.puzzles, 'puzzle')}{tasks}, {report.seconds:.1f} s, {weights} weights")
     if report.unlabelled:
         print(f"{report.unlabelled} of them have no labelled cell: exact, cells and q right leave them out")
     if report.puzzle_ids != "own":
@@ -197,7 +200,8 @@ def _print(report: Report, request: Request) -> None:
     ]
     _print_table(columns, rows)
     if effort.attempts > 1:
-        print(f"\nafter {effort.steps} steps, by what chooses among the attempts (oracle: any of them is right)")
+        depth = counted(effort.steps, "step")
+        print(f"\nafter {depth}, by what chooses among the attempts (oracle: any of them is right)")
         last = [row for row in report.table if row.supervision_steps == effort.steps]
         numbers = sorted({row.attempts for row in last})
         names = list(dict.fromkeys(row.selection for row in last if row.attempts > 1))
@@ -208,13 +212,24 @@ def _print(report: Report, request: Request) -> None:
             oracle = next(cell for cell in row if cell is not None).oracle
             lines.append([str(k), *(f"{cell.exact.value:.2%}" for cell in row if cell), f"{oracle.value:.2%}"])
         _print_table(["attempts", *names, "oracle"], lines)
-    never = report.halting[-1] / report.puzzles
-    otherwise = "stopped by another, or never" if effort.race else "never"
-    print(f"\nhalting (first attempts): {_histogram(report.halting)}; {otherwise} {never:.1%}")
-    auroc = "undefined, all alike" if report.calibration.auroc is None else f"{report.calibration.auroc:.3f}"
-    print(f"q as confidence: AUROC {auroc}, expected calibration error {report.calibration.expected_error:.3f}")
+    print(f"\nhalting (first attempts): {_halting(report)}")
+    exact, auroc = report.rows[-1].exact.value, report.calibration.auroc
+    told = "undefined (it compares right answers with wrong ones)" if auroc is None else f"{auroc:.3f}"
+    print(f"q as confidence: AUROC {told}, expected calibration error {report.calibration.expected_error:.3f}")
+    if auroc is None:
+        answers, q = ("wrong", "doubts") if exact < 0.5 else ("right", "trusts")
+        print(f"all answers are {answers}: q right is the share of them that q_halt {q}, and says no more")
     if report.arc is not None:
         _print_arc(report.arc, len(request.checkpoints))
+
+
+def _halting(report: Report) -> str:
+    """At which steps first attempts halted, and how many never did."""
+    steps, never = report.effort.steps, report.halting[-1] / report.puzzles
+    if never == 1 and not report.effort.race:
+        return f"none in {counted(steps, 'step')}, as q_halt never rose above {report.effort.halt_above:g}"
+    otherwise = "stopped by another, or never" if report.effort.race else "never"
+    return f"{_histogram(report.halting)}; {otherwise} {never:.1%}"
 
 
 def _histogram(halting: Sequence[int]) -> str:
@@ -230,7 +245,10 @@ def _histogram(halting: Sequence[int]) -> str:
 
 def _print_arc(arc: ArcResult, checkpoints: int) -> None:
     pooled = f", pooled over {checkpoints} checkpoints" if checkpoints > 1 else ""
-    print(f"\nARC, votes of all augmentations{pooled}: {arc.outputs} outputs, {arc.unanswered} without any vote")
+    print(
+        f"\nARC, votes of all augmentations{pooled}: {counted(arc.outputs, 'output')}, "
+        f"{arc.unanswered} without any vote"
+    )
     if arc.strays or arc.strangers:
         print(
             f"{arc.strays + arc.strangers} answers have no vote: {arc.strangers} to tasks that by their names in "

@@ -56,18 +56,20 @@ def solve(
     budget: Budget,
     quiet: bool,
     picture: Path | None = None,
+    title: str = "",
 ) -> bool:
     """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified.
 
     Args:
       picture: a file to draw the chain into that found it.
+      title: of the picture.
     """
     model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
     layout = mesh_layout(0)
     (found,) = search(model, layout.everywhere(weights), config, kind, question[None], budget.chains, budget, layout)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
     if picture is not None:
-        draw_search(picture, kind, question, found, units)
+        draw_search(picture, kind, question, found, units, title)
     if found.tokens is None:
         print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
         return False

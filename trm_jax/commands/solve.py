@@ -46,7 +46,8 @@ def run(source: Path, request: Request) -> bool:
     if len(tasks) > 1 or request.json:
         return solve_several(experiment, weights, request, tasks)
     if searches:
-        return searching.solve(experiment, weights, kind, question, request.budget, request.quiet, request.picture)
+        what = kind, question, request.budget, request.quiet, request.picture
+        return searching.solve(experiment, weights, *what, f"{source}, averaged weights")
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)
@@ -56,7 +57,7 @@ def run(source: Path, request: Request) -> bool:
     out = Output(highlight=False)
     if request.certify:
         assert satisfied is not None
-        return _certify(task, request, found, certify(found, satisfied), out)
+        return _certify(task, request, source, found, certify(found, satisfied), out)
 
     rule = request.rule(kind)
     chosen = int(choose(found, satisfied, rule).attempt[0])
@@ -78,7 +79,7 @@ def run(source: Path, request: Request) -> bool:
                 _tell(number, by_steps(kind, question, found, number)[-1], int(found.halted_at[0, number]))
             print(f"attempt {chosen + 1} is shown, selected by {rule}\n")
         show(kind, question, moments if request.cycles else steps, out, task.label)
-    _draw(request, task, moments if request.cycles else steps, moments)
+    _draw(request, source, task, moments if request.cycles else steps, moments)
     return right is not False
 
 
@@ -105,14 +106,14 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
         raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
 
 
-def _certify(task: Task, request: Request, found: Attempts, answer: Chosen, out: Console) -> bool:
+def _certify(task: Task, request: Request, source: Path, found: Attempts, answer: Chosen, out: Console) -> bool:
     """Shows the certified answer, or says that there is none, and nothing of any other."""
     step, number = int(answer.step[0]), int(answer.attempt[0])
     if number < 0:
         K, D = found.effort.attempts, found.effort.steps
         tried = f"{K} attempt{'s' * (K > 1)} of up to {D} supervision step{'s' * (D > 1)}"
         print("not solved" + ("" if request.quiet else f": no answer in {tried} keeps the rules"))
-        _draw(request, task, [], [])
+        _draw(request, source, task, [], [])
         return False
     thought = by_steps(task.kind, task.question, found, number)[step - 1]
     # The answer before it is not shown, so what changed is told against the question.
@@ -123,7 +124,7 @@ def _certify(task: Task, request: Request, found: Attempts, answer: Chosen, out:
     else:
         show_grid(task.kind, thought.tokens, out)
         print(f"verified, from supervision step {step} of attempt {number + 1}: {text}")
-    _draw(request, task, [thought], [thought])
+    _draw(request, source, task, [thought], [thought])
     return True
 
 
@@ -134,13 +135,16 @@ def _tell(number: int, end: Thought, halted_at: int) -> None:
     print(f"attempt {number + 1}: {', '.join([*parts, *filter(None, [verdict(end.satisfied)])])}")
 
 
-def _draw(request: Request, task: Task, strip: list[Thought], frames: list[Thought]) -> None:
-    """The pictures asked for; of no thoughts, they hold the question alone."""
+def _draw(request: Request, source: Path, task: Task, strip: list[Thought], frames: list[Thought]) -> None:
+    """The pictures asked for, under the name of the model; of no thoughts, they hold the question alone."""
     if request.picture is None and request.gif is None:
         return
     from trm_jax.display.pictures import animate_thoughts, draw_thoughts
 
+    title = f"{source}, averaged weights"
+    if request.row is not None or request.data:
+        title += f"; row {request.row or 0} of {request.data or 'its held-out puzzles'}"
     if request.picture is not None:
-        draw_thoughts(request.picture, task.kind, task.question, strip)
+        draw_thoughts(request.picture, task.kind, task.question, strip, title, task.label)
     if request.gif is not None:
-        animate_thoughts(request.gif, task.kind, task.question, frames)
+        animate_thoughts(request.gif, task.kind, task.question, frames, title, task.label)

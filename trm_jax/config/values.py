@@ -21,7 +21,7 @@ class ModelConfig:
     vocab_size: int = 0  # tokens 0 ... V-1; 0: from the data
     seq_len: int = 0  # cells S of a puzzle; 0: from the data
     num_puzzles: int = 0  # rows of the puzzle table; 0: from the data
-    width: int = 512  # D
+    width: int = 512  # D, numbers in a position
     heads: int = 8  # of attention; others leave it unused
     expansion: float = 4.0  # inner width of a SwiGLU, before its two thirds
     layers: int = 2  # blocks of the network (of the latent network, where there are two)
@@ -32,8 +32,8 @@ class ModelConfig:
     puzzle: str = ""
     # "relations": a learned bias of attention for all that two cells may have in common
     positions: Literal["rope", "learned", "relations", "none"] = "rope"
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
+    rope_theta: float = 10_000.0  # base of the rotations' wavelengths
+    norm_eps: float = 1e-5  # under the root of a norm
     puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
     puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
     # What recurses: TRM and HRM; single z; the one-pass baseline. "candidates": as "y", within a supervision step; from
@@ -41,8 +41,8 @@ class ModelConfig:
     states: Literal["y_z", "z", "y", "candidates"] = "y_z"
     latents: int = 1  # K latents z_1 ... z_K
     separate_networks: bool = False  # one network for z and another for y
-    latent_steps: int = 6  # n
-    cycles: int = 3  # T
+    latent_steps: int = 6  # n, of a cycle
+    cycles: int = 3  # T, of a supervision step
     grad_cycles: int = 1  # the last so many cycles carry gradients
     # "cycles": exact through grad_cycles; estimators within the last cycle: "one_step" (HRM's), "last_k", "implicit"
     # (recursion.Schedule)
@@ -51,7 +51,7 @@ class ModelConfig:
     solver_tolerance: float = 1e-2  # of "implicit": the residual's norm over the gradient's, at which its solver ends
     solver_steps: int = 30  # of "implicit": products with the Jacobian, at most
     backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all; divides N_sup
-    supervision_steps: int = 16  # N_sup
+    supervision_steps: int = 16  # N_sup, of a puzzle, at most
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
     start_noise: float = 0.0  # standard deviation of what a puzzle's initial y and z (of size 1) differ by in training
@@ -184,16 +184,16 @@ class OptimConfig:
 
     optimiser: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"  # "muon": on blocks' matrices, AdamW on the rest
     clip: float = 0.0  # the gradients' norm is brought down to this; 0: left alone
-    learning_rate: float = 1e-4
-    warmup_steps: int = 2_000
+    learning_rate: float = 1e-4  # of the weights, after the warm-up
+    warmup_steps: int = 2_000  # over which the rates rise from 0
     min_ratio: float = 1.0  # of the rate at the end of the cosine; 1: constant after the warm-up
-    beta1: float = 0.9
-    beta2: float = 0.95
-    weight_decay: float = 0.1
+    beta1: float = 0.9  # of the gradients' moving average
+    beta2: float = 0.95  # of their squares'
+    weight_decay: float = 0.1  # times the rate, of the weights
     atan2_form: Literal["original", "debiased"] = "original"  # debiased: 1.27 * atan2 of both corrected moments
-    puzzle_learning_rate: float = 1e-2
+    puzzle_learning_rate: float = 1e-2  # of the puzzle table
     puzzle_weight_decay: float = 0.1
-    ema_decay: float = 0.999
+    ema_decay: float = 0.999  # of the averaged weights, which are evaluated
 
 
 @dataclass(frozen=True)
@@ -219,12 +219,12 @@ class DataConfig:
 class TrainConfig:
     """How long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never."""
 
-    steps: int = 1
-    batch_size: int = 768
-    seed: int = 0
+    steps: int = 1  # optimiser steps
+    batch_size: int = 768  # puzzles in a step, of all devices together
+    seed: int = 0  # of weights, order and all else that is drawn
     log_every: int = 100
     eval_every: int = 0
-    eval_batch_size: int = 768
+    eval_batch_size: int = 768  # puzzles at once
     eval_calls: int = 64  # of models of candidates: calls of the network in which a held-out puzzle is to be solved
     patience: int = 0  # evaluations in a row without a better one, after which the run ends
     save_every: int = 1_000

@@ -10,11 +10,12 @@ from rich.text import Text
 
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc, Maze
+from trm_jax.puzzles.kinds import Arc, Maze, Sudoku
 from trm_jax.puzzles.symmetry import Tokens
 
 # Cells as colours, two characters wide so that they look square.
 _WALL, _PATH, _CHANGED_PATH = "grey37 on grey37", "black on sky_blue2", "black on pale_green3"
+_WRONG = "bold white on #cf222e"
 _ENDS = {"S": "bold white on #8250df", "G": "bold white on #bf3989"}  # of a maze
 _GAP = 3  # characters between grids side by side
 
@@ -41,21 +42,18 @@ class Window(NamedTuple):
 
 
 def readable(kind: Kind, tokens: Tokens) -> Tokens:
-    """The cells [S] worth a look: of an ARC board those of the grid and its end markers, and padding elsewhere.
+    """The cells [S] worth a look: of an ARC board those of the grid, and padding elsewhere.
 
-    What a model says of cells outside the grid was never trained and is not read. Where no grid starts at the top left,
-    as answers do, the whole board is taken.
+    What a model says of cells outside the grid was never trained and is not read, and the markers of its end are no
+    cells of it. Where no grid starts at the top left, as answers do, the whole board is taken.
     """
     if not isinstance(kind, Arc):
         return tokens
     height, width = arc.crop(tokens).shape
-    if not height:
-        return tokens
-    board = tokens.reshape(kind.shape)
-    shown = np.full_like(board, arc.PAD)
-    shown[: height + 1, :width] = board[: height + 1, :width]
-    shown[:height, : width + 1] = board[:height, : width + 1]
-    return shown.ravel()
+    board = np.where(tokens == arc.END, arc.PAD, tokens).reshape(kind.shape)
+    if height:
+        board[height:], board[:, width:] = arc.PAD, arc.PAD
+    return board.ravel()
 
 
 def window(kind: Kind, tokens: Tokens) -> Window:
@@ -83,19 +81,38 @@ def filled_in(kind: Kind, question: Tokens, answer: Tokens) -> NDArray[np.bool_]
     return np.not_equal(question, answer)
 
 
+def marks_explained(kind: Kind, out: Console) -> str:
+    """What the marks of `board_lines` mean; a second line for a maze's characters."""
+    plain, checked = out.no_color or out.color_system is None, isinstance(kind, Sudoku | Maze)
+    changed = "'" if plain else "<>" if kind.palette is not None else "green"
+    wrong = f", {'!' if plain else 'red'}: breaks a rule or overwrites a clue" if checked else ""
+    cells = "#: wall, S: start, G: goal, o: path)\n(" if isinstance(kind, Maze) else ""
+    return f"({cells}{changed}: changed since the board before{wrong})"
+
+
 def print_line(out: Console, line: str | Text) -> None:
     """One line, taken literally, and unwrapped: a narrow terminal does that itself, and a file has no width."""
     out.print(line, soft_wrap=True, markup=False, emoji=False)
 
 
-def board_lines(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], out: Console) -> list[Text]:
-    """The cells as lines, two characters a cell so that it looks square: with lines between boxes, or with a frame."""
+def board_lines(
+    kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], out: Console, wrong: NDArray[np.bool_] | None = None
+) -> list[Text]:
+    """The cells as lines, two characters a cell so that it looks square: with lines between boxes, or with a frame.
+
+    Args:
+      kind, tokens: the board [cells].
+      changed: the cells to mark, bool [cells].
+      out: where the lines are to be printed, with colours or without.
+      wrong: those to mark as wrong, whether changed or not.
+    """
     marked = out.no_color or out.color_system is None
     part = window(kind, tokens)
     box_rows, box_cols = kind.boxes or (part.rows, part.columns)
     shown = readable(kind, tokens)
     glyphs = part.cut(np.array(kind.glyphs(shown)), kind.shape)
     numbers, marks = part.cut(shown, kind.shape), part.cut(changed, kind.shape)
+    faulty = part.cut(np.zeros_like(changed) if wrong is None else wrong, kind.shape)
     rule = "+".join(["-" * (2 * box_cols + 1)] * (part.columns // box_cols))
     lines = []
     for r in range(part.rows):
@@ -105,7 +122,8 @@ def board_lines(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], out: Con
         for c in range(part.columns):
             if c and c % box_cols == 0:
                 line.append("| ", "dim")
-            line.append(*_cell(kind, str(glyphs[r, c]), int(numbers[r, c]), bool(marks[r, c]), marked))
+            about = str(glyphs[r, c]), int(numbers[r, c]), bool(marks[r, c]), bool(faulty[r, c])
+            line.append(*_cell(kind, *about, marked))
         if kind.boxes:
             line = Text(" ") + line
             line.rstrip()
@@ -118,14 +136,16 @@ def board_lines(kind: Kind, tokens: Tokens, changed: NDArray[np.bool_], out: Con
     return lines
 
 
-def _cell(kind: Kind, glyph: str, token: int, changed: bool, marked: bool) -> tuple[str, str]:
+def _cell(kind: Kind, glyph: str, token: int, changed: bool, wrong: bool, marked: bool) -> tuple[str, str]:
     """Two characters, and their style; `marked` where there are no colours."""
     wall, path = isinstance(kind, Maze) and glyph == "#", isinstance(kind, Maze) and glyph == "o"
     if marked:
         # Walls of a maze are solid.
-        return glyph + ("'" if changed else "#" if wall else " "), ""
+        return glyph + ("!" if wrong else "'" if changed else "#" if wall else " "), ""
     if kind.palette is not None and token > arc.PAD:
         return ("<>" if changed else "  "), f"bold {ink_on(kind.palette[token])} on {kind.palette[token]}"
+    if wrong:
+        return glyph + " ", _WRONG
     if wall and not changed:
         return "##", _WALL
     if path:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from trm_jax.display.boards import Window, ink_on, readable
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Maze
+from trm_jax.puzzles.kinds import Maze, Sudoku
 from trm_jax.puzzles.symmetry import Tokens
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, CHANGED, WRONG = "#222222", "#b1bac4", "#1a7f37", "#cf222e"
-WHITE, GIVEN = "#ffffff", "#e8ebef"
+WHITE, GIVEN, WRONG_CELL = "#ffffff", "#e8ebef", "#ffd0cc"
 WALL, PATH, CHANGED_PATH, START, GOAL = "#30363d", "#8ab8ee", "#7fce93", "#8250df", "#bf3989"
 SURE, CHANGE = "#0969da", "#bc4c00"  # of the two curves
 # A smaller change of the state than this is drawn as this, since the scale is logarithmic.
 _LEAST_CHANGE = 1e-4
+# Points of the title and of the legend.
+_TITLE, _SMALL = 9.0, 7.0
 
 
 def new_figure(size: tuple[float, float], dpi: int = 150, layout: str | None = "constrained") -> "Figure":
@@ -57,7 +60,12 @@ def rgb(colour: str) -> tuple[int, int, int]:
 
 
 def faces(
-    kind: Kind, part: Window, question: Tokens, tokens: Tokens, changed: NDArray[np.bool_]
+    kind: Kind,
+    part: Window,
+    question: Tokens,
+    tokens: Tokens,
+    changed: NDArray[np.bool_],
+    wrong: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.str_], NDArray[np.str_], NDArray[np.str_]]:
     """What is seen of each cell of a part: its text ("" where colour says it all), its ground and its ink.
 
@@ -65,12 +73,15 @@ def faces(
       kind, question: the puzzle; cells that it gives have a grey ground, unless the kind has a palette.
       tokens: what is shown, [cells].
       changed: which cells stand out, bool [cells].
+      wrong: which of them are wrong; none where a kind has a palette.
 
     Returns:
       Three arrays [rows, columns]; colours are such as #ff4136.
     """
     tokens = readable(kind, tokens)
-    marks = part.cut(changed, kind.shape)
+    marks, faulty = (
+        part.cut(np.zeros_like(changed) if each is None else each, kind.shape) for each in (changed, wrong)
+    )
     if kind.palette is not None:
         grounds = np.array(kind.palette)[part.cut(tokens, kind.shape)]
         return np.full_like(grounds, ""), grounds, np.vectorize(ink_on, otypes=[np.str_])(grounds)
@@ -83,6 +94,9 @@ def faces(
         for glyph, ground in (("#", WALL), ("o", np.where(marks, CHANGED_PATH, PATH)), ("S", START), ("G", GOAL)):
             grounds = np.where(texts == glyph, ground, grounds)
         inks = np.where(np.isin(texts, ["S", "G"]), WHITE, inks)
+        grounds = np.where(faulty, WRONG, grounds)
+    else:
+        grounds, inks = np.where(faulty, WRONG_CELL, grounds), np.where(faulty, WRONG, inks)
     return np.where(np.isin(texts, silent), "", texts), grounds, inks
 
 
@@ -95,7 +109,7 @@ class Sheet:
 
     def __init__(
         self, part: Window, rows: int, columns: int, *, unit: int, width: int, head: int, foot: int, gap: int,
-        margin: int, dpi: int,
+        margin: int, dpi: int, title: str = "", legend: Sequence[tuple[str, str]] = (),
     ) -> None:  # fmt: skip
         """Args:
         part: what the boards show.
@@ -105,23 +119,61 @@ class Sheet:
         head, foot: height of what is above and below a board.
         gap, margin: between panels, and round all of them.
         dpi: pixels an inch, which makes the size of the text.
+        title: stands above all, on as many lines as it takes.
+        legend: stands below all: colours, such as #ff4136, and what each means.
         """
         self._board = part.columns * unit, part.rows * unit
         self._head, self._gap, self._margin = head, gap, margin
         self.panel = max(width, self._board[0]), head + self._board[1] + foot
+        # Of a letter of the title and of the legend; lines are twice as high.
+        letter, small = (0.62 * points * dpi / 72 for points in (_TITLE, _SMALL))
+        self._top = 0
         right, bottom = self.corner(rows, columns)
-        self.size = right - gap + margin, bottom - gap + margin
+        across = right - gap + margin
+        lines = [
+            part for line in title.splitlines() for part in wrap(line, max(8, int((across - 2 * margin) / letter)))
+        ]
+        self._top = round((len(lines) + 0.6) * 2.2 * letter) if lines else 0
+        places, below = _in_rows([(len(words) + 4) * small for _, words in legend], across - 2 * margin)
+        down = self._top + bottom - gap + margin
+        self.size = across, down + round((below + 0.4) * 2.4 * small if legend else 0)
         self.figure = new_figure((self.size[0] / dpi, self.size[1] / dpi), dpi, None)
+        for i, line in enumerate(lines):
+            self._words(margin, margin + (i + 0.5) * 2.2 * letter, line, _TITLE)
+        for (colour, words), (x, row) in zip(legend, places, strict=True):
+            y = down + (row + 0.3) * 2.4 * small
+            self._square(margin + x, y - 0.7 * small, 1.4 * small, colour)
+            self._words(margin + x + 2.1 * small, y, words, _SMALL)
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """Left and upper edge of a panel."""
         width, height = self.panel
-        return self._margin + column * (width + self._gap), self._margin + row * (height + self._gap)
+        return self._margin + column * (width + self._gap), self._top + self._margin + row * (height + self._gap)
 
     def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
         """New axes anywhere."""
         across, down = self.size
         return self.figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+
+    def _words(self, left: float, middle: float, text: str, points: float) -> None:
+        across, down = self.size
+        self.figure.text(
+            left / across, 1 - middle / down, literal(text), fontsize=points, color=INK, va="center_baseline"
+        )
+
+    def _square(self, left: float, top: float, side: float, colour: str) -> None:
+        from matplotlib.patches import Rectangle
+
+        across, down = self.size
+        corner, size = (left / across, 1 - (top + side) / down), (side / across, side / down)
+        shape = Rectangle(
+            corner, *size, facecolor=colour, edgecolor=FAINT, linewidth=0.5, transform=self.figure.transFigure
+        )
+        self.figure.add_artist(shape)
+
+    def foot_of(self, row: int, column: int) -> int:
+        """Lower edge of a panel."""
+        return self.corner(row, column)[1] + self.panel[1]
 
     def board_axes(self, row: int, column: int) -> "Axes":
         """New axes for the board of a panel, in its middle."""
@@ -129,13 +181,44 @@ class Sheet:
         return self.axes(left + (self.panel[0] - width) // 2, top + self._head, width, height)
 
 
+def _in_rows(widths: Sequence[float], most: float) -> tuple[list[tuple[float, int]], int]:
+    """Where things of these widths begin that stand side by side: the place and the row of each; how many rows."""
+    places: list[tuple[float, int]] = []
+    x, row = 0.0, 0
+    for width in widths:
+        if x and x + width > most:
+            x, row = 0.0, row + 1
+        places.append((x, row))
+        x += width
+    return places, row + 1
+
+
+def legend_of(kind: Kind) -> list[tuple[str, str]]:
+    """What colours mean on boards of a kind, each with its words."""
+    if isinstance(kind, Maze):
+        return [
+            (WALL, "wall"), (START, "S, start"), (GOAL, "G, goal"), (PATH, "path"), (CHANGED_PATH, "path, changed"),
+            (WRONG, "wrong"),
+        ]  # fmt: skip
+    if kind.palette is not None:
+        return [(colour, str(number)) for number, colour in enumerate(kind.palette[2:])] + [(WHITE, "dot: changed")]
+    wrong = [(WRONG, "wrong")] if isinstance(kind, Sudoku) else []
+    return [(GIVEN, "given"), (CHANGED, "changed"), *wrong]
+
+
 def draw_board(
-    axis: "Axes", kind: Kind, part: Window, question: Tokens, tokens: Tokens, changed: NDArray[np.bool_]
+    axis: "Axes",
+    kind: Kind,
+    part: Window,
+    question: Tokens,
+    tokens: Tokens,
+    changed: NDArray[np.bool_],
+    wrong: NDArray[np.bool_] | None = None,
 ) -> None:
     """Draws part of a board into axes of its size, in place of what they hold; the arguments are those of `faces`."""
     axis.clear()
     axis.set(xticks=[], yticks=[])
-    texts, grounds, inks = faces(kind, part, question, tokens, changed)
+    texts, grounds, inks = faces(kind, part, question, tokens, changed, wrong)
     unit = axis.bbox.width / part.columns * 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
     if kind.palette is not None:
         marks = part.cut(changed, kind.shape)
@@ -196,7 +279,7 @@ def draw_curve(axis: "Axes", thoughts: Sequence[Thought], name: str, count: int)
         axis.set_ylim(-0.05, 1.1)
         axis.set_yticks([0, 1], labels=["0%", "100%"])
     else:
-        colour, words, form = CHANGE, "change of state", " {:.3f}"
+        colour, words, form = CHANGE, "change (log scale)", " {:.2g}"
         values = [max(thought.change, _LEAST_CHANGE) for thought in thoughts]
         low, high = min(values), max(values)
         ends = [low, high] if low < 0.7 * high else [high]

@@ -87,12 +87,26 @@ def _titles(shown: OpenSet, rows: Sequence[int]) -> list[str]:
 
 def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[tuple[Tokens, Tokens]]) -> None:
     """One row of the picture for each example: its question, then its answer."""
-    from trm_jax.display.canvas import INK, Sheet, draw_board, literal, save_figure
+    from trm_jax.display.canvas import INK, Sheet, draw_board, legend_of, literal, save_figure
 
     kind = shown.kind
     part = shared_window(kind, [tokens for example in examples for tokens in example])
     unit = max(4, min(36, _LARGEST_BOARD // max(part.rows, part.columns)))
-    sheet = Sheet(part, len(examples), 2, unit=unit, width=200, head=26, foot=0, gap=24, margin=16, dpi=150)
+    # Each title, of letters of nine pixels at most, has the width of both boards.
+    width = max(200, -(-(9 * max(map(len, titles)) - 24) // 2))
+    sheet = Sheet(
+        part,
+        len(examples),
+        2,
+        unit=unit,
+        width=width,
+        head=26,
+        foot=0,
+        gap=24,
+        margin=16,
+        dpi=150,
+        legend=legend_of(kind),
+    )
     for row, (title, (question, answer)) in enumerate(zip(titles, examples, strict=True)):
         nothing = np.zeros(len(question), np.bool_)
         left, right = sheet.board_axes(row, 0), sheet.board_axes(row, 1)

@@ -33,7 +33,9 @@ def table_html(rows: Sequence[Mapping[str, str]]) -> str:
 
 def _board(kind: Kind, question: Tokens, answer: Tokens, caption: str) -> str:
     part = shared_window(kind, [answer, question])
-    texts, grounds, inks = faces(kind, part, question, answer, filled_in(kind, question, answer))
+    texts, grounds, inks = faces(
+        kind, part, question, answer, filled_in(kind, question, answer), kind.faults(question, answer).cells
+    )
     box_rows, box_columns = kind.boxes or (part.rows, part.columns)
     side = _WIDE if part.columns <= 16 else _NARROW
     rows = ""

@@ -21,14 +21,17 @@ from trm_jax.display.canvas import (
     SURE,
     WALL,
     WRONG,
+    WRONG_CELL,
     Sheet,
     draw_board,
     draw_curve,
+    legend_of,
+    literal,
     new_figure,
     rgb,
     save_figure,
 )
-from trm_jax.display.show import changed_cells, verdict, visibly_changed
+from trm_jax.display.show import changed_cells, marks, outcome, verdict
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
@@ -42,16 +45,27 @@ _ACROSS = 5
 _FIRST, _EACH, _LAST = 1_000, 200, 3_000
 
 
-def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought], most: int = 8) -> None:
+def draw_thoughts(
+    path: Path,
+    kind: Kind,
+    question: Tokens,
+    thoughts: Sequence[Thought],
+    title: str = "",
+    label: Tokens | None = None,
+    most: int = 8,
+) -> None:
     """A filmstrip: the question, the answer after each supervision step, and how sure the model was.
 
-    Clues have a grey ground; cells that changed since the thought before are green, ARC's bear a dot. A maze's path is
-    blue. Thoughts by cycles become a row for each supervision step and a column for each cycle.
+    Clues have a grey ground; cells that changed since the thought before are green, ARC's bear a dot, and those that
+    are wrong are red. A maze's path is blue. Thoughts by several cycles become a row for each supervision step and a
+    column for each cycle.
 
     Args:
       path: the PNG file to write.
       kind: how cells are written, and where boxes end.
       question: tokens [cells].
+      title: stands above, such as where the model comes from; how it ended follows.
+      label: the known answer [cells], 0 where it is unknown, by which that is told where there are no rules.
       thoughts: by steps or by cycles; of more than `most` steps, the first ones and the last are drawn. The curves are
         of all.
     """
@@ -61,7 +75,7 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
     shown = [thought for thought in thoughts if thought.step in numbers]
     with_curves = len(thoughts) > 1
     cycles = max((thought.cycle for thought in shown), default=0)
-    if cycles:
+    if cycles > 1:
         # The curves stand beside the question.
         columns, rows = max(2, cycles), 1 + len(numbers)
         places = [(1 + numbers.index(thought.step), thought.cycle - 1) for thought in shown]
@@ -78,14 +92,17 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
     unit = max(1, min(540, max(270, 36 * longest)) // longest)
     # A flat board leaves little room for curves.
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
-    sheet = Sheet(part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150)
+    sheet = Sheet(
+        part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150,
+        title=_title(title, kind, thoughts, label), legend=legend_of(kind),
+    )  # fmt: skip
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
     axis.set_title("question", fontsize=10, color=INK)
     for thought, (row, column) in zip(shown, places, strict=True):
         axis = sheet.board_axes(row, column)
-        draw_board(axis, kind, part, question, thought.tokens, visibly_changed(kind, thought))
-        when = f"step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else "")
+        draw_board(axis, kind, part, question, thought.tokens, *marks(kind, question, thought))
+        when = f"step {thought.step}" + (f", cycle {thought.cycle}" if cycles > 1 else "")
         count = changed_cells(kind, thought).split()[0]
         axis.set_title(f"{when}\n{count} changed, {thought.sure:.0%} sure", fontsize=10, color=INK)
         axis.set_xlabel(verdict(thought.satisfied), fontsize=10, color=CHANGED if thought.satisfied else WRONG)
@@ -100,12 +117,24 @@ def draw_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[T
     save_figure(sheet.figure, path)
 
 
-def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> None:
+def _title(title: str, kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> str:
+    """The title with how it ended below."""
+    return "\n".join(filter(None, [title, outcome(kind, thoughts, label)]))
+
+
+def animate_thoughts(
+    path: Path,
+    kind: Kind,
+    question: Tokens,
+    thoughts: Sequence[Thought],
+    title: str = "",
+    label: Tokens | None = None,
+) -> None:
     """An animation without end: the question, then a frame for each thought, of which the last one stays.
 
     Args:
       path: the GIF file to write.
-      kind, question, thoughts: as in `draw_thoughts`.
+      kind, question, thoughts, title, label: as in `draw_thoughts`.
     """
     from PIL import Image
 
@@ -113,7 +142,7 @@ def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequenc
     palette.putpalette(_palette(kind).tobytes())
     images = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in _frames(kind, question, thoughts)
+        for frame in _frames(kind, question, thoughts, _title(title, kind, thoughts, label))
     )
     durations = [_FIRST, *[_EACH] * len(thoughts)]
     durations[-1] = _LAST
@@ -124,12 +153,15 @@ def animate_thoughts(path: Path, kind: Kind, question: Tokens, thoughts: Sequenc
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Iterator[NDArray[np.uint8]]:
+def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: str) -> Iterator[NDArray[np.uint8]]:
     """The frames of the animation, [height, width, 3]."""
     part = shared_window(kind, [question, *(thought.tokens for thought in thoughts)])
     unit = max(1, min(64, 396 // max(part.rows, part.columns)))
     foot = 118 if len(thoughts) > 1 else 0
-    sheet = Sheet(part, 1, 1, unit=unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100)
+    sheet = Sheet(
+        part, 1, 1, unit=unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100,
+        title=title, legend=legend_of(kind),
+    )  # fmt: skip
     board = sheet.board_axes(0, 0)
     draw_board(board, kind, part, question, question, np.zeros(len(question), np.bool_))
     (left, top), (across, down) = sheet.corner(0, 0), sheet.size
@@ -140,15 +172,16 @@ def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought]) -> Iterat
     head = words(left, top, "question", fontsize=11, color=INK, fontweight="bold")
     changed = words(left, top + 24, "", fontsize=9, color=INK)
     judged = words(across - left, top + 24, "", fontsize=9, ha="right")
+    above = sheet.foot_of(0, 0)
     curves = {}
     if foot:
         width = (sheet.panel[0] - 90) // 2
         for name, x in {"sure": left + 30, "change": across - left - width}.items():
-            curves[name] = sheet.axes(x, down - 90, width, 50)
+            curves[name] = sheet.axes(x, above - 76, width, 50)
     for i in range(1 + len(thoughts)):
         if i:
             thought = thoughts[i - 1]
-            draw_board(board, kind, part, question, thought.tokens, visibly_changed(kind, thought))
+            draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought))
             head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
             changed.set_text(changed_cells(kind, thought))
             judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
@@ -165,16 +198,17 @@ def _palette(kind: Kind) -> NDArray[np.uint8]:
     and far enough apart that Pillow, which looks for the nearest by the upper six bits, finds each of them.
     """
     inks = [INK, FAINT, CHANGED, WRONG, SURE, CHANGE, START, GOAL]
-    pure = ["#000000", "#ffffff", GIVEN, WALL, PATH, CHANGED_PATH, *inks, *(kind.palette or ())]
-    mixtures = [(ink, "#ffffff") for ink in inks] + [(ink, GIVEN) for ink in (INK, CHANGED)]
+    pure = ["#000000", "#ffffff", GIVEN, WRONG_CELL, WALL, PATH, CHANGED_PATH, *inks, *(kind.palette or ())]
+    mixtures = [(ink, "#ffffff") for ink in inks] + [(INK, GIVEN), (CHANGED, GIVEN), (WRONG, WRONG_CELL)]
     shares = np.arange(1, 8)[:, None] / 8
     mixed = [(1 - shares) * np.array(rgb(ink)) + shares * np.array(rgb(ground)) for ink, ground in mixtures]
     return np.unique(np.concatenate([[rgb(colour) for colour in pure], *mixed]).round().astype(np.uint8), axis=0)
 
 
-def draw_training(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def draw_training(path: Path, rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     """Loss and exact accuracy against optimiser steps, from the rows of metrics.jsonl."""
-    figure = new_figure((7.5, 3.2))
+    figure = new_figure((7.5, 3.4 if title else 3.2))
+    figure.suptitle(literal(title), fontsize=10, color=INK)
     left, right = figure.subplots(1, 2)
     for axis, title, lines in (
         (left, "loss per puzzle", {"train/loss": ("total", INK), "train/lm_loss": ("tokens", SURE)}),

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from trm_jax.display.canvas import INK, new_figure, save_figure
+from trm_jax.display.canvas import INK, literal, new_figure, save_figure
 from trm_jax.inference.evaluate import Row
+from trm_jax.sizes import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Of each way to choose among attempts: colour, marker, and the marker's size, so that lines that meet are all seen.
 _STYLES = {
-    "only": (INK, "o", 5.0),
     "first": ("#1a7f37", "s", 8.5),
     "q": ("#0969da", "o", 7.0),
     "change": ("#8250df", "v", 6.0),
@@ -20,55 +21,56 @@ _STYLES = {
     "rules": ("#cf222e", "o", 3.5),
 }
 _ORACLE = "#6e7781"
-# Panels beside one another, by how many there are; more than three would be too wide for a page.
-_ACROSS = {1: 1, 2: 2, 4: 2}
+# Of each number of attempts: colours from dark to light, and a marker; more of them begin again.
+_BY_ATTEMPTS = (INK, "#0969da", "#1a7f37", "#bf8700", "#cf222e", "#8250df", "#1b7c83", "#bc4c00")
+_MARKERS = "osvDP^X*"
 
 
-def draw_effort(path: Path, rows: Sequence[Row], selection: str = "only") -> None:
+def draw_effort(path: Path, rows: Sequence[Row], selection: str = "only", title: str = "") -> None:
     """Exact accuracy against operations a puzzle, with 95 % intervals.
 
-    Of single attempts one line, whose points differ in supervision steps. Of several a panel for each number of steps,
-    with a line for each way to choose among the attempts, whose points differ in the number of these.
+    All tries and depths are on one axis: of each number of attempts a line, whose points differ in supervision steps,
+    so that eight tries of one step can be compared with one of eight. Where there are several attempts, a second axis
+    has a line for each way to choose among them, at the most steps.
 
     Args:
       path: the PNG file to write.
       rows: of a report's table, at least one.
-      selection: the way to choose whose line is heavier and has intervals; the others' are about as wide.
+      selection: the way to choose of the first axis, and of the heavier line of the second.
+      title: what was evaluated on what.
     """
-    depths = sorted({row.supervision_steps for row in rows})
-    several = any(row.attempts > 1 for row in rows)
-    columns = _ACROSS.get(len(depths), 3) if several else 1
-    lines = -(-len(depths) // columns) if several else 1
-    figure = new_figure((3.3 * columns + 1.6 if several else 5.0, 2.9 * lines + 0.5))
-    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    numbers = sorted({row.attempts for row in rows})
+    deepest = max(row.supervision_steps for row in rows)
+    several = numbers[-1] > 1
+    figure = new_figure((9.2 if several else 5.0, 3.6 if title else 3.4))
+    if title:
+        figure.suptitle(literal("\n".join(wrap(title, 118 if several else 66))), fontsize=9, color=INK)
+    left, *right = figure.subplots(1, 2 if several else 1, sharey=True, squeeze=False).ravel()
     flops = [row.flops for row in rows]
     span = max(flops) / min(flops)
-    for axis in grid:
+    for axis in (left, *right):
         _dress(axis, span)
+        axis.set_xlabel("FLOP a puzzle, log scale", fontsize=9, color=INK)
+    for i, number in enumerate(numbers):
+        chosen = [row for row in rows if row.attempts == number and row.selection in (selection, "only")]
+        look = _BY_ATTEMPTS[i % len(_BY_ATTEMPTS)], _MARKERS[i % len(_MARKERS)], 7.0 - 0.5 * min(i, 6)
+        _line(left, sorted(chosen, key=lambda row: row.supervision_steps), str(number), look, heavy=True)
+        _name_steps(left, chosen)
+    how = f", chosen by {selection}" if several else ""
+    left.set_title(f"numbers: supervision steps{how}", fontsize=9, color=INK)
     if several:
-        for axis, depth in zip(grid, depths, strict=False):
-            _panel(axis, [row for row in rows if row.supervision_steps == depth], selection)
-            axis.set_title(f"{depth} supervision step{'s' * (depth > 1)}", fontsize=10, color=INK)
-        for axis in grid[len(depths) :]:
-            axis.remove()
-        # Above those that were removed there are panels that lost their numbers to them.
-        for axis in grid[max(0, len(depths) - columns) : len(depths)]:
-            axis.tick_params(labelbottom=True)
-        numbers = ", ".join(str(number) for number in sorted({row.attempts for row in rows}))
-        figure.supxlabel(f"FLOP a puzzle (points: {numbers} attempts)", fontsize=9, color=INK)
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside right upper", fontsize=9, frameon=False, title="chosen by", title_fontsize=9
-        )
-    else:
-        _line(grid[0], sorted(rows, key=lambda row: row.supervision_steps), "only", heavy=True)
-        _name_steps(grid[0], rows)
-        grid[0].set_xlabel("FLOP a puzzle (numbers: supervision steps)", fontsize=9, color=INK)
+        left.legend(fontsize=8, frameon=False, title="attempts", title_fontsize=8)
+        _choices(right[0], [row for row in rows if row.supervision_steps == deepest], selection)
+        told = ", ".join(map(str, numbers))
+        steps = counted(deepest, "supervision step")
+        right[0].set_title(f"{steps}, by what chooses (points: {told} attempts)", fontsize=9, color=INK)
+        right[0].legend(fontsize=8, frameon=False, title="chosen by", title_fontsize=8)
     around = max(1.25, span**0.1)
-    grid[0].set_xlim(min(flops) / around, max(flops) * around)
-    low, high = grid[0].get_ylim()
-    grid[0].set_ylim(max(low, 0.05 * (low - high)), min(high, 1 + 0.05 * (high - low)))  # no share is beyond 0 and 1
-    figure.supylabel("solved exactly", fontsize=9, color=INK)
+    for axis in (left, *right):
+        axis.set_xlim(min(flops) / around, max(flops) * around)
+    low, high = left.get_ylim()
+    left.set_ylim(max(low, 0.05 * (low - high)), min(high, 1 + 0.05 * (high - low)))  # no share is beyond 0 and 1
+    left.set_ylabel("solved exactly", fontsize=9, color=INK)
     save_figure(figure, path)
 
 
@@ -87,12 +89,14 @@ def _dress(axis: "Axes", span: float) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _panel(axis: "Axes", rows: Sequence[Row], selection: str) -> None:
-    """Lines of one number of supervision steps."""
+def _choices(axis: "Axes", rows: Sequence[Row], selection: str) -> None:
+    """A line for each way to choose among the attempts, at one number of supervision steps."""
     rows = sorted(rows, key=lambda row: row.attempts)
     names = {row.selection for row in rows if row.attempts > 1}
     for name in [name for name in _STYLES if name in names]:
-        _line(axis, [row for row in rows if row.selection in (name, "only")], name, heavy=name == selection)
+        _line(
+            axis, [row for row in rows if row.selection in (name, "only")], name, _STYLES[name], heavy=name == selection
+        )
     # What any choice costs that does not stop at the first to halt.
     oracle = {row.attempts: row for row in rows if row.selection != "first"}.values()
     axis.plot(
@@ -101,8 +105,8 @@ def _panel(axis: "Axes", rows: Sequence[Row], selection: str) -> None:
     )  # fmt: skip
 
 
-def _line(axis: "Axes", rows: Sequence[Row], name: str, heavy: bool) -> None:
-    colour, marker, size = _STYLES[name]
+def _line(axis: "Axes", rows: Sequence[Row], name: str, look: tuple[str, str, float], heavy: bool) -> None:
+    colour, marker, size = look
     flops, values = [row.flops for row in rows], [row.exact.value for row in rows]
     axis.plot(
         flops, values, color=colour, marker=marker, markersize=size, label=name, linewidth=2.0 if heavy else 1.0,

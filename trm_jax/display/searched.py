@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.display.boards import board_lines, print_line, side_by_side, window
-from trm_jax.display.canvas import CHANGED, FAINT, INK, Sheet, draw_board, literal, save_figure
+from trm_jax.display.canvas import CHANGED, FAINT, GIVEN, INK, Sheet, draw_board, literal, save_figure
 from trm_jax.inference.search import Call, Found
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.units import Units
+from trm_jax.sizes import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +66,7 @@ def show_search(kind: Kind, question: Tokens, found: Found, units: Units, out: C
         print_line(out, line)
 
 
-def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: Units) -> None:
+def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: Units, title: str = "") -> None:
     """A filmstrip: the question, and the board after each call, with the candidates of cells that have a choice.
 
     Those that the call took away are crossed out in grey; cells that it made certain are green, a guess is underlined.
@@ -74,7 +75,9 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
       path: the PNG file to write.
       kind, question, units: the puzzle, tokens [S].
       found: of a long chain, the first calls and the last are drawn.
+      title: stands above; what came of it follows.
     """
+    ended = f"{'not solved' if found.tokens is None else 'solved'} in {counted(found.calls, 'call')} of the network"
     steps = list(deduced(found.path, question, units))
     shown = steps if len(steps) < _MOST else [*steps[: _MOST - 2], steps[-1]]
     panels = 1 + len(shown)
@@ -82,8 +85,9 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
     part = window(kind, question)
     unit = max(1, min(540, max(270, 36 * max(part.rows, part.columns))) // max(part.rows, part.columns))
     sheet = Sheet(
-        part, -(-panels // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150
-    )
+        part, -(-panels // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150,
+        title="\n".join(filter(None, [title, ended])), legend=[(GIVEN, "given"), (CHANGED, "found by this call")],
+    )  # fmt: skip
     still = np.zeros(len(question), np.bool_)
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, still)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.console import Output
-from trm_jax.display.boards import board_lines, print_line, readable, side_by_side
+from trm_jax.display.boards import board_lines, marks_explained, print_line, readable, side_by_side
 from trm_jax.inference.thoughts import Thought, differing_cells, is_right
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
@@ -22,6 +22,11 @@ def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
     if not isinstance(kind, Arc):
         return thought.changed
     return thought.changed & (readable(kind, thought.tokens) != arc.PAD)
+
+
+def marks(kind: Kind, question: Tokens, thought: Thought) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which cells of a thought stand out: those that visibly changed, and those that are wrong; bool [cells]."""
+    return visibly_changed(kind, thought), kind.faults(question, thought.tokens).cells
 
 
 def changed_cells(kind: Kind, thought: Thought) -> str:
@@ -44,7 +49,8 @@ def show(
 ) -> None:
     """Prints the question, each supervision step's answer (or each cycle's), and how it ended.
 
-    Cells that changed are green, or marked ' without colours; ARC's colours are backgrounds, or digits without colours.
+    Cells that changed are green, or marked ' without colours, and those that are wrong red, or marked !; ARC's colours
+    are backgrounds, or digits without colours. Steps after which the answer stays as it is are one line.
 
     Args:
       kind, question: the puzzle, tokens [cells].
@@ -55,7 +61,11 @@ def show(
     out = out or Output(highlight=False)
     print_line(out, "question")
     show_grid(kind, question, out)
+    print_line(out, "\n" + marks_explained(kind, out))
+    settled = _settled(kind, thoughts)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):
+        if step > settled:
+            break
         moments = list(group)
         last = moments[-1]
         told = Text(verdict(last.satisfied), "green" if last.satisfied else "red")
@@ -64,18 +74,39 @@ def show(
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
             print_line(out, head + Text(", ") + told if told else head)
             if visibly_changed(kind, last).any() or step == 1:
-                for line in _board(kind, last, out):
+                for line in _board(kind, question, last, out):
                     print_line(out, line)
         else:
             head = Text(f"\nsupervision step {step}")
             print_line(out, head + Text(": ") + told if told else head)
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
-            blocks = [_figures(kind, thought) + ([] if still else _board(kind, thought, out)) for thought in moments]
+            blocks = [
+                _figures(kind, thought) + ([] if still else _board(kind, question, thought, out)) for thought in moments
+            ]
             for line in side_by_side(blocks, out.width):
                 print_line(out, line)
+    if rest := [thought for thought in thoughts if thought.step > settled]:
+        print_line(out, f"\n{_rest(rest)}")
     print_line(out, "")
-    for ending in _ending(kind, thoughts, label):
+    for ending in _ending(kind, question, thoughts, label):
         print_line(out, ending)
+
+
+def outcome(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None = None) -> str:
+    """How it ended in a few words; nothing where nobody knows, or nothing was thought."""
+    rights = [is_right(thought, label) for thought in thoughts]
+    if not thoughts:
+        return "not solved" if kind.has_rules else ""
+    if rights[-1] is None:
+        return ""
+    return f"solved at {_since(thoughts, rights)}" if rights[-1] else "not solved"
+
+
+def _since(thoughts: Sequence[Thought], rights: Sequence[bool | None]) -> str:
+    """Since when the answer has been right without a break."""
+    wrong = [i for i, right in enumerate(rights) if not right]
+    since = thoughts[wrong[-1] + 1 if wrong else 0]
+    return f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
 
 
 def show_grid(kind: Kind, tokens: Tokens, out: Console) -> None:
@@ -93,11 +124,26 @@ def _figures(kind: Kind, thought: Thought) -> list[Text]:
     ]
 
 
-def _board(kind: Kind, thought: Thought, out: Console) -> list[Text]:
-    return board_lines(kind, thought.tokens, visibly_changed(kind, thought), out)
+def _board(kind: Kind, question: Tokens, thought: Thought, out: Console) -> list[Text]:
+    changed, wrong = marks(kind, question, thought)
+    return board_lines(kind, thought.tokens, changed, out, wrong)
 
 
-def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
+def _settled(kind: Kind, thoughts: Sequence[Thought]) -> int:
+    """The supervision step from which on the answer stays as it is; the last, where only one step comes after it."""
+    moving = [thought.step for thought in thoughts if visibly_changed(kind, thought).any()]
+    settled, last = max(moving, default=1), thoughts[-1].step
+    return settled if last - settled > 1 else last
+
+
+def _rest(thoughts: Sequence[Thought]) -> str:
+    """One line about steps in which nothing changed any more."""
+    logits = [thought.q_halt for thought in thoughts]
+    span = f"{min(logits):+.2f} to {max(logits):+.2f}"
+    return f"supervision steps {thoughts[0].step} to {thoughts[-1].step}: nothing changed, q_halt {span}"
+
+
+def _ending(kind: Kind, question: Tokens, thoughts: Sequence[Thought], label: Tokens | None) -> Iterator[str]:
     """How it ended: by the rules where there are any, or else by the label; and how the label compares."""
     rights = [is_right(thought, label) for thought in thoughts]
     text = kind.text(thoughts[-1].tokens)
@@ -106,13 +152,10 @@ def _ending(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> It
         yield f"not checked, since no rules are known for puzzles of kind {name!r}, and no label for this one: {text}"
         return
     if rights[-1]:
-        # Since when it has been right without a break.
-        wrong = [i for i, right in enumerate(rights) if not right]
-        since = thoughts[wrong[-1] + 1 if wrong else 0]
-        when = f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
-        yield f"solved at {when}: {text}"
+        yield f"solved at {_since(thoughts, rights)}: {text}"
     elif kind.has_rules:
-        yield "not solved: the last answer breaks the rules; more --steps may help"
+        faults = "; ".join(kind.faults(question, thoughts[-1].tokens).told)
+        yield f"not solved: the last answer breaks the rules{f': {faults}' if faults else ''}; more --steps may help"
     else:
         yield "not solved: the last answer is not the known one; more --steps may help"
     if label is not None and (label != 0).any():

@@ -242,7 +242,8 @@ class Solver:
         D = self._depth(steps)
         question = self._one(puzzle)[0]
         thoughts = think(self._model, self.weights, self.kind, question, D)
-        (draw_thoughts if path.suffix == ".png" else animate_thoughts)(path, self.kind, question, thoughts)
+        draw = draw_thoughts if path.suffix == ".png" else animate_thoughts
+        draw(path, self.kind, question, thoughts, str(self.source or self.experiment.name))
         return path
 
     def evaluate(

@@ -18,9 +18,11 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.console import say
 from trm_jax.errors import DataError, TrmError, printable
 from trm_jax.original import original
 from trm_jax.original.reenact import Reenactment, Scene
+from trm_jax.sizes import counted
 
 COUNTS = ["metrics/count", "metrics/exact_accuracy", "metrics/q_halt_accuracy", "metrics/steps"]
 TABLE = f"params/{original.TABLE}"
@@ -85,34 +87,36 @@ class Check:
 
 
 def run(directory: Path, out: TextIO | None = None) -> bool:
-    """Runs every recording in a directory, prints the table, and returns whether all checks passed.
+    """Runs every recording in a directory, prints the verdict and the table, and returns whether all checks passed.
 
     Raises:
       DataError: no recordings there; or, once all the others are checked, one that is damaged or lacks a key.
     """
     paths = sorted(directory.glob("*.npz"))
     if not paths:
-        raise DataError(f"{directory}: no recordings (*.npz) here: give the folder that holds them")
-    print(f"{'recording':28}{'quantity':44}{'largest error':>14}{'tolerance':>11}  verdict", file=out)
+        there = "no recordings (*.npz) here" if directory.is_dir() else "no such folder"
+        raise DataError(f"{directory}: {there}: give the folder that holds them")
+    rows = [f"{'recording':28}{'quantity':44}{'largest error':>14}{'tolerance':>11}  verdict"]
     failed = total = 0
     unreadable: list[DataError] = []
-    for path in paths:
+    for number, path in enumerate(paths, 1):
+        say(f"recording {number}/{len(paths)}: {path.stem}")
         try:
             checks = check_recording(path)
         except DataError as error:
             unreadable.append(error)
-            print(f"{path.stem:28}not readable: {error}", file=out, flush=True)
+            rows.append(f"{path.stem:28}not readable: {error}")
             continue
         for check in checks:
             total += 1
             failed += not check.passed
             verdict = "ok" if check.passed else f"FAIL {check.where}"
-            print(
-                f"{check.recording:28}{check.quantity:44}{check.error:14.2e}{check.tolerance:11.1e}  {verdict}",
-                file=out,
-                flush=True,
-            )
-    print(f"{len(paths)} recordings, {total} checks, {failed} failed", file=out)
+            rows.append(f"{check.recording:28}{check.quantity:44}{check.error:14.2e}{check.tolerance:11.1e}  {verdict}")
+    found = f"{counted(len(paths), 'recording')}, {counted(total, 'check')}, {failed} failed"
+    if unreadable:
+        found += f", {len(unreadable)} not readable"
+    verdict = "not checked whole" if unreadable else "not the same model" if failed else "the same model"
+    print("\n".join([f"{verdict}: {found}", "", *rows]), file=out, flush=True)
     if unreadable:
         raise unreadable[0]
     return not failed

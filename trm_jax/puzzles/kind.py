@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
+from trm_jax.puzzles.faults import Faults, none_known
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.text.reading import read_one, read_several
 from trm_jax.puzzles.text.writing import Board, Writing
@@ -127,6 +128,10 @@ class Kind(ABC):
           DataError: no rules are known (`has_rules`).
         """
         raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
+
+    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+        """What is wrong with an answer [cells], where the rules speak of cells; of any answer, right or not."""
+        return none_known(len(answer))
 
     def symmetries(self, words: Array) -> Symmetries:
         """n symmetries, each of the kind's equally likely.

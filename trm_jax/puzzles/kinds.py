@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
 from trm_jax.puzzles.declared import items_of
+from trm_jax.puzzles.faults import Faults
 from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.text.reading import read_one, read_several
@@ -78,6 +79,9 @@ class Sudoku(Kind):
     def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         return sudoku.answers(sudoku.decode(questions), sudoku.decode(answers), self.layout)
 
+    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+        return sudoku.faults(sudoku.decode(question), sudoku.decode(answer), self.layout)
+
     def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
         """Of digits, 0 for a blank."""
         return sudoku.encode(sudoku.checked(numbers, self.layout, "puzzle").astype(np.int32))
@@ -136,6 +140,9 @@ class Maze(Kind):
     def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         pairs = zip(questions, answers, strict=True)
         return np.array([maze.is_shortest_path(q, a, self.shape) for q, a in pairs], np.bool_)
+
+    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+        return maze.faults(question, answer, self.shape)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return ["?" if token == 0 else maze.CHARACTERS[token - 1] for token in tokens]

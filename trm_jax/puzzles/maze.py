@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
+from trm_jax.puzzles.faults import Faults, changed_clues, counted
 from trm_jax.puzzles.grid import Grid
+from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.text.reading import plain_values, read_one
 from trm_jax.puzzles.text.writing import Shape, Sizes, Writing, check_legend
 
@@ -179,6 +181,34 @@ def is_shortest_path(puzzle: ArrayLike, answer: ArrayLike, shape: Shape) -> bool
         return False
     # As many marked cells as a shortest path has, and a way through them: then they are that path.
     return _route(marked, shape, closed=(WALL, FREE)) is not None
+
+
+def faults(question: Tokens, answer: Tokens, shape: Shape) -> Faults:
+    """Of an answer that is to mark a shortest path of a maze: a chain, each with two neighbours but the ends."""
+    overwritten = (question != answer) & (question != FREE)
+    strange = (question == FREE) & ~np.isin(answer, (FREE, PATH))
+    steps = np.isin(answer, (START, GOAL, PATH)).reshape(shape)
+    around = np.pad(steps, 1).astype(np.int32)
+    neighbours = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
+    wanted = np.where(answer == PATH, 2, 1).reshape(shape)
+    loose = (steps & (neighbours != wanted)).ravel()
+    told = [*changed_clues(overwritten, shape[1])]
+    if strange.any():
+        told.append(f"{counted(int(strange.sum()), 'free cell')} neither free nor path")
+    if loose.any():
+        told.append(f"the path has {counted(int(loose.sum()), 'loose or forked cell')}")
+    elif not told and not _is_accepted(question, answer, shape):
+        told.append("the path is longer than a shortest one, or in pieces")
+    # The way may be missing at an end, but the end stands where it should.
+    return Faults(overwritten, loose & (answer == PATH) | strange, tuple(told))
+
+
+def _is_accepted(puzzle: ArrayLike, answer: ArrayLike, shape: Shape) -> bool:
+    """As `is_shortest_path`; of a puzzle that is none, where there is nothing to compare with, True."""
+    try:
+        return is_shortest_path(puzzle, answer, shape)
+    except DataError:
+        return True
 
 
 def check_pair(question: ArrayLike, answer: ArrayLike, shape: Shape | None = None) -> None:

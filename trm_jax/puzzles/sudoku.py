@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trm_jax.errors import DataError
+from trm_jax.puzzles.faults import Faults, of_units
 from trm_jax.puzzles.symmetry import Array, Symmetries, choices, permutations, random_words, renamings
 from trm_jax.puzzles.text.reading import plain_values, read_one
 from trm_jax.puzzles.text.writing import Board, Sizes, Writing, check_legend
@@ -285,6 +286,13 @@ def answers(puzzle: ArrayLike, grid: ArrayLike, layout: Layout) -> NDArray[np.bo
     """Whether each grid [..., cells] is complete, valid and keeps every clue of its puzzle [..., cells]."""
     clues, values = np.asarray(puzzle), np.asarray(grid)
     return np.asarray(satisfies(values, layout) & ((clues == 0) | (clues == values)).all(axis=-1))
+
+
+def faults(puzzle: ArrayLike, grid: ArrayLike, layout: Layout) -> Faults:
+    """What is wrong with a grid [cells] as the answer to a puzzle [cells]: clues changed, units with a digit twice."""
+    clues = np.asarray(puzzle)
+    names = [f"{kind} {number}" for kind in ("row", "column", "box") for number in range(1, layout.side + 1)]
+    return of_units(clues > 0, clues, np.asarray(grid), _units(layout), names, layout.side)
 
 
 def check_pair(question: ArrayLike, answer: ArrayLike, layout: Layout | None = None) -> None:

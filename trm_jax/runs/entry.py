@@ -102,7 +102,8 @@ def _found(run: Path, told: Mapping[str, Any] | None) -> _Saved:
         if told is None or saved.weights == told["weights_sha256"]:
             return saved
     if told is None:
-        raise CheckpointError(f"{run}: no checkpoint here: give a folder that `trm train` has written")
+        there = "no checkpoint here" if run.exists() else "no such folder"
+        raise CheckpointError(f"{run}: {there}: give a folder that `trm train` has written")
     raise CheckpointError(
         f"{run} has none of the weights that were evaluated ({told['checkpoints'][0]}): evaluate one of its checkpoints"
     )

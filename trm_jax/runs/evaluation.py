@@ -22,6 +22,9 @@ from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.training.step import TrainState, averaged_weights, model_of
 
+# An average that still holds more than this of the weights at the start says little of training.
+_LAG = 0.05
+
 Progress = Callable[[int], None]
 
 
@@ -140,8 +143,11 @@ class _BySearch(Evaluation):
         )
 
 
-def tell(found: HeldOut, step: int, writer: MetricsWriter) -> None:
-    """Writes and says what an evaluation after a step has found."""
+def tell(found: HeldOut, step: int, writer: MetricsWriter, ema_decay: float) -> None:
+    """Writes and says what an evaluation after a step has found; ema_decay: of the average that was evaluated."""
     writer.write(step, dict(found.figures))
     for line in found.lines:
         say(f"step {step}: {line}")
+    untrained = ema_decay**step
+    if untrained > _LAG:
+        say(f"step {step}: {untrained:.0%} of the average are still the weights at the start: it lags behind training")

@@ -30,6 +30,10 @@ def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experim
     """
     path = as_path(source, "path")
     if path.exists() or len(path.parts) != 1:
+        if not path.exists() and path.parent.name != checkpoint.FOLDER:
+            raise CheckpointError(
+                f"{path}: no such file or folder: give one that `trm train` or `trm convert` has written"
+            )
         if path.suffix == weights_file.SUFFIX:
             return weights_file.read(path)
         return checkpoint.load(path, averaged)
@@ -37,6 +41,6 @@ def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experim
         return weights_file.read(shipped.path_of(path.name))
     hint = near_miss(path.name, shipped.names())
     raise CheckpointError(
-        f"{path}: no checkpoint here: give a folder that `trm train` or `trm convert` has written, or the name of a "
-        f"model that ships: {hint}"
+        f"{path}: no such file or folder: give a folder that `trm train` or `trm convert` has written, or the "
+        f"name of a model that ships: {hint}"
     )

@@ -141,7 +141,7 @@ def _go_on(
         """The evaluation that is due; where a signal comes first, which raises Stopped, it is due still."""
         assert run.evaluation is not None
         found = signals.during(partial(run.evaluation, run.state, signals))
-        evaluation.tell(found, run.step, writer)
+        evaluation.tell(found, run.step, writer, run.here.optim.ema_decay)
         run.evaluation_due = False
         monitor.look(found, run.step, run.state, run.meta)
 

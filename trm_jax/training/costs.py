@@ -21,7 +21,7 @@ from trm_jax.model.model import Model
 from trm_jax.recursion.policies import Residuals, plan
 from trm_jax.sizes import format_bytes, si
 from trm_jax.training.memory import Memory, needs_of
-from trm_jax.training.planner import SHARE, describe, given_memory, in_order
+from trm_jax.training.planner import GIVEN, SHARE, describe, given_memory, in_order
 
 # Deeper than this nobody is told how deep a policy goes.
 DEEPEST = 10_000
@@ -67,6 +67,11 @@ class Verdict:
         return min((option for option in self.options if option.fits), key=lambda option: option.flops, default=None)
 
     @property
+    def here(self) -> bool:
+        """Whether the device is the one on which times are measured."""
+        return self.device != GIVEN
+
+    @property
     def source(self) -> str:
         """Where the figures of memory come from."""
         return f"compiled for {self.options[0].needs.platform}"
@@ -95,13 +100,15 @@ class Verdict:
         for o in self.options:
             deepest = f"{o.deepest:,}" + ("+" if o.deepest == DEEPEST else "")
             seconds = f"{o.seconds:.3g}" if o.seconds < 1_000 else f"{o.seconds:,.0f}"
+            if not self.here:
+                seconds = "-"
             lines.append(
                 f"{o.name:32}{o.needs.size:>10}{si(o.flops):>14}{seconds:>10}"
                 f"{o.largest_batch:>13,}{deepest:>10}{'' if o.fits else '   does not fit'}"
             )
+        measured = "from one network application measured on this machine" if self.here else "the device is not here"
         lines += [
-            f"peak: {self.source}, no array allocated; "
-            "s a step: from one network application measured on this machine;",
+            f"peak: {self.source}, no array allocated; s a step: {measured};",
             "batch and n at most: interpolated, at this n and this batch",
         ]
         if (named := self.chosen) is not None:
@@ -121,7 +128,7 @@ def compare(experiment: Experiment, budget: int | None = None) -> Verdict:
     """
     known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
     experiment = replace(experiment, model=replace(experiment.model, **known))
-    size, device = (budget, "as given") if budget else given_memory(experiment)
+    size, device = (budget, GIVEN) if budget else given_memory(experiment)
     weigh = _Scale(experiment, SHARE * size)
     options: list[Option] = []
     for number, memories in enumerate(in_order(experiment)):

@@ -18,6 +18,8 @@ from trm_jax.training.memory import device_memory, needs_of
 SHARE = 0.9
 # No slice is made smaller than so many rows: matrix products of fewer waste the hardware.
 LEAST_ROWS = 8
+# Where a device's memory comes from that somebody names; that device need not be here.
+GIVEN = "as given"
 
 
 def describe(memory: MemoryConfig) -> str:
@@ -36,7 +38,7 @@ def describe(memory: MemoryConfig) -> str:
 def given_memory(experiment: Experiment) -> tuple[int, str]:
     """Bytes that an experiment may have, and where the figure comes from."""
     given = experiment.memory.device_memory
-    return (parse_bytes(given), "as given") if given else device_memory()
+    return (parse_bytes(given), GIVEN) if given else device_memory()
 
 
 def alternatives(experiment: Experiment) -> list[MemoryConfig]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from trm_jax.sizes import counted
+
 if TYPE_CHECKING:
     from trm_jax.data.builders.pairs import Summary
 
@@ -62,6 +64,7 @@ class Progress:
         self._title = title
         self._began = time.monotonic()
         self._bar: Any = None
+        self._most = 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,20 +80,21 @@ class Progress:
             from trm_jax.console import Bar
 
             self._bar = Bar(self._title, total, done, every=max(1, total // 10)).__enter__()
-        if self._bar:
+        if self._bar and done > self._most:  # what was told is not told again, and a bar never runs back
             self._bar.update(done)
+        self._most = max(self._most, done)
 
 
 def tell_pairs(out: Path, summary: "Summary", began: float) -> None:
     """Prints what a dataset of pairs consists of, and the end."""
-    images = f", {summary.puzzles} puzzles with their images" if summary.puzzles > summary.groups else ""
-    print(f"   train  {summary.groups} puzzles{images}")
+    images = f", {counted(summary.puzzles, 'puzzle')} with their images" if summary.puzzles > summary.groups else ""
+    print(f"   train  {counted(summary.groups, 'puzzle')}{images}")
     if summary.test:
-        print(f"    test  {summary.test} puzzles")
+        print(f"    test  {counted(summary.test, 'puzzle')}")
     if summary.dropped:
-        print(f"{summary.dropped} training puzzles were left out, being test puzzles up to symmetry")
+        print(f"left out of training, being test puzzles up to symmetry: {counted(summary.dropped, 'puzzle')}")
     if summary.fewer:
-        print(f"{summary.fewer} puzzles have fewer images than asked for, since no more of theirs differ")
+        print(f"{counted(summary.fewer, 'puzzle')} with fewer images than asked for, since no more of theirs differ")
     for note in summary.notes:
         print(note)
     tell_end(out, began)
@@ -98,7 +102,7 @@ def tell_pairs(out: Path, summary: "Summary", began: float) -> None:
 
 def tell_table(out: Path, count: int, notes: Sequence[str], began: float) -> None:
     """Prints how many puzzles a table has, what is not as it was asked for, and the end."""
-    print(f"{count} puzzles")
+    print(counted(count, "puzzle"))
     for note in notes:
         print(note)
     tell_end(out, began)

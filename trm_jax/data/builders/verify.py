@@ -20,6 +20,7 @@ from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.sizes import counted
 
 _TURNED = 8  # groups on which declared symmetries are tried
 _CHUNK = 4_096  # rows at once
@@ -101,7 +102,7 @@ def _described(each: OpenSet) -> str:
     puzzles, (rows, columns) = each.puzzles, each.kind.shape
     groups, count = len(puzzles.group_starts) - 1, len(puzzles.puzzle_starts) - 1
     name = f"{each.kind.to_dict()['kind']} {rows} x {columns}{' (guessed)' if each.guessed else ''}"
-    return f"{name}, {groups} groups, {count} puzzles"
+    return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}"
 
 
 def _identifiers(each: OpenSet) -> Iterator[Check]:

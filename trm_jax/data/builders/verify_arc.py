@@ -19,6 +19,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.dihedral import INVERSE, dihedral_indices
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.sizes import counted
 
 Boards = NDArray[np.uint8]
 Advance = Callable[[int], None]
@@ -35,7 +36,7 @@ def check_examples(each: OpenSet, advance: Advance) -> Iterator[Check]:
     tasks, augmentations = Faults(), Faults()
     of_puzzle = _named(each, names, tasks)
     tasks_known = _tasks_known(each, of_puzzle, tasks)
-    yield tasks.check(each.name, "tasks", len(puzzles.group_starts) - 1, f"{len(tasks_known)} tasks")
+    yield tasks.check(each.name, "tasks", len(puzzles.group_starts) - 1, counted(len(tasks_known), "task"))
     boards = Faults()
     for first, stop in _batches(puzzles.puzzle_starts):
         rows = np.arange(puzzles.puzzle_starts[first], puzzles.puzzle_starts[stop])
