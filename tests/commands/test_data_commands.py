@@ -216,7 +216,7 @@ class TestBuilding:
             ([*GRID, "9x9", "--alphabet", ""], "alphabet"),
             ([*GRID, "9x", "--alphabet", ".1"], "'9x' is no size"),
             ([*GRID, "9x9", "--alphabet", ".1", "--rules", "no.py"], "no such file"),
-            ([*GRID, "9x9", "--alphabet", ".1", "--columns", "a"], "two columns"),
+            ([*GRID, "9x9", "--alphabet", ".1", "--columns", "a,"], "two columns"),
             (["verify"], "the following arguments are required: paths"),
             (["verify", "none"], "none: cannot be opened"),
             (["verify", "."], "no dataset folder"),

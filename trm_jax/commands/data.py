@@ -27,7 +27,7 @@ def _sudoku(args: argparse.Namespace) -> int:
 
     if args.generate is None:
         _refuse(args, "only with --generate", clues=None, minimal=False, workers=1)
-        how: dict[str, Any] = {"box": args.box or "", "legend": args.legend}
+        how: dict[str, Any] = {"box": args.box or "", "legend": args.legend, "columns": args.columns}
         return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
     _refuse_unused(args)
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
@@ -40,7 +40,7 @@ def _maze(args: argparse.Namespace) -> int:
     if args.generate is None:
         _refuse(args, "only with --generate", min_length=None, perfect=False, workers=1)
         puzzle = _described("maze", shape=args.size and list(args.size), legend=args.legend)
-        return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
+        return _build(args, partial(maze.build, puzzle=puzzle, columns=args.columns, augment=args.augment))
     _refuse_unused(args)
     if args.size is None or args.min_length is None:
         raise ConfigError("which mazes? give --size and --min-length, such as --size 30x30 --min-length 110")
@@ -214,7 +214,7 @@ def _refuse(args: argparse.Namespace, when: str, **defaults: Any) -> None:
 
 def _refuse_unused(args: argparse.Namespace) -> None:
     """ConfigError for what only tables that are read take."""
-    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse", legend="")
+    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse", legend="", columns=("", ""))
 
 
 def _single(args: argparse.Namespace) -> bool:

@@ -20,6 +20,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of, with_keys
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # In characters. Whoever has more puzzles has a dataset.
 _LONGEST = 1 << 24
@@ -31,6 +32,7 @@ class Request:
 
     puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
     data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
+    columns: of a table, instead of the experiment's.
     steps: most supervision steps of an attempt; 0: as many as in training.
     effort: all else that is computed; its depths are set by `steps`.
     selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
@@ -48,6 +50,7 @@ class Request:
     data: str = ""
     row: int | None = None
     split: str = "test"
+    columns: Columns = USUAL
     steps: int = 0
     effort: Effort = field(default_factory=lambda: Effort((1,)))
     selection: Rule | str = ""
@@ -148,6 +151,8 @@ def read_tasks(
         experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
     rules = load_rules(request.rules) if request.rules else None
     if request.row is None and not request.data:
+        if request.columns != USUAL:
+            raise ConfigError("--columns are of a table: name it by --data")
         kind = kind_of(name or "tokens", model.seq_len, rules)
         if kind.vocab_size not in (0, model.vocab_size):
             raise DataError(f"{name}: {kind.vocab_size} kinds of token, but the model takes {model.vocab_size}")
@@ -159,7 +164,7 @@ def read_tasks(
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
     row = request.row or 0
-    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers)
+    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers, request.columns)
     puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")

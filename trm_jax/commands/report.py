@@ -26,6 +26,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.runs.sources import identifiers, load
 from trm_jax.sizes import si
@@ -49,6 +50,7 @@ class Request:
     averaged: bool = True
     puzzles: str = ""
     split: str = "test"
+    columns: Columns = USUAL
     limit: int = 0
     batch_size: int = 0
     selection: Rule | str = ""
@@ -99,7 +101,7 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, A
     config = experiment.model
     rules = load_rules(request.rules) if request.rules else None
     known = identifiers(request.checkpoints[0])
-    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known)
+    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)
     puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
