@@ -210,6 +210,7 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         cycles=args.cycles,
         quiet=args.quiet,
         json=args.json,
+        answers=args.answers,
         legend=args.legend,
         picture=args.picture,
         gif=args.gif,

@@ -162,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
     solve.add_argument("--json", action="store_true", help="print the answers as JSON")
+    about = "write a table: all puzzles of --data or of the file, their answers, whether these are right"
+    solve.add_argument("--answers", type=arguments.csv_file, metavar="FILE.csv", help=about)
     _add_legend(solve)
     solve.add_argument("--picture", type=arguments.png_file, help="draw the answer after every step into this PNG file")
     solve.add_argument("--gif", type=arguments.gif_file, help="animate the answer after every cycle in this GIF file")

@@ -31,7 +31,8 @@ class Request:
     """What `trm solve` was asked for; the fields are its arguments.
 
     puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
-    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
+    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0 (the
+      first; for `answers`, all).
     columns: of a table, instead of the experiment's.
     steps: most supervision steps of an attempt; 0: as many as in training.
     effort: all else that is computed; its depths are set by `steps`.
@@ -42,6 +43,7 @@ class Request:
     cycles: show every cycle instead of every supervision step.
     quiet: print the answers alone.
     json: print them as JSON.
+    answers: a table to write them into, of all rows of the dataset unless one is named.
     legend: the characters of the cells, where these are others.
     picture, gif: files to draw into.
     """
@@ -60,6 +62,7 @@ class Request:
     cycles: bool = False
     quiet: bool = False
     json: bool = False
+    answers: Path | None = None
     legend: str = ""
     picture: Path | None = None
     gif: Path | None = None
@@ -163,11 +166,15 @@ def read_tasks(
         return experiment, tasks
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
+    whole = request.answers is not None and request.row is None
     row = request.row or 0
-    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers, request.columns)
+    limit = 0 if whole else row + 1
+    found = matched(experiment, request.data, request.split, limit, rules, identifiers, request.columns)
     puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    # That this row is a puzzle was looked at: it is the last of those that were read.
-    question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
-    return found.experiment, [Task(kind, question, int(puzzles.puzzle_ids[row]), label)]
+    # That these rows are puzzles was looked at when they were read, or is: a row alone is the last that was read.
+    wanted = slice(None) if whole else slice(row, row + 1)
+    inputs, labels = (np.asarray(part[wanted]) for part in (puzzles.inputs, puzzles.labels))
+    rows = zip(inputs, labels, puzzles.puzzle_ids[wanted].tolist(), strict=True)
+    return found.experiment, [Task(kind, question, id, label if label.any() else None) for question, label, id in rows]

@@ -49,43 +49,51 @@ class RulesReport:
         return asdict(self)
 
 
-def evaluate_by_rules(
-    model: Model,
-    weights: Weights,
-    puzzles: PuzzleSet,
-    batch_size: int,
-    effort: Effort,
-    kind: Kind,
-    selection: Rule,
-    layout: Layout = ALONE,
-    progress: Callable[[int], None] = lambda done: None,
-) -> RulesReport:
-    """Runs every puzzle, and judges the answers by the rules; progress is told how many are done.
+class RulesEvaluator:
+    """Evaluates weights of one model on puzzles that have no answers, as `evaluate.Evaluator` does on others."""
 
-    Raises:
-      DataError: no rules are known for the kind, so that nothing can be said of answers.
-    """
-    if not kind.has_rules:
-        raise DataError(
-            f"none of {len(puzzles)} puzzles has an answer to compare with, and no rules are known to judge by: give "
-            "answers, or --rules FILE for a puzzle of your own"
+    def __init__(
+        self,
+        model: Model,
+        puzzles: PuzzleSet,
+        batch_size: int,
+        effort: Effort,
+        kind: Kind,
+        selection: Rule = "q",
+        layout: Layout = ALONE,
+    ) -> None:
+        """Args: as for `Evaluator`.
+
+        Raises:
+          DataError: no rules are known for the kind, so that nothing can be said of answers.
+        """
+        if not kind.has_rules:
+            raise DataError(
+                f"none of {len(puzzles)} puzzles has an answer to compare with, and no rules are known to judge by: "
+                "give answers, or --rules FILE for a puzzle of your own"
+            )
+        self._model, self.puzzles, self._batch_size, self._layout = model, puzzles, batch_size, layout
+        self._effort, self.kind, self._selection = effort, kind, selection
+
+    def __call__(self, weights: Weights, progress: Callable[[int], None] = lambda done: None) -> RulesReport:
+        """Runs every puzzle; calls progress(puzzles done) now and then."""
+        start = time.perf_counter()
+        effort, puzzles, kind, layout = self._effort, self.puzzles, self.kind, self._layout
+        valid, certified = np.zeros((2, len(effort.depths)))
+        inputs, ids, done = puzzles.inputs, puzzles.puzzle_ids, 0
+        for found in attempt(self._model, weights, effort, inputs, ids, self._batch_size, kind, layout):
+            satisfied = kept_rules(found, kind, np.asarray(inputs[found.first : found.first + len(found)]))
+            assert satisfied is not None
+            each = np.arange(len(found))
+            for d, depth in enumerate(effort.depths):
+                valid[d] += satisfied[each, believed(found, satisfied, self._selection, depth), d].sum()
+                certified[d] += satisfied[:, :, : d + 1].any(axis=(1, 2)).sum()
+            done += len(found)
+            progress(done)
+        units = len(puzzles.group_starts) - 1
+        rows = tuple(
+            RulesRow(depth, share(valid[d] / done, units), share(certified[d] / done, units))
+            for d, depth in enumerate(effort.depths)
         )
-    start = time.perf_counter()
-    valid, certified = np.zeros((2, len(effort.depths)))
-    done = 0
-    for found in attempt(model, weights, effort, puzzles.inputs, puzzles.puzzle_ids, batch_size, kind, layout):
-        asked = np.asarray(puzzles.inputs[found.first : found.first + len(found)])
-        satisfied = kept_rules(found, kind, asked)
-        assert satisfied is not None
-        each = np.arange(len(found))
-        for d, depth in enumerate(effort.depths):
-            valid[d] += satisfied[each, believed(found, satisfied, selection, depth), d].sum()
-            certified[d] += satisfied[:, :, : d + 1].any(axis=(1, 2)).sum()
-        done += len(found)
-        progress(done)
-    units = len(puzzles.group_starts) - 1
-    rows = tuple(
-        RulesRow(depth, share(valid[d] / done, units), share(certified[d] / done, units))
-        for d, depth in enumerate(effort.depths)
-    )
-    return RulesReport(done, time.perf_counter() - start, effort, selection if effort.attempts > 1 else "only", rows)
+        shown = self._selection if effort.attempts > 1 else "only"
+        return RulesReport(done, time.perf_counter() - start, effort, shown, rows)
