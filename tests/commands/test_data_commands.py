@@ -103,6 +103,32 @@ class TestBuilding:
         assert trm("verify", tmp_path / "s.csv.gz", tmp_path / "m.csv") == 0
         assert trm("sudoku", tmp_path / "folder", "--train", tmp_path / "s.csv.gz", "--limit", 2) == 0
 
+    def test_tables_of_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = "quizzes;solutions\n1.34341221434321;1234341221434321\n"
+        (tmp_path / "usual.csv").write_text(text)
+        (tmp_path / "named.csv").write_text(text.replace("quizzes;solutions", "given;found"))
+        (tmp_path / "maze.csv").write_text("given;found\nS   #   G;S  o# ooG\n")
+        named = ["--columns", "given,found"]
+        assert trm("sudoku", tmp_path / "one", "--train", tmp_path / "usual.csv") == 0
+        assert trm("sudoku", tmp_path / "two", "--train", tmp_path / "named.csv", *named) == 0
+        assert trm("maze", tmp_path / "three", "--train", tmp_path / "maze.csv", *named) == 0
+        assert trm("verify", tmp_path / "named.csv", *named) == 0
+        assert trm("show", tmp_path / "usual.csv") == 0
+        capsys.readouterr()
+        assert trm("sudoku", tmp_path / "four", "--train", tmp_path / "named.csv") == 2
+        assert "column question: is missing; the header has 'given', 'found'" in capsys.readouterr().err
+        assert trm("sudoku", tmp_path / "four", "--generate", 3, *named) == 2
+        assert "--columns counts only with --train" in capsys.readouterr().err
+        same = [(tmp_path / name / "train" / "all__labels.npy").read_bytes() for name in ("one", "two")]
+        assert same[0] == same[1]
+
+    def test_puzzles_without_answers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "open.txt").write_text("1.3434122143432.\n..34341221434321\n")
+        assert trm("show", tmp_path / "open.txt", "--count", 1) == 0
+        assert trm("sudoku", tmp_path / "out", "--train", tmp_path / "open.txt") == 2
+        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
+        assert trm("verify", tmp_path / "open.txt") == 0
+
     def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
         (tmp_path / "rows.csv").write_text("\n".join(["q,a", *lines]))

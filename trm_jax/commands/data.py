@@ -53,7 +53,9 @@ def _arc(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     if args.subsets and not args.prefix:
-        raise ConfigError("--subsets goes with --prefix: the files are PREFIX_SUBSET_challenges.json")
+        raise ConfigError(
+            "--subsets goes with --prefix: the files are PREFIX_SUBSET_challenges.json, or folders PREFIX/SUBSET"
+        )
     sources = arc.find_subsets(args.prefix, args.subsets) + [_subset(text) for text in args.files]
     if not sources:
         raise ConfigError("which tasks? give --prefix and --subsets, or --files")
@@ -230,11 +232,10 @@ def _single(args: argparse.Namespace) -> bool:
 
 
 def _subset(text: str) -> Any:
-    from trm_jax.data.builders.arc import Subset
+    from trm_jax.data.builders.arc import Subset, subset_name
 
     challenges, _, solutions = text.partition(":")
-    name = Path(challenges).name.removesuffix(".json").removesuffix("_challenges")
-    return Subset(name, Path(challenges), Path(solutions) if solutions else None)
+    return Subset(subset_name(Path(challenges)), Path(challenges), Path(solutions) if solutions else None)
 
 
 def _recorded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

@@ -343,11 +343,11 @@ def _add_data(kinds: _Commands) -> None:
 
     arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")
     arc.add_argument("out", type=arguments.new_folder, help="the dataset folder to be")
-    arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
+    arc.add_argument("--prefix", default="", help="of PREFIX_SUBSET_challenges.json, or of folders PREFIX/SUBSET")
     arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
     arc.add_argument(
         "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
-        help="single files; the name of each as a subset is the file's, less _challenges.json",
+        help="files, or folders of a file for each task; the name of each as a subset is its own, less _challenges.json",
     )  # fmt: skip
     arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
     arc.add_argument("--augmentations", type=count, default=1000, help="of each task, besides itself (1000)")

@@ -173,8 +173,13 @@ def read_tasks(
     puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    # That these rows are puzzles was looked at when they were read, or is: a row alone is the last that was read.
+    # A row alone is the last of those that were read, and that it is a puzzle was looked at.
     wanted = slice(None) if whole else slice(row, row + 1)
     inputs, labels = (np.asarray(part[wanted]) for part in (puzzles.inputs, puzzles.labels))
+    for number, question in enumerate(inputs if whole else ()):
+        try:
+            kind.check_question(question)
+        except DataError as error:
+            raise DataError(f"{source}: row {number}, counted from 0: {str(error).removeprefix('puzzle: ')}") from None
     rows = zip(inputs, labels, puzzles.puzzle_ids[wanted].tolist(), strict=True)
     return found.experiment, [Task(kind, question, id, label if label.any() else None) for question, label, id in rows]
