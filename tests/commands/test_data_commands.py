@@ -127,7 +127,8 @@ class TestBuilding:
         assert trm("show", tmp_path / "open.txt", "--count", 1) == 0
         assert trm("sudoku", tmp_path / "out", "--train", tmp_path / "open.txt") == 2
         assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
-        assert trm("verify", tmp_path / "open.txt") == 0
+        assert trm("verify", tmp_path / "open.txt") == 2
+        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
 
     def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
@@ -140,6 +141,31 @@ class TestBuilding:
         assert "test  2 puzzles" in told
         assert "training puzzles were left out, being test puzzles up to symmetry" in told
         assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
+
+    def test_arc_in_folders_of_tasks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def pair(colour: int) -> dict[str, Any]:
+            return {"input": [[colour, 0], [0, 1]], "output": [[colour]]}
+
+        for subset, number in (("training", 2), ("evaluation", 5)):
+            (tmp_path / "data" / subset).mkdir(parents=True)
+            for name in ("a", "b"):
+                content = {"train": [pair(number)], "test": [pair(number + (name == "b"))]}
+                (tmp_path / "data" / subset / f"{subset[0]}{name}.json").write_text(json.dumps(content))
+        words = ["--test", "evaluation", "--augmentations", 2, "--overlap", "keep"]
+        folders = [tmp_path / "data" / "training", tmp_path / "data" / "evaluation"]
+        assert trm("arc", tmp_path / "one", "--files", *folders, *words) == 0
+        sizes = capsys.readouterr().out.splitlines()[:3]
+        assert sizes[0].split()[:3] == ["train", "4", "tasks,"]
+        assert sizes[1].split()[:3] == ["test", "2", "tasks,"]
+        for prefix in (tmp_path / "data", f"{tmp_path / 'data'}/"):
+            out = tmp_path / ("two" if prefix == tmp_path / "data" else "three")
+            assert trm("arc", out, "--prefix", prefix, "--subsets", "training,evaluation", *words) == 0
+            assert capsys.readouterr().out.splitlines()[:3] == sizes
+        assert trm("arc", tmp_path / "four", "--prefix", tmp_path / "data", "--subsets", "none", *words) == 2
+        assert "no such file: the subsets there are: evaluation, training" in capsys.readouterr().err
+        assert trm("arc", tmp_path / "four", "--files", tmp_path / "data", "--test", "data") == 2
+        assert "holds no *.json; name one of its folders: evaluation, training" in capsys.readouterr().err
+        assert not (tmp_path / "four").exists()
 
     def test_arc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def tasks(name: str, first: int) -> dict[str, Any]:

@@ -347,7 +347,7 @@ def _add_data(kinds: _Commands) -> None:
     arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
     arc.add_argument(
         "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
-        help="files, or folders of a file for each task; the name of each as a subset is its own, less _challenges.json",
+        help="files, or folders with a file for each task; each is a subset of its name, less _challenges.json",
     )  # fmt: skip
     arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
     arc.add_argument("--augmentations", type=count, default=1000, help="of each task, besides itself (1000)")

@@ -55,7 +55,7 @@ def verify(
     Raises:
       DataError: something that cannot be read.
     """
-    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules)]
+    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules, answered=True)]
     total, done = sum(_work(each, quick) for each in sets), 0
 
     def advance(count: int) -> None:
