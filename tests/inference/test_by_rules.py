@@ -1,4 +1,4 @@
-"""Puzzles without answers: what is counted of the attempts at them, and that nothing is said where no rules are known."""
+"""Puzzles without answers: what is counted of attempts at them; and nothing where no rules are known."""
 
 from typing import Any
 

@@ -210,7 +210,7 @@ def test_a_folder_holds_a_task_in_each_file(tmp_path: Path) -> None:
     assert same_task(read_challenges(tmp_path / "a1.json", None)[0], first)
     (tmp_path / "a1.json").write_text(json.dumps([*PAIRS, {"input": [[1]]}]))
     assert fault(read_challenges, tmp_path, None).startswith(
-        "a1.json: task a1, train example 3: key 'output' is missing"
+        f"{tmp_path.name}/a1.json: task a1, train example 3: key 'output' is missing"
     )
     (tmp_path / "a1.json").write_text("[]")
     assert fault(read_challenges, tmp_path, None).startswith(
