@@ -21,7 +21,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku, table_lines
 from trm_jax.puzzles.grid import Grid
 from trm_jax.puzzles.sudoku_search import random_solutions
-from trm_jax.puzzles.table import read_pairs
+from trm_jax.puzzles.table import read_pairs, read_texts
 
 Q1, A1 = "12..341.21434321", "1234341221434321"
 Q2, A2 = "..34341221434321", A1
@@ -87,6 +87,7 @@ ARRAY = json.dumps([{"Puzzles": Q1, "x": [1], "solutions": A1}, {"Puzzles": Q2.s
     [
         ("usual.csv", GOOD.replace("question", "quizzes").replace("answer", "solutions")),
         ("semicolons.csv", KAGGLE),
+        ("told.csv", "sep=;\n" + KAGGLE.replace(" clues", "a,question")),
         ("tabs.tsv", KAGGLE.replace(";", "\t")),
         ("quoted.csv", KAGGLE.replace(" Puzzle ", '"Puzzle"').replace(" clues", '"a,b\t"')),
         ("commas.csv", KAGGLE.replace(",", "/").replace(";", ",").replace(" clues", "a;b")),
@@ -462,6 +463,56 @@ def test_bombs_of_good_rows_are_refused(write, monkeypatch, name):
 
 def test_paths_that_are_none(tmp_path):
     assert "cannot be opened" in fault(tmp_path / "a\0b.csv")
+
+
+CELLS = " .#SGo0123"
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[str, bytes, list[list[str]], tuple[str, str]]:
+    """A table in one of the forms: its name, its bytes, its rows, and the columns to ask for."""
+    headed = draw(st.booleans())
+    count = draw(st.integers(9, 12))
+    alphabet = CELLS + ",;\t\n\"'" if headed else CELLS
+    text = st.text(alphabet, min_size=count, max_size=count)
+    first = text if headed else text.map(lambda cells: "." + cells[1:])
+    rows = [list(row) for row in draw(st.lists(st.tuples(first, text), min_size=1, max_size=4))]
+    names = draw(
+        st.sampled_from([("question", "answer"), (" Puzzle", "SOLUTION "), ("quizzes", "Solutions"), ("a b", "c")])
+    )
+    form = draw(st.sampled_from(["csv", "jsonl", "json"])) if headed else "csv"
+    if form == "csv":
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=draw(st.sampled_from(",;\t")), lineterminator="\n")
+        if headed:
+            writer.writerow([*names, "other"])
+        writer.writerows([*row, "x"] if headed else row for row in rows)
+        content = out.getvalue()
+    else:
+        objects = [{"other": 1, names[1]: answer, names[0]: question} for question, answer in rows]
+        content = json.dumps(objects) if form == "json" else "\n".join(map(json.dumps, objects))
+    encoded = content.replace("\n", draw(st.sampled_from(["\n", "\r\n", "\r"])))
+    packed = draw(st.booleans())
+    data = encoded.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    name = f"t.{form}{'.gz' if packed else ''}"
+    asked = names if headed and (names[0] == "a b" or draw(st.booleans())) else ("", "")
+    return name, gzip.compress(data) if packed else data, rows, asked
+
+
+def codes(text: str) -> NDArray[np.int32]:
+    return np.array([ord(char) for char in text], np.int32)
+
+
+@settings(max_examples=max(EXAMPLES, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables())
+def test_what_is_written_in_any_form_is_read_back(tmp_path, made):
+    name, content, rows, columns = made
+    path = tmp_path / name
+    path.write_bytes(content)
+    questions, answers = read_pairs(path, codes, columns=columns)
+    assert questions.tolist() == [codes(question).tolist() for question, _ in rows]
+    assert answers.tolist() == [codes(answer).tolist() for _, answer in rows]
+    assert list(read_texts(path, columns=columns)) == [(question, answer) for question, answer in rows]
 
 
 EDITS = st.lists(

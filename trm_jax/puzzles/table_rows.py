@@ -13,6 +13,8 @@ Texts = tuple[str, str | None]
 """A question and its answer, as a row has them; None for no answer."""
 
 _SEPARATORS = ",;\t"
+# What some spreadsheets write before the header.
+_TOLD_SEPARATOR = re.compile("sep=([,;\t])\n?")
 _QUOTED = re.compile('"(?:[^"]|"")*(?:"|$)')
 # What a header may hold, and a puzzle hardly ever is.
 _WORDS = re.compile(r"[^\W\d][\w ]*")
@@ -33,7 +35,11 @@ class CsvRows:
         self._lines, self._columns, self._answered = lines, columns, answered
 
     def __iter__(self) -> Iterator[Texts]:
-        self._reader = csv.reader(self._lines, delimiter=_separator(self._lines.peek(), self._columns), strict=True)
+        told = _TOLD_SEPARATOR.fullmatch(self._lines.peek())
+        if told:
+            next(self._lines)
+        separator = told[1] if told else _separator(self._lines.peek(), self._columns)
+        self._reader = csv.reader(self._lines, delimiter=separator, strict=True)
         first = self._fields()
         if first is None:
             self.line = 1
