@@ -17,12 +17,12 @@ KIND = kind_of("sudoku", 16)
 PUZZLE, RIGHT = "12..341.21434321", "1234341221434321"
 WRONG, OTHER = "1244341221434321", "2341412332141432"  # a 4 twice in a row; other clues
 DEPTHS = (1, 3)
-# Of each puzzle and attempt the answers at these depths; by the change the second attempt is believed.
+# Of each puzzle and attempt the answers at these depths; by the change the first attempt is believed, later the second.
 ANSWERS = [
-    [[RIGHT, WRONG], [WRONG, WRONG]],  # certified at once, never valid
+    [[RIGHT, WRONG], [WRONG, WRONG]],  # certified at once, valid only then
     [[WRONG, WRONG], [WRONG, RIGHT]],  # both, at the end
     [[WRONG, WRONG], [OTHER, WRONG]],  # neither
-    [[WRONG, WRONG], [RIGHT, RIGHT]],  # both, from the first
+    [[RIGHT, WRONG], [WRONG, RIGHT]],  # both, from the first
 ]
 
 
@@ -39,7 +39,7 @@ def test_valid_and_certified_are_counted_by_steps(monkeypatch: pytest.MonkeyPatc
         for first, rows in ((0, ANSWERS[:3]), (3, ANSWERS[3:])):
             tokens = np.array([[[KIND.parse(text) for text in row] for row in each] for each in rows])
             n = len(rows)
-            change = np.broadcast_to(np.array([2.0, 1.0], np.float32)[None, :, None], (n, 2, 3))
+            change = np.array([[[2, 2, 2], [3, 2, 1]]] * n, np.float32)
             none = np.zeros((n, 2), np.int32)
             yield Attempts(effort, first, tokens, np.zeros((n, 2, 3), np.float32), change, none, none + 3)
 
@@ -51,10 +51,10 @@ def test_valid_and_certified_are_counted_by_steps(monkeypatch: pytest.MonkeyPatc
     assert told == [3, 4]
     assert (report.puzzles, report.selection) == (4, "change")
     assert [(row.supervision_steps, row.valid.value, row.certified.value) for row in report.rows] == [
-        (1, 0.25, 0.5),
+        (1, 0.5, 0.5),
         (3, 0.5, 0.75),
     ]
-    assert report.rows[0].valid.low < 0.25 < report.rows[0].valid.high
+    assert report.rows[0].valid.low < 0.5 < report.rows[0].valid.high
     assert report.to_dict()["rows"][1]["certified"]["value"] == 0.75
 
 

@@ -88,6 +88,7 @@ ARRAY = json.dumps([{"Puzzles": Q1, "x": [1], "solutions": A1}, {"Puzzles": Q2.s
         ("usual.csv", GOOD.replace("question", "quizzes").replace("answer", "solutions")),
         ("semicolons.csv", KAGGLE),
         ("told.csv", "sep=;\n" + KAGGLE.replace(" clues", "a,question")),
+        ("comma_in_a_name.csv", KAGGLE.replace(" clues", "x,y")),
         ("tabs.tsv", KAGGLE.replace(";", "\t")),
         ("quoted.csv", KAGGLE.replace(" Puzzle ", '"Puzzle"').replace(" clues", '"a,b\t"')),
         ("commas.csv", KAGGLE.replace(",", "/").replace(";", ",").replace(" clues", "a;b")),
