@@ -404,7 +404,7 @@ def test_answers_to_all_rows_become_a_table(tmp_path: Path, fake: Fake, capsys: 
     source, out = tmp_path / "puzzles.csv", tmp_path / "answers.csv"
     source.write_text(f"id;Quizzes;note\n1;{PUZZLE};\n2;{'.' * 16};\n")
     told = command("--data", str(source), "--answers", str(out), capsys=capsys)
-    assert told == (0, f"{out}: 2 puzzles and their answers\n", "all 2 puzzles are solved\n")
+    assert told == (0, f"{out}: the answers to 2 puzzles\n", "all 2 puzzles are solved\n")
     assert out.read_text() == f"question,answer,right\n{PUZZLE},{SOLVED},yes\n{'.' * 16},{SOLVED},yes\n"
     # What it writes, it reads.
     assert len(read_tasks(SUDOKU_RUN, Request(data=str(out), answers=out))[1]) == 2
@@ -413,7 +413,8 @@ def test_answers_to_all_rows_become_a_table(tmp_path: Path, fake: Fake, capsys: 
     code, _, err = command("--data", str(source), "--answers", str(out), "--certify", capsys=capsys)
     assert (code, err) == (1, "1 of 2 puzzles are not solved: 1\n")
     assert out.read_text() == f"question,answer,right\n{PUZZLE},,no\n{'.' * 16},{FORGETFUL},yes\n"
-    assert command("--data", str(source), "--row=1", "--answers", str(out), capsys=capsys)[0] == 0
+    told = command("--data", str(source), "--row=1", "--answers", str(out), capsys=capsys)
+    assert told == (0, f"{out}: the answers to 1 puzzle\n", "the puzzle is solved\n")
     assert out.read_text() == f"question,answer,right\n{'.' * 16},{FORGETFUL},yes\n"
 
     for words, expected in (

@@ -54,7 +54,7 @@ def solve_several(experiment: Experiment, weights: Weights, request: Request, ta
         print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
     if request.answers is not None:
         _write(request.answers, answers)
-        print(f"{request.answers}: {len(answers)} puzzles and their answers")
+        print(f"{request.answers}: the answers to {len(answers)} puzzle{'s' * (len(answers) > 1)}")
     if not request.json and (told := _ending(answers, request.quiet)):
         say(told)
     return all(answer.right is not False for answer in answers)
@@ -82,7 +82,7 @@ def _ending(answers: list[Answer], quiet: bool) -> str:
     if quiet:
         return ""
     if not wrong:
-        return f"all {len(answers)} puzzles are solved"
+        return f"all {len(answers)} puzzles are solved" if len(answers) > 1 else "the puzzle is solved"
     numbers = ", ".join(map(str, wrong[:_MOST_TOLD])) + (", ..." if len(wrong) > _MOST_TOLD else "")
     return f"{len(wrong)} of {len(answers)} puzzles are not solved: {numbers}"
 
