@@ -118,6 +118,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "arc",  # grids of ten colours
                 "train": "",  # folder in the public dataset format
                 "test": "",  # its folder again; "": no evaluation while training
+                "columns": "",  # of tables, as "QUESTION,ANSWER"; "": the usual names
                 "augment": False,  # the folder holds 1,000 augmentations of each task already
                 "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
                 "reveal_share": 1.0,  # of the steps, over which that falls to none

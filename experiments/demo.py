@@ -99,6 +99,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "sudoku",  # how cells read, and which symmetries hold
                 "train": "generated",  # or a path
                 "test": "generated",  # or a path; "": no evaluation while training
+                "columns": "",  # of tables, as "QUESTION,ANSWER"; "": the usual names
                 "augment": False,  # must stay off: there are but 288 solutions
                 "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
                 "reveal_share": 1.0,  # of the steps, over which that falls to none

@@ -105,6 +105,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "maze",  # how cells read, and which symmetries hold
                 "train": "",  # CSV, or a folder in the public dataset format
                 "test": "",  # path; "": no evaluation while training
+                "columns": "",  # of tables, as "QUESTION,ANSWER"; "": the usual names
                 "augment": False,  # the 8 symmetries of the square: see above
                 "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
                 "reveal_share": 1.0,  # of the steps, over which that falls to none

@@ -100,6 +100,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "",  # as the dataset folder says
                 "train": "",  # a folder that `trm data grid` has built
                 "test": "",  # its folder again; "": no evaluation while training
+                "columns": "",  # of tables, as "QUESTION,ANSWER"; "": the usual names
                 "augment": True,  # the declared symmetries
                 "reveal": 0.0,  # share of blanks that are filled from the answer at first; 0: none
                 "reveal_share": 1.0,  # of the steps, over which that falls to none

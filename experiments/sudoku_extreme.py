@@ -102,6 +102,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "sudoku",
                 "train": "",
                 "test": "",
+                "columns": "",  # of tables, as "QUESTION,ANSWER"; "": the usual names
                 "augment": False,  # the network knows the symmetries
                 "reveal": 0.5,
                 "reveal_share": 0.6,

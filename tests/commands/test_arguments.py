@@ -29,7 +29,7 @@ OTHERS = {
     arguments.box: lambda value: "x" in value,
     arguments.rows: lambda value: min(value) >= 0,
     arguments.names: all,
-    arguments.columns: all,
+    arguments.columns: lambda value: bool(value[0]) and value[0] != value[1],
     arguments.memory: lambda value: 1 <= value < 10**31,
     arguments.window: lambda value: 0 <= value.start < value.stop,
     arguments.address: lambda value: value.isprintable() and ":" in value,
@@ -101,5 +101,6 @@ def test_what_is_meant_is_given():
     assert arguments.window("100:110") == range(99, 110)
     assert arguments.memory("80GiB") == 80 << 30
     assert arguments.columns("q,a") == ("q", "a")
+    assert arguments.columns("q") == ("q", "")
     assert arguments.rows("0,5") == [0, 5]
     assert arguments.output_folder("runs/a b/\u00e4") == Path("runs/a b/\u00e4")

@@ -617,7 +617,7 @@ def test_missing_and_damaged_checkpoints(refused: Callable[..., str], workdir: P
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (b"a,b\n1,2\n", "row 1, column question: is missing; the header has 'a', 'b', needed once each"),
+        (b"a,b\n1,2\n", "row 1, column question: is missing; the header has 'a', 'b': say with --columns"),
         (b"", "row 1, column question: the file is empty"),
         (b"question,answer\n" + f"{PUZZLE},{PUZZLE}\n".encode(), "row 2, column answer: r1c3 is blank"),
         (b"question,answer\n" + f"{SOLVED[4:]}1234,{SOLVED}\n".encode(), "row 2, column answer: r1c1 is 1"),

@@ -103,6 +103,33 @@ class TestBuilding:
         assert trm("verify", tmp_path / "s.csv.gz", tmp_path / "m.csv") == 0
         assert trm("sudoku", tmp_path / "folder", "--train", tmp_path / "s.csv.gz", "--limit", 2) == 0
 
+    def test_tables_of_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        text = "quizzes;solutions\n1.34341221434321;1234341221434321\n"
+        (tmp_path / "usual.csv").write_text(text)
+        (tmp_path / "named.csv").write_text(text.replace("quizzes;solutions", "given;found"))
+        (tmp_path / "maze.csv").write_text("given;found\nS   #   G;S  o# ooG\n")
+        named = ["--columns", "given,found"]
+        assert trm("sudoku", tmp_path / "one", "--train", tmp_path / "usual.csv") == 0
+        assert trm("sudoku", tmp_path / "two", "--train", tmp_path / "named.csv", *named) == 0
+        assert trm("maze", tmp_path / "three", "--train", tmp_path / "maze.csv", *named) == 0
+        assert trm("verify", tmp_path / "named.csv", *named) == 0
+        assert trm("show", tmp_path / "usual.csv") == 0
+        capsys.readouterr()
+        assert trm("sudoku", tmp_path / "four", "--train", tmp_path / "named.csv") == 2
+        assert "column question: is missing; the header has 'given', 'found'" in capsys.readouterr().err
+        assert trm("sudoku", tmp_path / "four", "--generate", 3, *named) == 2
+        assert "--columns counts only with --train" in capsys.readouterr().err
+        same = [(tmp_path / name / "train" / "all__labels.npy").read_bytes() for name in ("one", "two")]
+        assert same[0] == same[1]
+
+    def test_puzzles_without_answers(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "open.txt").write_text("1.3434122143432.\n..34341221434321\n")
+        assert trm("show", tmp_path / "open.txt", "--count", 1) == 0
+        assert trm("sudoku", tmp_path / "out", "--train", tmp_path / "open.txt") == 2
+        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
+        assert trm("verify", tmp_path / "open.txt") == 2
+        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
+
     def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
         (tmp_path / "rows.csv").write_text("\n".join(["q,a", *lines]))
@@ -114,6 +141,31 @@ class TestBuilding:
         assert "test  2 puzzles" in told
         assert "left out of training, being test puzzles up to symmetry: " in told
         assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
+
+    def test_arc_in_folders_of_tasks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        def pair(colour: int) -> dict[str, Any]:
+            return {"input": [[colour, 0], [0, 1]], "output": [[colour]]}
+
+        for subset, number in (("training", 2), ("evaluation", 5)):
+            (tmp_path / "data" / subset).mkdir(parents=True)
+            for name in ("a", "b"):
+                content = {"train": [pair(number)], "test": [pair(number + (name == "b"))]}
+                (tmp_path / "data" / subset / f"{subset[0]}{name}.json").write_text(json.dumps(content))
+        words = ["--test", "evaluation", "--augmentations", 2, "--overlap", "keep"]
+        folders = [tmp_path / "data" / "training", tmp_path / "data" / "evaluation"]
+        assert trm("arc", tmp_path / "one", "--files", *folders, *words) == 0
+        sizes = capsys.readouterr().out.splitlines()[:3]
+        assert sizes[0].split()[:3] == ["train", "4", "tasks,"]
+        assert sizes[1].split()[:3] == ["test", "2", "tasks,"]
+        for prefix in (tmp_path / "data", f"{tmp_path / 'data'}/"):
+            out = tmp_path / ("two" if prefix == tmp_path / "data" else "three")
+            assert trm("arc", out, "--prefix", prefix, "--subsets", "training,evaluation", *words) == 0
+            assert capsys.readouterr().out.splitlines()[:3] == sizes
+        assert trm("arc", tmp_path / "four", "--prefix", tmp_path / "data", "--subsets", "none", *words) == 2
+        assert "no such file: the subsets there are: evaluation, training" in capsys.readouterr().err
+        assert trm("arc", tmp_path / "four", "--files", tmp_path / "data", "--test", "data") == 2
+        assert "holds no *.json; name one of its folders: evaluation, training" in capsys.readouterr().err
+        assert not (tmp_path / "four").exists()
 
     def test_arc(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def tasks(name: str, first: int) -> dict[str, Any]:
@@ -216,7 +268,7 @@ class TestBuilding:
             ([*GRID, "9x9", "--alphabet", ""], "alphabet"),
             ([*GRID, "9x", "--alphabet", ".1"], "'9x' is no size"),
             ([*GRID, "9x9", "--alphabet", ".1", "--rules", "no.py"], "no such file"),
-            ([*GRID, "9x9", "--alphabet", ".1", "--columns", "a"], "two columns"),
+            ([*GRID, "9x9", "--alphabet", ".1", "--columns", "a,"], "two columns"),
             (["verify"], "the following arguments are required: paths"),
             (["verify", "none"], "none: cannot be opened"),
             (["verify", "."], "no dataset folder"),

@@ -128,6 +128,52 @@ def test_the_example_is_right_here_and_wrong_there(run_eval: Files) -> None:
     assert all(report["halting"][step] for step in (0, 1, -1)), report["halting"]
 
 
+@pytest.mark.slow  # tests/inference/test_by_rules.py looks at the figures
+def test_puzzles_without_answers_are_judged_by_the_rules(
+    place: Path, run_eval: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    puzzles = dataset.read_folder(place / "data", "test")
+    kind = kind_of(json.dumps(GRID), 6, load_rules(place / "rules.py"))
+    texts = [kind.text(row) for row in np.asarray(puzzles.inputs)]
+    path, rules = tmp_path / "open.csv", ["--rules", str(place / "rules.py")]
+    path.write_text("\n".join(["task;ask", *(f"{i};{text}" for i, text in enumerate(texts))]) + "\n")
+    words = ["--steps=1,3", "--attempts=2", "--latent-noise=0.5", "--select=change"]
+
+    out, report = run_eval(str(path), *rules, *words, "--columns=ask")
+
+    effort = Effort((1, 3), attempts=2, latent_noise=0.5)
+    (found,) = attempt(MODEL, random_weights(), effort, np.asarray(puzzles.inputs), np.zeros(COUNT, np.int32), COUNT)
+    asked = np.broadcast_to(np.asarray(puzzles.inputs)[:, None, None], found.answers.shape).reshape(-1, 6)
+    kept = kind.satisfied(asked, found.answers.reshape(-1, 6)).reshape(COUNT, 2, 2)
+    chosen = np.stack([found.change[:, :, depth - 1].argmin(axis=1) for depth in (1, 3)], axis=1)
+    valid = np.take_along_axis(kept, chosen[:, None], axis=1)[:, 0].mean(axis=0)
+    certified = [kept[:, :, :1].any(axis=(1, 2)).mean(), kept.any(axis=(1, 2)).mean()]
+    assert 0 < valid.min() < valid.max() < 1
+    rows = report["rows"]
+    assert [row["supervision_steps"] for row in rows] == [1, 3]
+    np.testing.assert_allclose([row["valid"]["value"] for row in rows], valid)
+    np.testing.assert_allclose([row["certified"]["value"] for row in rows], certified)
+    assert rows[0]["certified"]["value"] < rows[1]["certified"]["value"]
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{COUNT} puzzles without answers, judged by the rules, ")
+    assert [row[0] for row in table(lines, "steps")][:3] == ["steps", "1", "3"]
+
+    run = ["eval", "--devices=1", str(place / "run"), str(path)]
+    for more, expected in (
+        ([], f"{path}: row 1, column question: is missing; the header has 'task', 'ask': say with --columns which"),
+        (
+            ["--columns=ask"],
+            f"none of {COUNT} puzzles has an answer to compare with, and no rules are known to judge by",
+        ),
+        (["--columns=ask", *rules, f"--table={tmp_path / 't.csv'}"], "--table needs puzzles with their answers, and"),
+        (["--columns=ask", *rules, "--puzzle-ids=blank"], "--puzzle-ids needs puzzles with their answers, and these"),
+    ):
+        assert main([*run, *more]) == 2
+        assert f"trm: error: {expected}" in capsys.readouterr().err
+    assert main([*run[:3], str(place / "data"), "--columns=ask"]) == 2
+    assert "no table, and --columns are of tables: leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("with_rules", [False, True])
 @pytest.mark.parametrize("halting", [[], ["--halting"]])
 def test_the_table_on_standard_output_has_the_figures_of_the_report(

@@ -402,6 +402,44 @@ def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixt
     assert SUDOKU.text(task.label) == SOLVED
 
 
+def test_answers_to_all_rows_become_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "puzzles.csv", tmp_path / "answers.csv"
+    source.write_text(f"id;Quizzes;note\n1;{PUZZLE};\n2;{'.' * 16};\n")
+    told = command("--data", str(source), "--answers", str(out), capsys=capsys)
+    assert told == (0, f"{out}: the answers to 2 puzzles\n", "all 2 puzzles are solved\n")
+    assert out.read_text() == f"question,answer,right\n{PUZZLE},{SOLVED},yes\n{'.' * 16},{SOLVED},yes\n"
+    # What it writes, it reads.
+    assert len(read_tasks(SUDOKU_RUN, Request(data=str(out), answers=out))[1]) == 2
+
+    fake.answers([[FORGETFUL]])
+    code, _, err = command("--data", str(source), "--answers", str(out), "--certify", capsys=capsys)
+    assert (code, err) == (1, "1 of 2 puzzles are not solved: 1\n")
+    assert out.read_text() == f"question,answer,right\n{PUZZLE},,no\n{'.' * 16},{FORGETFUL},yes\n"
+    told = command("--data", str(source), "--row=1", "--answers", str(out), capsys=capsys)
+    assert told == (0, f"{out}: the answers to 1 puzzle\n", "the puzzle is solved\n")
+    assert out.read_text() == f"question,answer,right\n{'.' * 16},{FORGETFUL},yes\n"
+
+    for words, expected in (
+        (["--columns=note"], f"{source}: row 2, column note: "),
+        (["--columns=none"], f"{source}: row 1, column none: is missing; the header has 'id', 'Quizzes', 'note': say"),
+        (["--json"], "--json prints the answers and --answers writes them as a table: give one of them"),
+        (["--cycles"], "--cycles is for one puzzle: leave it out, or name one"),
+        (["--row=0", "--cycles"], "--cycles is for people, not for --answers: leave it out"),
+    ):
+        code, _, err = command("--data", str(source), "--answers", str(out), *words, capsys=capsys)
+        assert code == 2
+        assert err.startswith(f"trm: error: {expected}")
+    code, _, err = command(PUZZLE, "--columns=q,a", capsys=capsys)
+    assert (code, err) == (2, "trm: error: --columns are of a table: name it by --data\n")
+
+
+def test_answers_to_rows_that_contradict_themselves(tmp_path: Path) -> None:
+    path = tmp_path / "puzzles.csv"
+    path.write_text(f"puzzle\n{PUZZLE}\n11{'.' * 14}\n")
+    with pytest.raises(DataError, match=r"puzzles\.csv: row 3, column puzzle: digit 1 stands twice in row 1"):
+        read_tasks(SUDOKU_RUN, Request(data=str(path), answers=path))
+
+
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 

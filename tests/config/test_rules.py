@@ -276,6 +276,12 @@ AT_ODDS = [
         changed(model__halt_by="q_continue"),
         "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
     ),
+    (
+        changed(data__columns="q,"),
+        "config.data.columns = 'q,' are no two columns: give 'QUESTION,ANSWER', or ''",
+    ),
+    (changed(data__columns="q,q"), "config.data.columns = 'q,q' are no two columns"),
+    (changed(data__columns="q,a,b"), "config.data.columns = 'q,a,b' are no two columns"),
     (changed(data__side=5), "config.data.side = 5: no Sudoku layout of side 5"),
     (
         changed(data__puzzle="tokens", data__train="x", data__augment=True),

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from trm_jax.config import DataConfig, experiment_from
+from trm_jax.config import DataConfig, Experiment, experiment_from
 from trm_jax.data.dataset import (
     PuzzleSet,
     from_pairs,
     load,
     load_named,
+    peek,
     read_folder,
     read_table,
 )
@@ -115,6 +116,34 @@ def test_sudokus_from_csv_and_limits(tmp_path):
     experiment = experiment_from({"data": {"puzzle": "sudoku", "test": str(path)}})
     for source in ("", str(path)):
         assert [len(load_named(experiment, source, "test", limit)) for limit in (0, 1, 9)] == [2, 1, 2]
+
+
+def test_columns_are_named_by_the_configuration_or_beside_it(tmp_path):
+    path, other = tmp_path / "own.csv", tmp_path / "other.csv"
+    path.write_text("a;q\n1234341221434321;1.34341221434321\n")
+    other.write_text("Puzzles\n12343412........\n")
+    config = DataConfig(puzzle="sudoku", train=str(path), columns="q,a")
+    expected = [[2, 1, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2]], [[2, 3, 4, 5, 4, 5, 2, 3, 3, 2, 5, 4, 5, 4, 3, 2]]
+    for puzzles in (load(config, "train", 0), peek(config), load_named(Experiment(data=config), str(path), "test", 0)):
+        assert (puzzles.inputs.tolist(), puzzles.labels.tolist()) == expected
+    with pytest.raises(DataError, match="row 1, column question: is missing; the header has 'a', 'q': say with --col"):
+        load(replace(config, columns=""), "train", 0)
+    # To evaluate, no answers are needed; to train, they are.
+    unanswered = load_named(Experiment(data=config), str(other), "test", 0, ("Puzzles", ""))
+    assert unanswered.inputs.tolist() == [[2, 3, 4, 5, 4, 5, 2, 3, *[1] * 8]]
+    assert not unanswered.has_labels()
+    with pytest.raises(DataError, match="row 1, column answer: is missing"):
+        load(replace(config, train=str(other), columns=""), "train", 0)
+    other.write_text("Puzzles\n11343412........\n")
+    with pytest.raises(DataError, match="row 2, column Puzzles: digit 1 stands twice in row 1"):
+        read_table(other, "sudoku", answered=False)
+
+
+def test_a_number_of_a_spreadsheet_is_no_sudoku(tmp_path):
+    path = tmp_path / "rounded.csv"
+    path.write_text(f"puzzle\n{'534678912672195'}{'0' * 66}\n")
+    with pytest.raises(DataError, match="row 2, column puzzle: all but the first 15 digits are 0, as a spreadsheet"):
+        read_table(path, "sudoku", answered=False)
 
 
 def test_what_cannot_be_loaded_is_told(tmp_path):

@@ -320,6 +320,11 @@ def test_a_grid_from_json() -> None:
     assert check_grid([[5] * SIDE] * SIDE, "here").shape == (SIDE, SIDE)
 
 
+def test_whole_floats_are_colours() -> None:
+    grid = check_grid([[1.0, 2], [0.0, 9.0]], "x")
+    assert (grid.tolist(), grid.dtype) == ([[1, 2], [0, 9]], np.uint8)
+
+
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
@@ -339,7 +344,7 @@ def test_a_grid_from_json() -> None:
         ([[1, -1]], "row 1, column 2 is -1, but colours are integers from 0 to 9"),
         ([[1, 10**80]], f"row 1, column 2 is 1{'0' * 59}, but colours are integers from 0 to 9"),
         ([[True]], "row 1, column 1 is true, but colours are integers from 0 to 9"),
-        ([[1.0]], "row 1, column 1 is 1.0, but colours are integers from 0 to 9"),
+        ([[1.5]], "row 1, column 1 is 1.5, but colours are integers from 0 to 9"),
         ([[None]], "row 1, column 1 is null, but colours are integers from 0 to 9"),
         ([["a\nb"]], r'row 1, column 1 is "a\nb", but colours are integers from 0 to 9'),
         ([[[[1]]]], "row 1, column 1 is a list of 1, but colours are integers from 0 to 9"),

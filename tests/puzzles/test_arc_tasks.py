@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles.arc_tasks import read_challenges, read_json, read_solutions, read_submission
+from trm_jax.puzzles.arc_tasks import Task, read_challenges, read_json, read_solutions, read_submission
 
 FUZZ = settings(
     max_examples=int(os.environ.get("TRM_FUZZ", "100")),
@@ -193,6 +193,62 @@ def test_solutions_that_do_not_go_with_the_challenges(
     assert fault(read_challenges, write(CHALLENGES), solutions).startswith(problem)
 
 
+PAIRS = [{"input": [[1]], "output": [[2, 2]]}, {"input": [[3]], "output": [[4.0, 4]]}]
+
+
+def test_a_folder_holds_a_task_in_each_file(tmp_path: Path) -> None:
+    (tmp_path / "b1.json").write_text(json.dumps(CHALLENGES["b1"]))
+    (tmp_path / "a1.json").write_text(json.dumps(PAIRS))  # as RE-ARC has them
+    (tmp_path / "README.md").write_text("no task")
+    first, second = read_challenges(tmp_path, None)
+    assert (first.name, second.name) == ("a1", "b1")
+    assert [(one.tolist(), two.tolist()) for one, two in first.train] == [([[1]], [[2, 2]]), ([[3]], [[4, 4]])]
+    assert first.test == ()
+    assert same_task(second, next(task for task in read_challenges(write_to(tmp_path), None) if task.name == "b1"))
+    # One of the files alone, too.
+    assert same_task(read_challenges(tmp_path / "b1.json", None)[0], second)
+    assert same_task(read_challenges(tmp_path / "a1.json", None)[0], first)
+    (tmp_path / "a1.json").write_text(json.dumps([*PAIRS, {"input": [[1]]}]))
+    assert fault(read_challenges, tmp_path, None).startswith(
+        f"{tmp_path.name}/a1.json: task a1, train example 3: key 'output' is missing"
+    )
+    (tmp_path / "a1.json").write_text("[]")
+    assert fault(read_challenges, tmp_path, None).startswith(
+        f"{tmp_path.name}/a1.json: task a1: a list of 0 is no task"
+    )
+
+
+def write_to(folder: Path) -> Path:
+    path = folder.parent / "challenges.json"
+    path.write_text(json.dumps(CHALLENGES))
+    return path
+
+
+def same_task(one: Task, other: Task) -> bool:
+    def plain(task: Task) -> list[Any]:
+        pairs = [*task.train, *task.test]
+        return [task.name, [(x.tolist(), None if y is None else y.tolist()) for x, y in pairs]]
+
+    return plain(one) == plain(other)
+
+
+def test_answers_as_the_contests_program_writes_them(tmp_path: Path) -> None:
+    attempt = {"answer": [[1.0, 2]], "metadata": {"model": "x", "choices": [1]}, "correct": None}
+    content = [{"attempt_1": attempt, "attempt_2": {"answer": None}}]
+    (tmp_path / "t.json").write_text(json.dumps({"t": content}))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "t.json").write_text(json.dumps(content))
+    for path in (tmp_path / "t.json", folder, folder / "t.json"):
+        answers, malformed = read_submission(path)
+        assert list(answers) == ["t"]
+        (answer,) = answers["t"]
+        assert answer["attempt_1"] is not None
+        assert answer["attempt_1"].tolist() == [[1, 2]]
+        assert answer["attempt_2"] is None
+        assert not malformed
+
+
 @pytest.mark.parametrize(
     ("keys", "value", "problem"),
     [
@@ -203,7 +259,8 @@ def test_solutions_that_do_not_go_with_the_challenges(
         (("b1", 0, "attempt1"), [[1]], 'task b1, output 1: key "attempt1" is none of attempt_1, attempt_2 and so on'),
         (("b1", 0, "attempt_0"), [[1]], 'task b1, output 1: key "attempt_0" is none of attempt_1, attempt_2 and so on'),
         (("b1", 0, "attempt_1"), "x", 'task b1, output 1, attempt_1: "x" is no grid: give a list of rows, or null'),
-        (("b1", 0, "attempt_2"), {"answer": [[1]]}, "task b1, output 1, attempt_2: an object is no grid: give a list"),
+        (("b1", 0, "attempt_2"), {"reply": [[1]]}, "task b1, output 1, attempt_2: an object is no grid: give a list"),
+        (("b1", 0, "attempt_2"), {"answer": "x"}, 'task b1, output 1, attempt_2: "x" is no grid: give a list of rows'),
         (("b1", 0, "attempt_2"), False, "task b1, output 1, attempt_2: false is no grid: give a list of rows, or null"),
     ],
 )
@@ -225,6 +282,7 @@ def test_what_is_wrong_with_a_submission(write: Callable[..., Path], keys: Any, 
         (b'{"a": [], "b": [], "a": []}', 'key "a" stands twice in one object; remove one'),
         (b'{"a": [{"attempt_1": [], "attempt_1": []}]}', 'key "attempt_1" stands twice in one object; remove one'),
         (b"[]", "a list of 0 where an object is needed: give {task: ...}"),
+        (b"output_id,output\na_0,|12|34| \n", "the CSV of the contest of 2020: give JSON of later contests, {task: "),
         (b"7", "7 where an object is needed: give {task: ...}"),
         (b"{}", "holds no tasks; give at least one"),
     ],
@@ -239,7 +297,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert fault(read_submission, tmp_path / "absent.json") == (
         "absent.json: cannot be read (No such file or directory); check the path"
     )
-    assert fault(read_solutions, tmp_path).endswith("cannot be read (Is a directory); check the path")
+    assert fault(read_solutions, tmp_path).endswith("holds no *.json; check it")
     assert "cannot be read (embedded null byte" in fault(read_json, tmp_path / "a\0")
 
 

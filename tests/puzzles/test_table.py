@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles import maze, sudoku, table
+from trm_jax.puzzles import maze, sudoku, table_lines
 from trm_jax.puzzles.grid import Grid
 from trm_jax.puzzles.sudoku_search import random_solutions
-from trm_jax.puzzles.table import read_pairs
+from trm_jax.puzzles.table import read_pairs, read_texts
 
 Q1, A1 = "12..341.21434321", "1234341221434321"
 Q2, A2 = "..34341221434321", A1
@@ -78,6 +78,105 @@ def test_forms_of_a_good_file(write, content):
             assert as_text(answers) == [A1, A2]
 
 
+KAGGLE = f" Puzzle ;SOLUTION; clues\n{Q1};{A1};1,5\n{Q2};{A2};\n"
+ARRAY = json.dumps([{"Puzzles": Q1, "x": [1], "solutions": A1}, {"Puzzles": Q2.split(), "solutions": A2}], indent=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("usual.csv", GOOD.replace("question", "quizzes").replace("answer", "solutions")),
+        ("semicolons.csv", KAGGLE),
+        ("told.csv", "sep=;\n" + KAGGLE.replace(" clues", "a,question")),
+        ("comma_in_a_name.csv", KAGGLE.replace(" clues", "x,y")),
+        ("tabs.tsv", KAGGLE.replace(";", "\t")),
+        ("quoted.csv", KAGGLE.replace(" Puzzle ", '"Puzzle"').replace(" clues", '"a,b\t"')),
+        ("commas.csv", KAGGLE.replace(",", "/").replace(";", ",").replace(" clues", "a;b")),
+        ("first.csv", f"Question ,puzzle,answer,solution\n{Q1},x,{A1},y\n{Q2},x,{A2},y\n"),
+        ("no_header.csv", f"{Q1},{A1}\n{Q2},{A2}\n"),
+        ("no_header.TXT", f"\n{Q1}\t{A1}\n\n{Q2}\t{A2}"),
+        ("old.csv", GOOD.replace("\n", "\r")),
+        ("old.jsonl", GOOD_JSONL.replace("\n", "\r")),
+        ("utf16.csv", KAGGLE.encode("utf-16")),
+        ("big_endian.csv", "\ufeff".encode("utf-16-be") + KAGGLE.replace("\n", "\r\n").encode("utf-16-be")),
+        ("utf16.jsonl", GOOD_JSONL.encode("utf-16")),
+        ("array.json", ARRAY),
+        ("array.JSON", "\ufeff \n" + ARRAY.replace("\n", "")),
+    ],
+)
+def test_forms_of_tables(write, name, content):
+    packed = gzip.compress(content.encode() if isinstance(content, str) else content)
+    for path in (write(content, name), write(packed, name + ".gz")):
+        questions, answers = read_pairs(path, sudoku.parse, sudoku.check_pair)
+        assert as_text(questions) == [Q1, Q2]
+        assert as_text(answers) == [A1, A2]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "row 1, key ?: no array; give [{...}, ...]"),
+        ("[]", "row 1, key question: the file holds no row of puzzles"),
+        (GOOD_JSONL, "row 1, key ?: no array; give [{...}, ...], or one object on each line and a name that ends in"),
+        ("\n[\n\n" + J1 + "\n,\n 5]", "row 6, key ?: the array holds a number; give one object for each puzzle"),
+        (f"[{J1}\n{J1}]", "row 2, key ?: not readable as JSON (neither , nor ] behind an object)"),
+        (f"[{J1},\n", "row 2, key ?: not readable as JSON (Expecting value, line 2, character 1)"),
+        (f"[{J1}]\n]", "row 1, key ?: not readable as JSON (something stands behind the array)"),
+        ("[" + J1 + ',\n{"question":\n"z",\n"answer": ""}]', "row 2, key question: 'z' in line 1, column 1"),
+        ("[" * 100_000, "row 1, key ?: not readable as JSON"),
+        (b'[\n{"question": "\xff"}]', "row 2, key ?: bytes that are not UTF-8"),
+    ],
+)
+def test_bad_arrays_are_placed(write, content, expected):
+    assert fault(write(content, "rows.json")).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("one.csv", f"quizzes\n{Q1}\n{Q2}\n"),
+        ("more.csv", f"puzzle;rating\n{Q1};1\n{Q2};2\n"),
+        ("list.txt", f"{Q1}\n{Q2}\n"),
+        ("rows.jsonl", f'{{"puzzle": "{Q1}"}}\n{{"puzzle": "{Q2}"}}\n'),
+        ("null.json", json.dumps([{"question": Q1, "answer": None}, {"question": Q2, "answer": None}])),
+        ("empty.csv", f"question,answer\n{Q1},\n{Q2},\n"),
+    ],
+)
+def test_puzzles_without_answers(write, name, content):
+    path = write(content, name)
+    questions, answers = read_pairs(path, sudoku.parse, answered=False)
+    assert as_text(questions) == [Q1, Q2]
+    assert not answers.any()
+    assert re.match(r"row \d, (key|column) answer: (is missing|0 cells|the value is null)", fault(path))
+
+
+def test_some_puzzles_without_answers(write):
+    questions, answers = read_pairs(write(f"question,answer\n{Q1},\n{Q2},{A2}\n"), sudoku.parse, answered=False)
+    assert as_text(questions) == [Q1, Q2]
+    assert [bool(answer.any()) for answer in answers] == [False, True]
+    late = write(f'{{"puzzle": "{Q1}"}}\n{{"puzzle": "{Q2}", "solution": "{A2}"}}', "late.jsonl")
+    with pytest.raises(
+        DataError, match=r"row 2, key \?: other keys than in the first object, where 'puzzle' were read"
+    ):
+        read_pairs(late, sudoku.parse, answered=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (f"{Q1.replace('.', '0')[:15]},{A1}", "; did a spreadsheet drop zeros at its start? fetch the file again"),
+        ("1" * 9 + "," + A1, "; did a spreadsheet drop zeros at its start?"),  # a whole number of rows, and too few
+        (f"1.23e+15,{A1}", "; a spreadsheet has rounded it as a number: fetch the file again, and import the column"),
+        (f'"1,2E15",{A1}', "; a spreadsheet has rounded it as a number"),
+    ],
+)
+def test_what_a_spreadsheet_did_is_told(write, row, told):
+    message = fault(write(f"question,answer\n{row}\n"))
+    assert re.match(r"row 2, column (question|answer): ", message)
+    assert told in message
+    assert "spreadsheet" not in fault(write(f"question,answer\nz{row[1:]}\n"))
+
+
 def test_limit(write):
     path = write(GOOD + "broken\n")
     assert as_text(read_pairs(path, sudoku.parse, limit=1)[0]) == [Q1]
@@ -102,9 +201,12 @@ def test_mazes_keep_their_blanks(write):
         ("question,answer\n", "row 2, column question: the file holds no row of puzzles"),
         (
             "question,reply\n",
-            "row 1, column answer: is missing; the header has 'question', 'reply', needed once each: ",
+            "row 1, column answer: is missing; the header has 'question', 'reply': say with --columns",
         ),
-        ("Question,answer\n", "row 1, column question: is missing; the header has 'Question', 'answer'"),
+        ("ask,answer\n", "row 1, column question: is missing; the header has 'ask', 'answer': say with --columns"),
+        ("Question,QUESTION,answer\n", "row 1, column question: may be each of 'Question', 'QUESTION'; the header has"),
+        ("puzzle,quizzes,solution\n", "row 1, column question: may be each of 'puzzle', 'quizzes'; the header has"),
+        ("question,puzzle,solution\n", "row 1, column question: may be each of 'question', 'puzzle'; the header has"),
         ("question,answer,answer\n", "row 1, column answer: stands there twice"),
         (GOOD + f"c,{Q1}\n", "row 4, column answer: 2 fields, but the header has 4"),
         ("question,,answer\n1\n", "row 2, column 2: 1 fields, but the header has 3"),
@@ -121,7 +223,7 @@ def test_mazes_keep_their_blanks(write):
         (GOOD + f'c,"{Q1}"x,{A1},1\n', "row 4, column ?: not readable as CSV"),
         (GOOD + f'c,"{Q1}', "row 4, column ?: not readable as CSV"),
         (GOOD + f"c,{Q1},{A1},{'x' * 131073}\n", "row 4, column ?: not readable as CSV (field larger"),
-        (GOOD + "x" * (1 << 21), "row 4, column ?: the row does not end within 1048576 bytes"),
+        (GOOD + "x" * (1 << 21), "row 4, column ?: the row does not end within 1048576 characters"),
         (
             GOOD.encode() + b"c," + Q1.encode() + b",\xff\xfe,1\n",
             "row 4, column answer: bytes that are not UTF-8",
@@ -132,8 +234,32 @@ def test_mazes_keep_their_blanks(write):
         ),
         (b"question,answer,\xe9\n", "row 1, column 3: bytes that are not UTF-8"),
         ('question,answer,"a\nb"\n1,2,\0\n', "row 3, column a\\nb: a NUL byte"),
-        (GOOD.replace("\n", "\r"), "row 1, column ?: not readable as CSV"),
-        (gzip.compress(GOOD.encode(), mtime=0), "row 1, column "),
+        (
+            gzip.compress(GOOD.encode(), mtime=0),
+            "row 1, column ?: no text, but gzipped: give it a name that ends in .gz",
+        ),
+        (
+            b"PK\x03\x04" + b"\0" * 9,
+            "row 1, column ?: no text, but a spreadsheet or another zip archive: save it as CSV",
+        ),
+        (b"PAR1\x15", "row 1, column ?: no text, but a Parquet file: write it as CSV or JSONL"),
+        (GOOD.encode("utf-16-le"), "row 1, column 1: a NUL byte; save the file as plain UTF-8 text"),
+        (GOOD.encode("utf-16")[:-1], "row 3, column ?: bytes that are not UTF-16, as the file begins"),
+        # No header.
+        (f"a,{Q1},{A1}\n", "row 1, column ?: the first row is no header, but a puzzle: write one above it, such as"),
+        (f"{Q1},{A1[:-1]}\n", "row 1, column ?: the first row is no header, but a puzzle"),
+        (f"{Q1}\n{Q2}\n", "row 1, column answer: is missing: the file holds one puzzle a line, without answers"),
+        (f"{Q1},{A1}\n{Q2}\n", "row 2, column 2: 1 fields, but the header has 2"),
+        (f"{Q1},{A1}\n{A2},{Q2}\n", "row 2, column 2: r1c1 is blank"),
+        # No answers, where they are needed.
+        (f"puzzle\n{Q1}\n", "row 1, column answer: is missing; the header has 'puzzle': say with --columns"),
+        (GOOD + f"c,{Q1},,1\n", "row 4, column answer: 0 cells found"),
+        # What spreadsheets do.
+        (
+            GOOD + f"c,{Q1.replace('.', '0')[:-1]},{A1},1\n",
+            "row 4, column question: 15 cells",
+        ),
+        (GOOD + f"c,4.3e+79,{A1},1\n", "row 4, column question: "),
     ],
 )
 def test_bad_content_is_placed(write, content, expected):
@@ -224,7 +350,7 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (GOOD_JSONL + "\n\n" + J1[:-1], "row 5, key ?: not readable as JSON (Expecting ',' delimiter, character "),
         (GOOD_JSONL + J1 + J1, "row 3, key ?: not readable as JSON (Extra data, character "),
         (GOOD_JSONL + "\n{\n" + J1[1:], "row 4, key ?: not readable as JSON (Expecting property name"),
-        ("\ufeff\ufeff" + J1, "row 1, key ?: not readable as JSON (Unexpected UTF-8 BOM"),
+        ("\ufeff\ufeff" + J1, "row 1, key ?: not readable as JSON (Expecting value, character 1"),
         ("[" + J1 + "]", "row 1, key ?: the line holds a list; give one object on each line"),
         ("5", "row 1, key ?: the line holds a number"),
         ("null", "row 1, key ?: the line holds null"),
@@ -251,8 +377,12 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (pair() + pair(question="11.............."), "row 2, key question: digit 1 stands twice in row 1"),
         (pair() + pair(question="." * 36, answer="." * 36), "row 2, key question: 36 cells, but the first row has 16"),
         (pair(answer="." * 36), "row 1, key answer: 36 cells, but the question has 16"),
-        (pair() + '"' + "x" * (1 << 20), "row 2, key ?: the row does not end within 1048576 bytes"),
-        (pair().rstrip() + "\r" + pair(), "row 1, key ?: not readable as JSON (Extra data"),
+        (pair() + '"' + "x" * (1 << 20), "row 2, key ?: the row does not end within 1048576 characters"),
+        (pair().rstrip() + " " + pair(), "row 1, key ?: not readable as JSON (Extra data"),
+        (
+            pair() + json.dumps({"puzzle": Q1, "answer": A1}),
+            "row 2, key ?: other keys than in the first object, where 'question' and 'answer' were read",
+        ),
     ],
 )
 def test_bad_jsonl_is_placed(write, content, expected):
@@ -295,7 +425,7 @@ def test_columns_can_be_named(write, name):
 @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz"])
 def test_gzip_bombs_stay_small(write, monkeypatch, name, bomb):
     """16 MiB from 16 KiB: refused after a row's worth, and left alone where the rows asked for come before it."""
-    monkeypatch.setattr(table, "_LONGEST_ROW", 1 << 16)
+    monkeypatch.setattr(table_lines, "_LONGEST_ROW", 1 << 16)
     good = (f"question,answer\n{Q1},{A1}\n" if name == "rows.csv.gz" else J1 + "\n").encode()
     start = good + (b'"' if bomb == b'","\n' else b"")
     squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -314,8 +444,8 @@ def test_gzip_bombs_stay_small(write, monkeypatch, name, bomb):
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz"])
 def test_bombs_of_good_rows_are_refused(write, monkeypatch, name):
-    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1 << 12)
-    monkeypatch.setattr(table, "_MOST_TIMES", 20)
+    monkeypatch.setattr(table_lines, "_MOST_UNFOLDED", 1 << 12)
+    monkeypatch.setattr(table_lines, "_MOST_TIMES", 20)
     row = (f"{Q1},{A1}\n" if name == "rows.csv.gz" else J1 + "\n").encode()
     head = b"question,answer\n" if name == "rows.csv.gz" else b""
     path = write(gzip.compress(head + row * 2_000), name)
@@ -326,14 +456,64 @@ def test_bombs_of_good_rows_are_refused(write, monkeypatch, name):
     assert int(place[1]) * len(row) == pytest.approx(20 * size, abs=2 * len(row))
     assert len(read_pairs(path, sudoku.parse, limit=100)[0]) == 100
     # Neither what is small, nor what is plain.
-    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1 << 22)
+    monkeypatch.setattr(table_lines, "_MOST_UNFOLDED", 1 << 22)
     assert len(read_pairs(path, sudoku.parse)[0]) == 2_000
-    monkeypatch.setattr(table, "_MOST_UNFOLDED", 1)
+    monkeypatch.setattr(table_lines, "_MOST_UNFOLDED", 1)
     assert len(read_pairs(write(head + row * 300, name[:-3]), sudoku.parse)[0]) == 300
 
 
 def test_paths_that_are_none(tmp_path):
     assert "cannot be opened" in fault(tmp_path / "a\0b.csv")
+
+
+CELLS = " .#SGo0123"
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[str, bytes, list[list[str]], tuple[str, str]]:
+    """A table in one of the forms: its name, its bytes, its rows, and the columns to ask for."""
+    headed = draw(st.booleans())
+    count = draw(st.integers(9, 12))
+    alphabet = CELLS + ",;\t\n\"'" if headed else CELLS
+    text = st.text(alphabet, min_size=count, max_size=count)
+    first = text if headed else text.map(lambda cells: "." + cells[1:])
+    rows = [list(row) for row in draw(st.lists(st.tuples(first, text), min_size=1, max_size=4))]
+    names = draw(
+        st.sampled_from([("question", "answer"), (" Puzzle", "SOLUTION "), ("quizzes", "Solutions"), ("a b", "c")])
+    )
+    form = draw(st.sampled_from(["csv", "jsonl", "json"])) if headed else "csv"
+    if form == "csv":
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter=draw(st.sampled_from(",;\t")), lineterminator="\n")
+        if headed:
+            writer.writerow([*names, "other"])
+        writer.writerows([*row, "x"] if headed else row for row in rows)
+        content = out.getvalue()
+    else:
+        objects = [{"other": 1, names[1]: answer, names[0]: question} for question, answer in rows]
+        content = json.dumps(objects) if form == "json" else "\n".join(map(json.dumps, objects))
+    encoded = content.replace("\n", draw(st.sampled_from(["\n", "\r\n", "\r"])))
+    packed = draw(st.booleans())
+    data = encoded.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+    name = f"t.{form}{'.gz' if packed else ''}"
+    asked = names if headed and (names[0] == "a b" or draw(st.booleans())) else ("", "")
+    return name, gzip.compress(data) if packed else data, rows, asked
+
+
+def codes(text: str) -> NDArray[np.int32]:
+    return np.array([ord(char) for char in text], np.int32)
+
+
+@settings(max_examples=max(EXAMPLES, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables())
+def test_what_is_written_in_any_form_is_read_back(tmp_path, made):
+    name, content, rows, columns = made
+    path = tmp_path / name
+    path.write_bytes(content)
+    questions, answers = read_pairs(path, codes, columns=columns)
+    assert questions.tolist() == [codes(question).tolist() for question, _ in rows]
+    assert answers.tolist() == [codes(answer).tolist() for _, answer in rows]
+    assert list(read_texts(path, columns=columns)) == [(question, answer) for question, answer in rows]
 
 
 EDITS = st.lists(

@@ -236,11 +236,11 @@ def names(text: str) -> list[str]:
 
 
 def columns(text: str) -> tuple[str, str]:
-    """QUESTION,ANSWER."""
-    question, _, answer = text.partition(",")
-    if not question or not answer:
+    """QUESTION,ANSWER, or QUESTION alone: then the answer has a usual name, or is not there."""
+    names = text.split(",")
+    if not all(names) or len(set(names)) < len(names) or len(names) > 2:
         raise argparse.ArgumentTypeError(f"{text!r:.60} are no two columns: give QUESTION,ANSWER")
-    return question, answer
+    return names[0], (*names, "")[1]
 
 
 def memory(text: str) -> int:

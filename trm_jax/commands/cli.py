@@ -149,7 +149,9 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
         what = args.puzzles, args.split, args.limit, args.batch_size
         about = args.checkpoint, not args.trained_weights, args.said
-        searching.evaluate(experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules)
+        searching.evaluate(
+            experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules, args.columns
+        )
         return DONE
     searching.refuse_budget(_budget(args))
     evaluate(
@@ -158,6 +160,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             averaged=not args.trained_weights,
             puzzles=args.puzzles,
             split=args.split,
+            columns=args.columns,
             limit=args.limit,
             batch_size=args.batch_size,
             effort=effort,
@@ -230,6 +233,7 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         data=args.data,
         row=args.row,
         split=args.split,
+        columns=args.columns,
         steps=args.steps,
         effort=_effort(args, (1,)),
         selection=args.select,
@@ -239,6 +243,7 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         cycles=args.cycles,
         quiet=args.quiet,
         json=args.json,
+        answers=args.answers,
         legend=args.legend,
         picture=args.picture,
         gif=args.gif,

@@ -32,7 +32,7 @@ def _sudoku(args: argparse.Namespace) -> int:
 
     if args.generate is None:
         _refuse(args, "only with --generate", clues=None, minimal=False, workers=None)
-        how: dict[str, Any] = {"box": args.box or "", "legend": args.legend}
+        how: dict[str, Any] = {"box": args.box or "", "legend": args.legend, "columns": args.columns}
         return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
     _refuse_unused(args)
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
@@ -45,7 +45,7 @@ def _maze(args: argparse.Namespace) -> int:
     if args.generate is None:
         _refuse(args, "only with --generate", min_length=None, perfect=False, workers=None)
         puzzle = _described("maze", shape=args.size and list(args.size), legend=args.legend)
-        return _build(args, partial(maze.build, puzzle=puzzle, augment=args.augment))
+        return _build(args, partial(maze.build, puzzle=puzzle, columns=args.columns, augment=args.augment))
     _refuse_unused(args)
     if args.size is None or args.min_length is None:
         raise ConfigError("which mazes? give --size and --min-length, such as --size 30x30 --min-length 110")
@@ -58,7 +58,9 @@ def _arc(args: argparse.Namespace) -> int:
 
     began = time.monotonic()
     if args.subsets and not args.prefix:
-        raise ConfigError("--subsets goes with --prefix: the files are PREFIX_SUBSET_challenges.json")
+        raise ConfigError(
+            "--subsets goes with --prefix: the files are PREFIX_SUBSET_challenges.json, or folders PREFIX/SUBSET"
+        )
     sources = arc.find_subsets(args.prefix, args.subsets) + [_subset(text) for text in args.files]
     if not sources:
         raise ConfigError("which tasks? give --prefix and --subsets, or --files")
@@ -230,7 +232,7 @@ def _refuse(args: argparse.Namespace, when: str, **defaults: Any) -> None:
 
 def _refuse_unused(args: argparse.Namespace) -> None:
     """ConfigError for what only tables that are read take."""
-    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse", legend="")
+    _refuse(args, "only with --train", test=None, limit=0, sample=0, overlap="refuse", legend="", columns=("", ""))
 
 
 def _single(args: argparse.Namespace) -> bool:
@@ -246,11 +248,10 @@ def _single(args: argparse.Namespace) -> bool:
 
 
 def _subset(text: str) -> Any:
-    from trm_jax.data.builders.arc import Subset
+    from trm_jax.data.builders.arc import Subset, subset_name
 
     challenges, _, solutions = text.partition(":")
-    name = Path(challenges).name.removesuffix(".json").removesuffix("_challenges")
-    return Subset(name, Path(challenges), Path(solutions) if solutions else None)
+    return Subset(subset_name(Path(challenges)), Path(challenges), Path(solutions) if solutions else None)
 
 
 def _recorded(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

@@ -150,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
+    _add_columns(evaluate)
     evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
     evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
@@ -177,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     solve.add_argument("puzzle", nargs="?", help="its characters, a file of one or several, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
+    _add_columns(solve)
     solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
     solve.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
@@ -187,6 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
     solve.add_argument("--json", action="store_true", help="print the answers as JSON")
+    about = "write a table: all puzzles of --data or of the file, their answers, whether these are right"
+    solve.add_argument("--answers", type=arguments.csv_file, metavar="FILE.csv", help=about)
     _add_legend(solve)
     solve.add_argument("--picture", type=arguments.png_file, help="draw the answer after every step into this PNG file")
     solve.add_argument("--gif", type=arguments.gif_file, help="animate the answer after every cycle in this GIF file")
@@ -368,11 +372,11 @@ def _add_data(kinds: _Commands) -> None:
 
     arc = _command(kinds, "data arc", "build an ARC dataset from the contests' JSON files")
     arc.add_argument("out", type=arguments.new_folder, help="the dataset folder to be")
-    arc.add_argument("--prefix", default="", help="the files are PREFIX_SUBSET_challenges.json and ..._solutions.json")
+    arc.add_argument("--prefix", default="", help="of PREFIX_SUBSET_challenges.json, or of folders PREFIX/SUBSET")
     arc.add_argument("--subsets", type=arguments.names, default=[], help="e.g. training,evaluation,concept")
     arc.add_argument(
         "--files", nargs="+", default=[], metavar="CHALLENGES[:SOLUTIONS]",
-        help="single files; the name of each as a subset is the file's, less _challenges.json",
+        help="files, or folders with a file for each task; each is a subset of its name, less _challenges.json",
     )  # fmt: skip
     arc.add_argument("--test", type=arguments.names, default=[], help="subsets whose test examples are held out")
     arc.add_argument("--augmentations", type=count, default=1000, help="of each task, besides itself (1000)")
@@ -381,7 +385,7 @@ def _add_data(kinds: _Commands) -> None:
 
     grid = _command(kinds, "data grid", "build a dataset of your own puzzle on a grid")
     grid.add_argument("out", type=arguments.new_folder, help="the dataset folder to be")
-    grid.add_argument("--train", type=Path, required=True, help="CSV or JSONL file of questions and answers")
+    grid.add_argument("--train", type=Path, required=True, help="CSV or JSON file of questions and answers")
     grid.add_argument("--test", type=Path, help="another, for the test split")
     grid.add_argument("--shape", type=arguments.size, required=True, help="rows x columns, e.g. 5x5")
     grid.add_argument("--alphabet", required=True, help="its characters, the blank first, e.g. .01234#O")
@@ -422,10 +426,11 @@ def _add_pairs(sub: argparse.ArgumentParser) -> None:
         "out", type=arguments.new_folder_or_table, help="the folder to be, or a table to generate (.csv, .csv.gz)"
     )
     source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument("--train", type=Path, help="CSV or JSONL file with question and answer, plain or .gz")
+    source.add_argument("--train", type=Path, help="CSV or JSON file of questions and answers, plain or .gz")
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
     sub.add_argument("--workers", type=positive, help="generate: processes (all cores; 1 for few puzzles)")
+    _add_columns(sub)
     _add_legend(sub)
     _add_choice(sub)
     _add_overlap(sub)
@@ -451,8 +456,8 @@ def _add_legend(sub: argparse.ArgumentParser) -> None:
 
 def _add_columns(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "--columns", type=arguments.columns, default=("question", "answer"), metavar="QUESTION,ANSWER",
-        help="of a table; in JSONL, the keys (question,answer)",
+        "--columns", type=arguments.columns, default=("", ""), metavar="QUESTION,ANSWER",
+        help="of a table; in JSON, the keys (usual names, such as question,answer or puzzle,solution)",
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of, with_keys
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # In characters. Whoever has more puzzles has a dataset.
 _LONGEST = 1 << 24
@@ -31,7 +32,9 @@ class Request:
     """What `trm solve` was asked for; the fields are its arguments.
 
     puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
-    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0.
+    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0 (the
+      first; for `answers`, all).
+    columns: of a table, instead of the experiment's.
     steps: most supervision steps of an attempt; 0: as many as in training.
     effort: all else that is computed; its depths are set by `steps`.
     selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
@@ -41,6 +44,7 @@ class Request:
     cycles: show every cycle instead of every supervision step.
     quiet: print the answers alone.
     json: print them as JSON.
+    answers: a table to write them into, of all rows of the dataset unless one is named.
     legend: the characters of the cells, where these are others.
     picture, gif: files to draw into.
     """
@@ -49,6 +53,7 @@ class Request:
     data: str = ""
     row: int | None = None
     split: str = "test"
+    columns: Columns = USUAL
     steps: int = 0
     effort: Effort = field(default_factory=lambda: Effort((1,)))
     selection: Rule | str = ""
@@ -58,6 +63,7 @@ class Request:
     cycles: bool = False
     quiet: bool = False
     json: bool = False
+    answers: Path | None = None
     legend: str = ""
     picture: Path | None = None
     gif: Path | None = None
@@ -167,6 +173,8 @@ def read_tasks(
         experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
     rules = load_rules(request.rules) if request.rules else None
     if request.row is None and not request.data:
+        if request.columns != USUAL:
+            raise ConfigError("--columns are of a table: name it by --data")
         source = "-" if request.puzzle is None else request.puzzle
         where, text = _text_of(source)
         experiment = _at_size_of(experiment, text)
@@ -181,11 +189,20 @@ def read_tasks(
         return experiment, tasks
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
+    whole = request.answers is not None and request.row is None
     row = request.row or 0
-    found = matched(experiment, request.data, request.split, row + 1, rules, identifiers)
+    limit = 0 if whole else row + 1
+    found = matched(experiment, request.data, request.split, limit, rules, identifiers, request.columns)
     puzzles, kind, source = found.puzzles, found.kind, found.source
     if row >= len(puzzles):
         raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    # That this row is a puzzle was looked at: it is the last of those that were read.
-    question, label = (np.asarray(part[row : row + 1])[0] for part in (puzzles.inputs, puzzles.labels))
-    return found.experiment, [Task(kind, question, int(puzzles.puzzle_ids[row]), label)]
+    # A row alone is the last of those that were read, and that it is a puzzle was looked at.
+    wanted = slice(None) if whole else slice(row, row + 1)
+    inputs, labels = (np.asarray(part[wanted]) for part in (puzzles.inputs, puzzles.labels))
+    for number, question in enumerate(inputs if whole else ()):
+        try:
+            kind.check_question(question)
+        except DataError as error:
+            raise DataError(f"{source}: row {number}, counted from 0: {str(error).removeprefix('puzzle: ')}") from None
+    rows = zip(inputs, labels, puzzles.puzzle_ids[wanted].tolist(), strict=True)
+    return found.experiment, [Task(kind, question, id, label if label.any() else None) for question, label, id in rows]

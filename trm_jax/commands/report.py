@@ -20,12 +20,14 @@ from trm_jax.devices.sharding import Layout, mesh_layout
 from trm_jax.display.canvas import new_figure
 from trm_jax.display.plots import draw_effort
 from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.by_rules import RulesEvaluator, RulesReport
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
 from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.runs.sources import identifiers, load
 from trm_jax.sizes import counted, si
@@ -49,6 +51,7 @@ class Request:
     averaged: bool = True
     puzzles: str = ""
     split: str = "test"
+    columns: Columns = USUAL
     limit: int = 0
     batch_size: int = 0
     selection: Rule | str = ""
@@ -62,7 +65,7 @@ class Request:
     command: str = ""
 
 
-def evaluate(request: Request) -> Report:
+def evaluate(request: Request) -> Report | RulesReport:
     """Evaluates, prints the table, and writes the files asked for.
 
     With several processes (cluster.join), every one calls this with the same arguments; the first prints and writes.
@@ -75,6 +78,12 @@ def evaluate(request: Request) -> Report:
             "the checkpoints": [str(path) for path in request.checkpoints],
             "the fingerprint of the puzzles": puzzles.fingerprint[:12],
         }
+    if isinstance(evaluator, RulesEvaluator):
+        with noticing_loss(), Bar("evaluating", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
+            judged = evaluator(layout.everywhere(weights), bar.update)
+        if is_main():
+            _tell_judged(judged, request, about)
+        return judged
     total = len(puzzles) * len(request.checkpoints)
     with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
         report = evaluator(layout.everywhere(weights), bar.update, votes)
@@ -88,7 +97,7 @@ def evaluate(request: Request) -> Report:
     return report
 
 
-def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, Any]]:
+def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, Layout, dict[str, Any]]:
     """All that can be wrong is told here, before anything is evaluated, which may take hours.
 
     Returns:
@@ -99,7 +108,7 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, A
     config = experiment.model
     rules = load_rules(request.rules) if request.rules else None
     known = identifiers(request.checkpoints[0])
-    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known)
+    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)
     puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
@@ -121,9 +130,13 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, A
     selection = request.selection or ("rules" if kind.has_rules else "q")
     batch_size = request.batch_size or experiment.train.eval_batch_size
     model = Model(found.experiment.model)
-    evaluator = Evaluator(
-        model, puzzles, batch_size, request.effort, kind, cast(Rule, selection), request.puzzle_ids, layout
-    )
+    rule = cast(Rule, selection)
+    evaluator: Evaluator | RulesEvaluator
+    if puzzles.has_labels():
+        evaluator = Evaluator(model, puzzles, batch_size, request.effort, kind, rule, request.puzzle_ids, layout)
+    else:
+        _refuse_unanswered(request)
+        evaluator = RulesEvaluator(model, puzzles, batch_size, request.effort, kind, rule, layout)
     about = (
         origin(
             request.command,
@@ -139,6 +152,24 @@ def _prepared(request: Request) -> tuple[Evaluator, Weights, Layout, dict[str, A
         else {}
     )
     return evaluator, weights, layout, about
+
+
+def _refuse_unanswered(request: Request) -> None:
+    """ConfigError for what is only told of puzzles that have answers."""
+    given = {"table": request.table, "plot": request.plot, "puzzle-ids": request.puzzle_ids != "own"}
+    for name in [name for name, value in given.items() if value]:
+        raise ConfigError(f"--{name} needs puzzles with their answers, and these have none: leave it out")
+
+
+def _tell_judged(report: RulesReport, request: Request, about: dict[str, Any]) -> None:
+    """As `_tell`, of puzzles without answers."""
+    weights = "averaged" if request.averaged else "trained"
+    print(f"{report.puzzles} puzzles without answers, judged by the rules, {report.seconds:.1f} s, {weights} weights")
+    columns = ["steps", "valid (95 % interval)", "certified (95 % interval)"]
+    _print_table(columns, [[str(row.supervision_steps), str(row.valid), str(row.certified)] for row in report.rows])
+    print("certified: an answer that keeps the rules came up after one of these steps, in any attempt")
+    if request.json:
+        _write(request.json, json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
 
 
 def _tell(report: Report, request: Request, about: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.sizes import si
 
 
@@ -96,6 +97,7 @@ def evaluate(
     averaged: bool,
     command: str,
     rules: Path | None = None,
+    columns: Columns = USUAL,
 ) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
 
@@ -106,9 +108,10 @@ def evaluate(
       path: a JSON file to write the figures into, together with where they come from:
       checkpoint, averaged, command: where the weights are from, whether they are the average, and what was said.
       rules: a file with the rules of a puzzle of kind "grid".
+      columns: of tables, instead of the experiment's.
     """
     layout = mesh_layout(devices)
-    found = matched(experiment, source, split, limit, load_rules(rules) if rules else None)
+    found = matched(experiment, source, split, limit, load_rules(rules) if rules else None, columns=columns)
     puzzles = found.puzzles
     about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
     experiment = found.experiment

@@ -43,7 +43,7 @@ def run(source: Path, request: Request) -> bool:
     task = tasks[0]
     kind, question = task.kind, task.question
     _check(request, kind, len(tasks))
-    if len(tasks) > 1 or request.json:
+    if len(tasks) > 1 or request.json or request.answers:
         return solve_several(experiment, weights, request, tasks)
     if searches:
         what = kind, question, request.budget, request.quiet, request.picture
@@ -86,9 +86,11 @@ def run(source: Path, request: Request) -> bool:
 def _check(request: Request, kind: Kind, puzzles: int) -> None:
     """Raises ConfigError for what the kind of puzzle, or one request for another, does not allow."""
     for what, asked in (("--cycles", request.cycles), ("--picture", request.picture), ("--gif", request.gif)):
-        if asked and (puzzles > 1 or request.json):
-            other = "one puzzle" if puzzles > 1 else "people, not for --json"
+        if asked and (puzzles > 1 or request.json or request.answers):
+            other = "one puzzle" if puzzles > 1 else f"people, not for --{'json' if request.json else 'answers'}"
             raise ConfigError(f"{what} is for {other}: leave it out{', or name one' if puzzles > 1 else ''}")
+    if request.json and request.answers:
+        raise ConfigError("--json prints the answers and --answers writes them as a table: give one of them")
     name = kind.to_dict()["kind"]
     for what, asked in (("--certify", request.certify), ("--select=rules", request.selection == "rules")):
         if asked and not kind.has_rules:

@@ -1,8 +1,10 @@
-"""Solves several puzzles at once: an answer a line, or JSON."""
+"""Solves several puzzles at once: an answer a line, JSON, or a table."""
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from trm_jax.commands.questions import Request, Task
 from trm_jax.config import Experiment
 from trm_jax.console import say
+from trm_jax.errors import DataError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.search import search
@@ -40,17 +43,35 @@ class Answer:
 
 
 def solve_several(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> bool:
-    """Prints an answer to each task, a line each, or as JSON; returns whether none is known to be wrong."""
+    """Prints an answer to each task, a line each, or as JSON, or writes a table; returns whether none is known to be
+    wrong."""
     answers: list[Answer] = []
     for answer in _answers(experiment, weights, request, tasks):
         answers.append(answer)
-        if not request.json:
+        if not request.json and request.answers is None:
             print("not solved" if answer.tokens is None else answer.task.kind.text(answer.tokens))
     if request.json:
         print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
-    elif told := _ending(answers, request.quiet):
+    if request.answers is not None:
+        _write(request.answers, answers)
+        print(f"{request.answers}: the answers to {len(answers)} puzzle{'s' * (len(answers) > 1)}")
+    if not request.json and (told := _ending(answers, request.quiet)):
         say(told)
     return all(answer.right is not False for answer in answers)
+
+
+def _write(path: Path, answers: list[Answer]) -> None:
+    """The table: question, answer ("" where none was found), and whether it is right ("" where that is unknown)."""
+    words = {True: "yes", False: "no", None: ""}
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("question", "answer", "right"))
+            for answer in answers:
+                told = answer.to_dict(0)
+                writer.writerow((told["question"], told["answer"] or "", words[answer.right]))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def _ending(answers: list[Answer], quiet: bool) -> str:
@@ -61,7 +82,7 @@ def _ending(answers: list[Answer], quiet: bool) -> str:
     if quiet:
         return ""
     if not wrong:
-        return f"all {len(answers)} puzzles are solved"
+        return f"all {len(answers)} puzzles are solved" if len(answers) > 1 else "the puzzle is solved"
     numbers = ", ".join(map(str, wrong[:_MOST_TOLD])) + (", ..." if len(wrong) > _MOST_TOLD else "")
     return f"{len(wrong)} of {len(answers)} puzzles are not solved: {numbers}"
 

@@ -243,6 +243,10 @@ def validate(experiment: Experiment) -> None:
             f"config.data.forms = {data.forms} turns ARC tasks, but config.data.puzzle = {data.puzzle!r}: set it to 0",
         ),
         (
+            data.columns and not _names_columns(data.columns),
+            f"config.data.columns = {data.columns!r:.60} are no two columns: give 'QUESTION,ANSWER', or ''",
+        ),
+        (
             data.augment and data.side == 4 and data.test == "generated",
             "config.data.augment = True turns the 288 solutions of 4x4 into each other, held-out ones too: set False",
         ),
@@ -291,6 +295,11 @@ def validate(experiment: Experiment) -> None:
     ):
         if broken:
             raise ConfigError(message)
+
+
+def _names_columns(text: str) -> bool:
+    names = text.split(",")
+    return all(names) and len(set(names)) == len(names) <= 2
 
 
 def check_sources(data: DataConfig) -> None:

@@ -203,6 +203,7 @@ class DataConfig:
     puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kinds.py); "": as the data says
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
+    columns: str = ""  # of tables, "QUESTION,ANSWER"; "": the usual names (puzzles/table_columns.py)
     augment: bool = False  # each time a puzzle is drawn, a random symmetry of its kind is applied to it
     # Blanks of a training row are filled from its own answer, each with a probability that is drawn for the row, from 0
     # to this; which falls linearly to 0 over a share of config.train.steps.
@@ -213,6 +214,12 @@ class DataConfig:
     side: int = 9  # of generated Sudokus
     train_puzzles: int = 0  # how many to generate
     test_puzzles: int = 0  # how many to generate, or to read at most (0: all)
+
+    @property
+    def table_columns(self) -> tuple[str, str]:
+        """Of the question and of the answer, "" for a usual name."""
+        question, _, answer = self.columns.partition(",")
+        return question, answer
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ one augmentation), puzzles to groups (one task). In which order training visits 
 """
 
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -17,13 +18,14 @@ from trm_jax.config import DataConfig, Experiment
 from trm_jax.data import folder
 from trm_jax.data.forms import NO_FORMS, AllForms, Forms
 from trm_jax.data.stacked import Stacked
-from trm_jax.data.table_texts import TableTexts
+from trm_jax.data.table_texts import read_tokens
 from trm_jax.errors import DataError
-from trm_jax.puzzles import sudoku, sudoku_search, table
+from trm_jax.puzzles import sudoku, sudoku_search
 from trm_jax.puzzles.arc import IDENTITY, parse_name
 from trm_jax.puzzles.arc_votes import read_names
-from trm_jax.puzzles.kinds import cells_of, describe, kind_of
+from trm_jax.puzzles.kinds import describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Rows that are looked at together.
 _LOOK = 256
@@ -119,7 +121,7 @@ def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
     if source == "generated":
         return _generated(config, split, seed)
     limit = config.test_puzzles if split == "test" else 0
-    puzzles = _read(source, config.puzzle, split, limit)
+    puzzles = _read(source, config, split, limit)
     forms = _forms(config, seed, puzzles, source)
     return puzzles if split == "train" else in_forms(puzzles, forms, limit)
 
@@ -128,19 +130,25 @@ def peek(config: DataConfig) -> PuzzleSet:
     """The first puzzle for training, alone, with the sizes of all: as `load` without forms, and at once."""
     if config.train == "generated":
         return _generated(replace(config, train_puzzles=1, test=""), "train", 0)
-    return _read(config.train, config.puzzle, "train", 1)
+    return _read(config.train, config, "train", 1)
 
 
-def load_named(experiment: Experiment, source: str, split: str, limit: int) -> PuzzleSet:
+def load_named(experiment: Experiment, source: str, split: str, limit: int, columns: Columns = USUAL) -> PuzzleSet:
     """The puzzles for evaluating an experiment: `source`, or where that is empty the experiment's own held-out ones.
 
     Args:
       experiment: tells the kind of puzzle, its forms, and the seed of these and of generated puzzles.
-      source: files or dataset folders as in `load`, or "".
+      source: files or dataset folders as in `load`, or "". In files, puzzles need no answers.
       split: of a dataset folder.
       limit: at most so many; 0: all.
+      columns: of tables, instead of the experiment's.
     """
     data = experiment.data
+    if columns != USUAL:
+        named = source or data.test
+        if named == "generated" or all(map(os.path.isdir, named.split(","))):
+            raise DataError(f"{named}: no table, and --columns are of tables: leave it out")
+        data = replace(data, columns=",".join(filter(None, columns)))
     if not source:
         if not data.test:
             raise DataError("the experiment has no held-out puzzles of its own: name a CSV file or a dataset folder")
@@ -149,15 +157,18 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int) -> P
             puzzles = load(data, "test", experiment.train.seed)
             return _first(puzzles, limit)
         return load(replace(data, test_puzzles=limit or data.test_puzzles), "test", experiment.train.seed)
-    puzzles = _read(source, data.puzzle, split, limit)
+    puzzles = _read(source, data, split, limit, answered=False)
     return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
 
 
-def _read(source: str, puzzle: str, split: str, limit: int) -> PuzzleSet:
+def _read(source: str, config: DataConfig, split: str, limit: int, answered: bool = True) -> PuzzleSet:
     parts = []
     for name in source.split(","):
         path = Path(name)
-        parts.append(read_folder(path, split, limit) if path.is_dir() else read_table(path, puzzle, limit))
+        if path.is_dir():
+            parts.append(read_folder(path, split, limit))
+        else:
+            parts.append(read_table(path, config.puzzle, limit, config.table_columns, answered))
     whole = parts[0] if len(parts) == 1 else join(parts, source)
     return _first(whole, limit)
 
@@ -250,31 +261,20 @@ def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
     )
 
 
-def read_table(path: Path, puzzle: str, limit: int = 0) -> PuzzleSet:
-    """Reads the columns question and answer of a CSV or JSONL file, plain or gzipped; every row is checked.
+def read_table(path: Path, puzzle: str, limit: int = 0, columns: Columns = USUAL, answered: bool = True) -> PuzzleSet:
+    """Reads the columns of questions and answers of a table (`puzzles/table.py`); every row is checked.
+
+    Args:
+      columns: their names, "" for usual ones.
+      answered: refuse puzzles without answers; otherwise these have no labelled cell.
 
     Raises:
       DataError: names file, row and column; or the kind of puzzle, if it does not stand in tables.
     """
     if not puzzle:
         raise DataError(f"{path}: of which kind are its puzzles? set config.data.puzzle, say to 'sudoku' or 'maze'")
-    texts = TableTexts(path, puzzle, ("question", "answer"), limit=limit or None)
-
-    def parse(text: str) -> NDArray[np.int16]:
-        return texts.parse(text).astype(np.int16)
-
-    def check(question: Tokens, answer: Tokens) -> None:
-        assert texts.kind is not None
-        texts.kind.check_pair(question, answer)
-
-    try:
-        if describe(puzzle)["kind"] in ("arc", "tokens"):
-            cells_of(puzzle, "")
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    questions, answers = table.read_pairs(path, parse, check, limit or None)
-    assert texts.kind is not None
-    return from_pairs(questions, answers, texts.kind.vocab_size, json.dumps(texts.kind.to_dict()))
+    kind, questions, answers = read_tokens(path, puzzle, columns, limit=limit, answered=answered)
+    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
 
 
 def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:

@@ -13,6 +13,7 @@ from trm_jax.data.sample import check_sample
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Rows of a large puzzle table are a multiple of this, so that any usual number of devices can share it.
 _TABLE_UNIT = 1_024
@@ -84,15 +85,17 @@ def matched(
     limit: int = 0,
     rules: Rules | None = None,
     identifiers: Identifiers | None = None,
+    columns: Columns = USUAL,
 ) -> Matched:
     """The puzzles for evaluating a model, as `dataset.load_named` finds them.
 
     identifiers: of the puzzles that it was trained on, as its checkpoint keeps them.
+    columns: of tables, instead of the experiment's.
 
     Raises:
       DataError: they cannot be read, or not by this model. ConfigError: they have other units.
     """
-    puzzles = dataset.load_named(experiment, source, split, limit)
+    puzzles = dataset.load_named(experiment, source, split, limit, columns)
     source = source or experiment.data.test
     experiment = at_size(experiment, puzzles.puzzle or experiment.data.puzzle, puzzles.seq_len, puzzles.vocab_size)
     kind = check_fits(experiment, puzzles, source, rules, identifiers)

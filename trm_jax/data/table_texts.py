@@ -1,49 +1,89 @@
 """The texts of a table as tokens: the first puzzle sets the size of all, all rows together what their signs mean."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from trm_jax.errors import DataError
 from trm_jax.puzzles import table
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import cells_of, kind_of
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
-_NOTHING = np.zeros(1, np.int32)
+# Digits that a spreadsheet keeps of a number; the others become 0.
+_KEPT_DIGITS, _LONG = 15, 36
 
 
-class TableTexts:
-    """How the texts of one table read. `kind` is theirs, None before the first one has been read."""
+def read_tokens(
+    path: Path,
+    puzzle: str,
+    columns: Columns = USUAL,
+    *,
+    rules: Rules | None = None,
+    limit: int = 0,
+    kept: NDArray[np.bool_] | None = None,
+    answered: bool = True,
+    checked: bool = True,
+    dtype: type[np.integer[Any]] = np.int16,
+) -> tuple[Kind, Tokens, Tokens]:
+    """The kind, questions [N, S] and answers [N, S] of a table; an answer that is not there is 0 in all cells.
 
-    def __init__(
-        self, path: Path, puzzle: str, columns: tuple[str, str], rules: Rules | None = None, limit: int | None = None
-    ) -> None:
-        """Args:
-        path: of the table.
-        puzzle: a kind, of any size where the description leaves that open.
-        columns: of the question and the answer.
-        rules: of a user's own puzzle.
-        limit: rows that are read; None: all.
-        """
-        self.kind: Kind | None = None
-        self._path, self._puzzle, self._columns = path, puzzle, columns
-        self._rules, self._limit = rules, limit
+    Args:
+      path, columns, kept, answered: as for `table.read_pairs`.
+      puzzle: a kind, of any size where the description leaves that open.
+      rules: of a user's own puzzle.
+      limit: rows that are read; 0: all.
+      checked: refuse puzzles that contradict themselves, and answers that are none.
+      dtype: of the tokens.
 
-    def parse(self, text: str) -> Tokens:
-        """The tokens of one text; DataError as `Kind.parse`, and where the rows do not tell what their signs mean."""
-        if self.kind is None:
-            self.kind = self._told(kind_of(self._puzzle, cells_of(self._puzzle, text), self._rules))
-        return self.kind.parse(text)
+    Raises:
+      DataError: names file, row and column; or the kind of puzzle, if it does not stand in tables.
+    """
+    kind: Kind | None = None
+    digits = describe(puzzle)["kind"] == "sudoku"
 
-    def _told(self, kind: Kind) -> Kind:
-        if not kind.in_doubt:
-            return kind
-        signs: set[str] = set()
+    def parse(text: str) -> Tokens:
+        nonlocal kind
+        if digits and len(text) >= _LONG and text[0] != "0" and text.isdecimal() and not text[_KEPT_DIGITS:].strip("0"):
+            raise DataError(
+                f"all but the first {_KEPT_DIGITS} digits are 0, as a spreadsheet makes them of a number: fetch the "
+                "file again, and import the column as text"
+            )
+        if kind is None:
+            kind = _told(kind_of(puzzle, cells_of(puzzle, text), rules), path, columns, limit)
+        return kind.parse(text).astype(dtype)
 
-        def look(text: str) -> Tokens:
-            nonlocal signs
+    def check(question: Tokens, answer: Tokens) -> None:
+        assert kind is not None
+        if answer.any():
+            kind.check_pair(question, answer)
+            return
+        try:
+            kind.check_question(question)
+        except DataError as error:
+            raise DataError(f"question: {str(error).removeprefix('puzzle: ')}") from None
+
+    try:
+        if describe(puzzle)["kind"] in ("arc", "tokens"):
+            cells_of(puzzle, "")
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    questions, answers = table.read_pairs(
+        path, parse, check if checked else None, limit or None, columns, answered, kept
+    )
+    assert kind is not None
+    return kind, questions, answers
+
+
+def _told(kind: Kind, path: Path, columns: Columns, limit: int) -> Kind:
+    """The kind as the signs of all rows tell it."""
+    if not kind.in_doubt:
+        return kind
+    signs: set[str] = set()
+    for texts in table.read_texts(path, limit or None, columns, answered=False):
+        for text in filter(None, texts):
             signs |= kind.signs(text)
-            return _NOTHING
-
-        table.read_pairs(self._path, look, limit=self._limit, columns=self._columns)
-        return kind.told(signs)
+    return kind.told(signs)

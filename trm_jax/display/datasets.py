@@ -8,12 +8,12 @@ from rich.console import Console
 
 from trm_jax.console import Output
 from trm_jax.data import folder
-from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.display.boards import board_lines, filled_in, print_line, shared_window, side_by_side
 from trm_jax.errors import DataError, printable
 from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 _MOST_DRAWN = 50
 _LARGEST_BOARD = 400  # pixels
@@ -24,7 +24,7 @@ def show(
     split: str = "",
     rows: Sequence[int] = range(3),
     puzzle: str = "",
-    columns: tuple[str, str] = COLUMNS,
+    columns: Columns = USUAL,
     rules: Rules | None = None,
     picture: Path | None = None,
     out: Console | None = None,

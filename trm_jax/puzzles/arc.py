@@ -181,8 +181,8 @@ def check_grid(value: object, where: str) -> Grid:
         if len(row) != len(value[0]):
             raise DataError(f"{where}: row {r} has {len(row)} cells, but row 1 has {len(value[0])}: make them equal")
         for c, cell in enumerate(row, 1):
-            # A bool is an int to Python, and equal to one.
-            if type(cell) is not int or not 0 <= cell < COLOURS:
+            # A bool is an int to Python, and equal to one; 3.0 is what some programs write for 3.
+            if (type(cell) is not int and not (type(cell) is float and cell.is_integer())) or not 0 <= cell < COLOURS:
                 raise DataError(f"{where}: row {r}, column {c} is {shown(cell)}, but colours are integers from 0 to 9")
     return np.array(value, np.uint8)
 

@@ -1,4 +1,4 @@
-"""ARC tasks, solutions and submissions from JSON files in the form of the public contests.
+"""ARC tasks, solutions and submissions from JSON files in the forms of the public contests and repositories.
 
 - challenges: {task: {"train": [{"input": grid, "output": grid}], "test": [{"input": grid}]}}, where a test example may
   hold its output too;
@@ -6,7 +6,11 @@
 - submissions: {task: [{"attempt_1": grid, "attempt_2": grid}, one for each test example]}, where an attempt may be null
   or [] for no answer.
 
-A grid is a list of rows of colours 0-9; other keys of a task or of an example are ignored.
+In place of a file with many tasks, a folder may hold a file for each, named by the task: its object or list as above,
+or the pairs that RE-ARC makes of it, [{"input": grid, "output": grid}], all of which are for training.
+
+A grid is a list of rows of colours 0-9; an attempt may also be {"answer": grid, ...}, as the contest's own program
+writes it. Other keys of a task or of an example are ignored.
 
 Whatever is wrong with the content is a DataError "{path}: task {name}, {place}: ...".
 """
@@ -33,7 +37,7 @@ _ATTEMPT = re.compile("attempt_[1-9][0-9]{0,2}")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """train: pairs of input and output. test: the same, where an output of None is hidden."""
+    """train: pairs of input and output. test: the same, where an output of None is hidden; () of RE-ARC."""
 
     name: str
     train: tuple[tuple[Grid, Grid], ...]
@@ -56,10 +60,10 @@ class Submission(NamedTuple):
 
 
 def read_challenges(challenges: Path, solutions: Path | None) -> list[Task]:
-    """The tasks of a file of challenges, in its order.
+    """The tasks of a file of challenges, in its order, or of a folder, by name.
 
     Args:
-      challenges: the file.
+      challenges: the file or folder.
       solutions: the file that holds the outputs of all its test examples, and perhaps of other tasks. None, or a
         path at which there is no file: outputs are those in the challenges, all others stay hidden.
 
@@ -113,6 +117,8 @@ def _answer(output: Any, where: str, malformed: list[str]) -> Answer:
     for key, value in output.items():
         if not _ATTEMPT.fullmatch(key):
             raise DataError(f"{where}: key {shown(key)} is none of attempt_1, attempt_2 and so on")
+        if isinstance(value, dict) and "answer" in value:
+            value = value["answer"]
         if value is not None and not isinstance(value, list):
             raise DataError(f"{where}, {key}: {shown(value)} is no grid: give a list of rows, or null for no answer")
         answer[key] = None
@@ -141,23 +147,50 @@ def read_json(path: Path) -> Any:
     except RecursionError:
         raise DataError(f"{path}: lists or objects too deep in one another; write it again") from None
     except ValueError as error:
+        if data.lstrip().startswith(b"output_id"):
+            raise DataError(
+                f"{path}: the CSV of the contest of 2020: give JSON of later contests, "
+                '{task: [{"attempt_1": grid, "attempt_2": grid}, ...]}'
+            ) from None
         raise DataError(f"{path}: not readable as JSON ({error}); fetch or write it again") from None
 
 
 def _tasks(path: Path) -> Iterator[tuple[str, Any, str]]:
-    """(name, content, "{path}: task {name}") of each entry of a file."""
+    """(name, content, "{path}: task {name}") of each entry of a file, or of each file of a folder."""
+    if path.is_dir():
+        files = sorted(path.glob("*.json"))
+        if not files:
+            inner = ", ".join(sorted(each.name for each in path.iterdir() if each.is_dir())[:5])
+            raise DataError(f"{path}: holds no *.json; {f'name one of its folders: {inner}' if inner else 'check it'}")
+        for file in files:
+            yield _checked_name(file.stem, path), read_json(file), f"{file}: task {file.stem}"
+        return
     content = read_json(path)
+    if _is_one_task(content):
+        yield _checked_name(path.stem, path), content, f"{path}: task {path.stem}"
+        return
     if not isinstance(content, dict):
         raise DataError(f"{path}: {shown(content)} where an object is needed: give {{task: ...}}")
     if not content:
         raise DataError(f"{path}: holds no tasks; give at least one")
     for name, entry in content.items():
-        if not _NAME.fullmatch(name):
-            raise DataError(
-                f"{path}: task {shown(name)}: a name has 1 to 100 letters, digits, '_', '-' and single '.', "
-                "and does not start with '.'"
-            )
-        yield name, entry, f"{path}: task {name}"
+        yield _checked_name(name, path), entry, f"{path}: task {name}"
+
+
+def _is_one_task(content: Any) -> bool:
+    """Whether a file holds no tasks by name, but one that is named as the file."""
+    if isinstance(content, dict):
+        return any(isinstance(content.get(part), list) for part in ("train", "test")) and "train" in content
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict)
+
+
+def _checked_name(name: str, path: Path) -> str:
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f"{path}: task {shown(name)}: a name has 1 to 100 letters, digits, '_', '-' and single '.', "
+            "and does not start with '.'"
+        )
+    return name
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -173,6 +206,9 @@ def _constant(name: str) -> None:
 
 
 def _task(name: str, content: Any, where: str) -> Task:
+    pairs_alone = isinstance(content, list) and bool(content) and isinstance(content[0], dict)
+    if pairs_alone:
+        content = {"train": content, "test": []}
     if not isinstance(content, dict):
         raise DataError(f'{where}: {shown(content)} is no task: give {{"train": [...], "test": [...]}}')
     train = tuple(
@@ -184,7 +220,7 @@ def _task(name: str, content: Any, where: str) -> Task:
             check_grid(example["input"], f"{place}, input"),
             check_grid(example["output"], f"{place}, output") if "output" in example else None,
         )
-        for example, place in _examples(content, "test", ("input",), where)
+        for example, place in (() if pairs_alone else _examples(content, "test", ("input",), where))
     )
     return Task(name, train, test)
 

@@ -15,6 +15,7 @@ from trm_jax.runs.meta import Meta
 HARMLESS = (
     "name",
     "data.train",  # the puzzles themselves are compared by fingerprint
+    "data.columns",
     "data.test",
     "data.test_puzzles",
     # No value depends on these, but for rounding.

@@ -211,6 +211,11 @@ class TestRows:
         with pytest.raises(DataError, match=r"t\.csv: row 3, column rating: .* is no whole number"):
             rows.read(file, "sudoku", choice=rows.Choice(min_rating=1))
 
+    def test_none_to_draw_from(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("question,answer\n")
+        with pytest.raises(DataError, match=r"t\.csv: row 2, column question: the file holds no row of puzzles"):
+            rows.read(tmp_path / "t.csv", "sudoku", choice=rows.Choice(sample=1))
+
     def test_no_column_of_ratings(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("question,answer\n1,1\n")
         with pytest.raises(DataError, match="column rating: is missing"):

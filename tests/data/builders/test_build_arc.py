@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from places import ROOT
 
-from trm_jax.data.builders.arc import Augmentations, Overlap, Sizes, Subset, build, draw, find_subsets, place
+from trm_jax.data.builders.arc import (
+    Augmentations,
+    Overlap,
+    Sizes,
+    Subset,
+    build,
+    draw,
+    find_subsets,
+    place,
+    subset_name,
+)
 from trm_jax.data.folder import Split, read, read_identifiers, read_puzzle, read_test_puzzles
 from trm_jax.errors import DataError
 from trm_jax.puzzles.arc import IDENTITY, SIDE, Augmentation, decode_placed, encode, parse_name
@@ -425,6 +435,44 @@ def test_subsets_are_found_by_their_names(tmp_path):
     ):
         with pytest.raises(DataError, match=expected):
             find_subsets(str(wrong), names)
+
+
+def test_subsets_of_contests_with_hyphens_and_of_repositories(tmp_path):
+    pairs = [{"input": [[1, 0]], "output": [[2]]}, {"input": [[0, 3]], "output": [[4]]}]
+    for name, content in (("x-y_training-challenges.json", TRAINING), ("x-y_evaluation-challenges.json", EVALUATION)):
+        (tmp_path / name).write_text(json.dumps(content))
+    solutions = tmp_path / "x-y_evaluation-solutions.json"
+    solutions.write_text(
+        json.dumps({name: [each["output"] for each in EVALUATION[name]["test"]] for name in EVALUATION})
+    )
+    prefix = str(tmp_path / "x-y")
+    assert find_subsets(prefix, ["training", "evaluation"]) == [
+        Subset("training", tmp_path / "x-y_training-challenges.json", None),
+        Subset("evaluation", tmp_path / "x-y_evaluation-challenges.json", solutions),
+    ]
+    assert [subset_name(Path(name)) for name in ("a-b-challenges.json", "a_challenges.json", "data/training/")] == [
+        "a-b", "a", "training",
+    ]  # fmt: skip
+    with pytest.raises(
+        DataError, match=r"x-y_no_challenges\.json: no such file: the subsets there are: evaluation, tra"
+    ):
+        find_subsets(prefix, ["no"])
+    (tmp_path / "x-y_training_challenges.json").write_text("{}")
+    with pytest.raises(DataError, match=r"'training' may be .*x-y_training_challenges.json or .*: name one by --files"):
+        find_subsets(prefix, ["training"])
+
+    # RE-ARC: pairs to train on, and none to hold out.
+    (tmp_path / "re_arc").mkdir()
+    (tmp_path / "re_arc" / "c1.json").write_text(json.dumps(pairs))
+    (own,) = find_subsets(str(tmp_path), ["re_arc"])
+    assert own == Subset("re_arc", tmp_path / "re_arc", None)
+    held_out = find_subsets(prefix, ["evaluation"])
+    summary = build([own, *held_out], tmp_path / "out", test=["evaluation"], augmentations=0)
+    assert summary.splits["train"] == Sizes(4, 4, 2 + sum(len(each["train"]) for each in EVALUATION.values()))
+    _, led_back = examples(tmp_path / "out", "train")
+    assert all(same_pairs(rows, pairs) for rows in led_back["c1"])
+    with pytest.raises(DataError, match="re_arc: task c1: no test examples: it is for training alone"):
+        build([own, *held_out], tmp_path / "other", test=["re_arc"], augmentations=0)
 
 
 # --- Real data

@@ -9,6 +9,7 @@ All randomness is counter-based and belongs to a task: its augmentations depend 
 more of them begin with the same ones.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -52,7 +53,7 @@ _HIDDEN = np.zeros((1, 1), np.uint8)
 
 
 class Subset(NamedTuple):
-    """A file of challenges under its name, with the file of its solutions; None where they are hidden."""
+    """A file or a folder of challenges under its name, with the file of its solutions; None where it has none."""
 
     name: str
     challenges: Path
@@ -114,19 +115,44 @@ class Augmentations(NamedTuple):
 def find_subsets(prefix: str, names: Sequence[str]) -> list[Subset]:
     """The files `{prefix}_{name}_challenges.json` and, where there are any, `{prefix}_{name}_solutions.json`.
 
-    Raises DataError where there are no challenges, naming the subsets that there are.
+    Either `_` may be `-`. Where the prefix is a folder, a subset may be a folder in it, with a file for each task.
+
+    Raises DataError where there are no challenges, naming the subsets that there are; and where there are two.
     """
     subsets = []
     for name in names:
-        challenges, solutions = (Path(f"{prefix}_{name}_{part}.json") for part in ("challenges", "solutions"))
-        if not challenges.is_file():
-            start, end = f"{Path(prefix).name}_", "_challenges.json"
-            files = challenges.parent.glob("*") if challenges.parent.is_dir() else ()
-            found = sorted(file.name for file in files if file.name.startswith(start) and file.name.endswith(end))
-            there = ", ".join(file.removeprefix(start).removesuffix(end) for file in found[:20])
-            raise DataError(f"{challenges}: no such file: the subsets there are: {there or 'none with this prefix'}")
-        subsets.append(Subset(name, challenges, solutions if solutions.is_file() else None))
+        files = _contest_files(prefix, name, "challenges")
+        folders = [folder for folder in (Path(prefix) / name,) if folder.is_dir()]
+        found = files + folders
+        if len(found) > 1:
+            raise DataError(f"subset {name!r:.60} may be {found[0]} or {found[1]}: name one by --files")
+        if not found:
+            raise DataError(
+                f"{prefix}_{name}_challenges.json: no such file: the subsets there are: "
+                f"{', '.join(_subsets_of(prefix)[:20]) or 'none with this prefix'}"
+            )
+        solutions = _contest_files(prefix, name, "solutions") if files else []
+        subsets.append(Subset(name, found[0], solutions[0] if solutions else None))
     return subsets
+
+
+def subset_name(challenges: Path) -> str:
+    """What a file or folder of challenges is called as a subset."""
+    return re.sub("[_-]challenges$", "", challenges.name.removesuffix(".json"))
+
+
+def _contest_files(prefix: str, name: str, part: str) -> list[Path]:
+    paths = [Path(f"{prefix}{first}{name}{second}{part}.json") for first in "_-" for second in "_-"]
+    return [path for path in paths if path.is_file()]
+
+
+def _subsets_of(prefix: str) -> list[str]:
+    """Names of the subsets that there are."""
+    start, beside = Path(prefix).name, Path(prefix).parent
+    names = [file.name for file in beside.glob("*.json")] if beside.is_dir() else []
+    found = [re.fullmatch(re.escape(start) + "[_-](.+)[_-]challenges.json", name) for name in names]
+    inside = [path.name for path in Path(prefix).glob("*") if path.is_dir()] if Path(prefix).is_dir() else []
+    return sorted([match[1] for match in found if match] + inside)
 
 
 def build(
@@ -266,6 +292,8 @@ def _choose(sources: Sequence[Subset], test: frozenset[str], overlap: str) -> _C
     held_out: dict[str, Task] = {}
     for source in sources:
         for task in read[source.name] if source.name in test else ():
+            if not task.test:
+                raise DataError(f"{source.challenges}: task {task.name}: no test examples: it is for training alone")
             if task.name in held_out and not _same(task, held_out[task.name]):
                 raise DataError(f"{source.challenges}: task {task.name}: another held-out task has this name")
             held_out.setdefault(task.name, task)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from trm_jax.data.builders.pairs import Overlap, Pairs, Progress, Summary, apart, check_seed, drawn_images, write
-from trm_jax.data.builders.rows import COLUMNS, Choice, read
+from trm_jax.data.builders.rows import Choice, read
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import Grid
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Rows on which declared symmetries are tried, where there are rules.
 _TRIED = 8
@@ -25,7 +26,7 @@ def build(
     test: Path | None = None,
     *,
     rules: Rules | None = None,
-    columns: tuple[str, str] = COLUMNS,
+    columns: Columns = USUAL,
     choice: Choice | None = None,
     holdout: int = 0,
     augmentations: int = 0,

@@ -25,6 +25,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, maze_generator
 from trm_jax.puzzles.dihedral import dihedral_indices
 from trm_jax.puzzles.kinds import Maze
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.puzzles.text.writing import Shape
 
 
@@ -43,17 +44,19 @@ def build(
     test: Path | None,
     *,
     puzzle: str = "maze",
+    columns: Columns = USUAL,
     choice: Choice | None = None,
     augment: bool = False,
     overlap: Overlap = "refuse",
     progress: Progress = lambda done, total: None,
 ) -> Summary:
-    """Builds a dataset folder from tables with the columns question and answer.
+    """Builds a dataset folder from tables.
 
     Args:
       out: the folder to be; must not exist.
       train, test: the tables; without the second there is no test split.
       puzzle: "maze", or a description that tells the shape where mazes are no squares.
+      columns: of the question and the answer.
       choice: of training rows.
       augment: each training maze becomes a group with all its images, as the original's `aug` makes it.
       overlap: what to do where a training maze is a test maze up to symmetry (`pairs.apart`).
@@ -62,10 +65,10 @@ def build(
     Raises:
       DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
     """
-    kind, mazes = read(train, puzzle, choice=choice)
+    kind, mazes = read(train, puzzle, choice=choice, columns=columns)
     dropped, held_out = 0, None
     if test is not None:
-        other, held_out = read(test, puzzle)
+        other, held_out = read(test, puzzle, columns=columns)
         if other.shape != kind.shape:
             raise DataError(f"{test}: mazes of another size than those of {train}: build them apart")
         mazes, dropped = apart(kind, mazes, held_out, overlap, f"{train}, {test}")

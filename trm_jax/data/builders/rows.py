@@ -1,20 +1,18 @@
 """Which rows of a table become puzzles of a dataset: the first ones, hard ones, or some at random."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.data.builders.pairs import Pairs, check_seed
-from trm_jax.data.table_texts import TableTexts
+from trm_jax.data.table_texts import read_tokens
 from trm_jax.errors import DataError
 from trm_jax.puzzles import table
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.symmetry import Tokens
-
-COLUMNS = ("question", "answer")
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def read(
     puzzle: str,
     rules: Rules | None = None,
     choice: Choice | None = None,
-    columns: tuple[str, str] = COLUMNS,
+    columns: Columns = USUAL,
 ) -> tuple[Kind, Pairs]:
     """Reads puzzles from a table, each of them checked; rows that are not chosen are not looked at.
 
@@ -53,40 +51,20 @@ def read(
     """
     choice = choice or Choice()
     kept = _kept(path, choice, columns) if choice.sample or choice.min_rating is not None else None
-    limit = (choice.limit or None) if kept is None else None
-    texts = TableTexts(path, puzzle, columns, rules, limit)
-    fields = 0
-    skipped = np.zeros(0, np.uint8)
-
-    def parse(text: str) -> Tokens:
-        # Fields come in pairs, row by row; the first row is read in any case, since it sets the size.
-        nonlocal fields, skipped
-        row, fields = fields // 2, fields + 1
-        if texts.kind is None or kept is None or kept[row]:
-            tokens = texts.parse(text).astype(np.uint8)
-            skipped = skipped if len(skipped) else np.zeros_like(tokens)
-            if kept is None or kept[row]:
-                return tokens
-        return skipped
-
-    def check(question: Tokens, answer: Tokens) -> None:
-        if texts.kind is not None and question is not skipped:
-            texts.kind.check_pair(question, answer)
-
-    pairs = Pairs(*table.read_pairs(path, parse, check, limit, columns))
-    assert texts.kind is not None
-    return texts.kind, pairs if kept is None else pairs.take(kept)
+    limit = choice.limit if kept is None else 0
+    kind, inputs, labels = read_tokens(path, puzzle, columns, rules=rules, limit=limit, kept=kept, dtype=np.uint8)
+    return kind, Pairs(inputs, labels)
 
 
-def _kept(path: Path, choice: Choice, columns: tuple[str, str]) -> NDArray[np.bool_]:
+def _kept(path: Path, choice: Choice, columns: Columns) -> NDArray[np.bool_]:
     """Of each row whether it is chosen."""
     check_seed(choice.seed)
     if choice.min_rating is None:
-        eligible = np.ones(_survey(path, columns, lambda text: None), np.bool_)
+        eligible = np.ones(sum(1 for _ in table.read_texts(path, columns=columns)), np.bool_)
     else:
         eligible = _ratings(path, columns[0]) >= choice.min_rating
     chosen = np.flatnonzero(eligible)[: choice.limit or None]
-    if not len(chosen):
+    if not len(chosen) and choice.min_rating is not None:
         raise DataError(f"{path}: no row has a rating of {choice.min_rating} or more: give a lower --min-rating")
     if choice.sample:
         rng = np.random.Generator(np.random.Philox(key=[choice.seed, 4]))
@@ -98,28 +76,16 @@ def _kept(path: Path, choice: Choice, columns: tuple[str, str]) -> NDArray[np.bo
 
 def _ratings(path: Path, question: str) -> NDArray[np.int64]:
     """The column `rating` of each row."""
-    found: list[int] = []
+    last = ""
 
-    def look(text: str) -> None:
-        if not (text.isascii() and text.isdecimal() and len(text) < 18):
-            raise DataError(f"{text[:20]!r} is no whole number, which --min-rating needs; give one, or leave it out")
-        found.append(int(text))
+    def rating(text: str) -> NDArray[np.int64]:
+        nonlocal last
+        last = text
+        return np.array([int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else -1])
 
-    _survey(path, (question, "rating"), look)
-    return np.array(found)
+    def check(_: NDArray[Any], found: NDArray[Any]) -> None:
+        if found[0] < 0:
+            raise DataError(f"{last[:20]!r} is no whole number, which --min-rating needs; give one, or leave it out")
 
-
-def _survey(path: Path, columns: tuple[str, str], look: Callable[[str], None]) -> int:
-    """How many rows a table has; each one's second column is looked at."""
-    nothing = np.zeros(1, np.int8)
-    fields = 0
-
-    def parse(text: str) -> Tokens:
-        nonlocal fields
-        fields += 1
-        if fields % 2 == 0:
-            look(text)
-        return nothing
-
-    table.read_pairs(path, parse, columns=columns)
-    return fields // 2
+    _, found = table.read_pairs(path, rating, check, columns=(question, "rating"))
+    return found[:, 0].astype(np.int64)

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.data import dataset
-from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.dataset import PuzzleSet
-from trm_jax.data.table_texts import TableTexts
+from trm_jax.data.table_texts import read_tokens
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, maze, sudoku, table
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.puzzles.text.reading import read_one
 
 
@@ -54,9 +54,10 @@ class OpenSet:
 def open_sets(
     path: Path,
     puzzle: str = "",
-    columns: tuple[str, str] = COLUMNS,
+    columns: Columns = USUAL,
     rules: Rules | None = None,
     splits: list[str] | None = None,
+    answered: bool = False,
 ) -> list[OpenSet]:
     """The splits of a dataset folder, train first, or the one set of a table.
 
@@ -66,6 +67,7 @@ def open_sets(
       columns: of the question and the answer in a table.
       rules: of a user's own puzzle.
       splits: of a dataset folder; None for all.
+      answered: refuse a table whose puzzles have no answers.
 
     Raises:
       DataError: what cannot be read, or of which kind it is cannot be told.
@@ -73,7 +75,7 @@ def open_sets(
     if not path.is_dir():
         if splits:
             raise DataError(f"{path}: a table has no splits: leave out {', '.join(splits):.60}")
-        return [_open_table(path, puzzle, columns, rules)]
+        return [_open_table(path, puzzle, columns, rules, answered)]
     found = sorted(each.parent.name for each in path.glob("*/dataset.json"))
     names = splits or sorted(found, key=lambda name: (name != "train", name))
     if not names:
@@ -110,28 +112,20 @@ def _guess(puzzles: PuzzleSet) -> str:
     return "tokens"
 
 
-def _open_table(path: Path, puzzle: str, columns: tuple[str, str], rules: Rules | None) -> OpenSet:
+def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None, answered: bool) -> OpenSet:
     told = puzzle or _guess_text(_first_question(path, columns), path)
     about = describe(told)
-    texts = TableTexts(path, told, columns, rules)
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
-    questions, answers = table.read_pairs(path, lambda text: texts.parse(text).astype(np.int16), columns=columns)
-    kind = texts.kind
-    assert kind is not None
+    kind, questions, answers = read_tokens(path, told, columns, rules=rules, answered=answered, checked=False)
     puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
 
 
-def _first_question(path: Path, columns: tuple[str, str]) -> str:
-    seen: list[str] = []
-
-    def keep(text: str) -> NDArray[np.int8]:
-        seen.append(text)
-        return np.zeros(1, np.int8)
-
-    table.read_pairs(path, keep, limit=1, columns=columns)
-    return seen[0]
+def _first_question(path: Path, columns: Columns) -> str:
+    for question, _ in table.read_texts(path, 1, columns, answered=False):
+        return question
+    raise DataError(f"{path}: the file holds no row of puzzles; give at least one")
 
 
 def _guess_text(question: str, path: Path) -> str:

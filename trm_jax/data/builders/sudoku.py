@@ -27,6 +27,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import Sudoku
+from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Of the 288 full grids of side 4, so many are for the test.
 _TEST_GRIDS = 57
@@ -56,19 +57,21 @@ def build(
     *,
     box: str = "",
     legend: str = "",
+    columns: Columns = USUAL,
     choice: Choice | None = None,
     augmentations: int = 0,
     seed: int = 0,
     overlap: Overlap = "refuse",
     progress: Progress = lambda done, total: None,
 ) -> Summary:
-    """Builds a dataset folder from tables with the columns question and answer.
+    """Builds a dataset folder from tables.
 
     Args:
       out: the folder to be; must not exist.
       train, test: the tables; without the second there is no test split.
       box: rows x columns of a box; "": as the number of cells has it (`sudoku.layout_of_length`).
       legend: the blank, then the digits, where these are others (`sudoku.writing`).
+      columns: of the question and the answer.
       choice: of training rows.
       augmentations: images of each training puzzle.
       seed: of the images.
@@ -79,10 +82,10 @@ def build(
       DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
     """
     puzzle = json.dumps({"kind": "sudoku"} | ({"box": box} if box else {}) | ({"legend": legend} if legend else {}))
-    kind, puzzles = read(train, puzzle, choice=choice)
+    kind, puzzles = read(train, puzzle, choice=choice, columns=columns)
     dropped, held_out = 0, None
     if test is not None:
-        other, held_out = read(test, puzzle)
+        other, held_out = read(test, puzzle, columns=columns)
         if other.cells != kind.cells:
             raise DataError(f"{test}: {other.cells} cells, but {train} has {kind.cells}: build them apart")
         puzzles, dropped = apart(kind, puzzles, held_out, overlap, f"{train}, {test}")

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from trm_jax.data import folder
 from trm_jax.data.builders.checks import Check, Faults, Report
-from trm_jax.data.builders.rows import COLUMNS
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.data.builders.verify_arc import check_examples, check_overlap
 from trm_jax.errors import DataError, RulesError
@@ -20,6 +19,7 @@ from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.sizes import counted
 
 _TURNED = 8  # groups on which declared symmetries are tried
@@ -36,7 +36,7 @@ def verify(
     paths: Sequence[Path],
     *,
     puzzle: str = "",
-    columns: tuple[str, str] = COLUMNS,
+    columns: Columns = USUAL,
     rules: Rules | None = None,
     quick: bool = False,
     workers: int = 1,
@@ -56,7 +56,7 @@ def verify(
     Raises:
       DataError: something that cannot be read.
     """
-    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules)]
+    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules, answered=True)]
     total, done = sum(_work(each, quick) for each in sets), 0
 
     def advance(count: int) -> None:
