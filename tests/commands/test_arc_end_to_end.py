@@ -262,7 +262,7 @@ def test_a_checkpoint_of_another_model_is_refused_before_the_work(
     assert out == ""
     assert err == (f"trm: error: {tmp_path / 'other'}: another model than {place.run}: pool checkpoints of one run\n")
     assert main(["eval", str(place.run), "--pool", str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err.startswith(f"trm: error: {tmp_path / 'none'}: no checkpoint here")
+    assert capsys.readouterr().err.startswith(f"trm: error: {tmp_path / 'none'}: no such file or folder")
 
 
 def test_hidden_solutions_give_a_submission_and_no_score(place: Place, evaluate: Evaluate, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_rows_are_shown_by_experiment_by_name_and_in_three_forms(
         (["show", "--ledger=gone.jsonl"], "gone.jsonl: cannot be read"),
         (["check", "--ledger=gone.jsonl"], "gone.jsonl: cannot be read"),
         (["add", "run", "--commit=abc"], "argument --commit: 'abc' is no commit: give all 40 digits"),
-        (["add", "gone"], "gone: no checkpoint here"),
+        (["add", "gone"], "gone: no such folder"),
     ],
 )
 def test_what_is_not_there_is_told_in_one_line(

@@ -151,7 +151,7 @@ def test_arguments_that_make_no_sense_are_told(solver: Solver, arguments: dict[s
 
 
 def test_what_cannot_be_loaded_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no checkpoint here"):
+    with pytest.raises(CheckpointError, match="no such file or folder"):
         trm.load(str(tmp_path / "nothing"))
     with pytest.raises(ConfigError, match=r"load\(5\): give the path of a folder"):
         trm.load(5)  # type: ignore[arg-type]
