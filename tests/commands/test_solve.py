@@ -271,14 +271,14 @@ def test_several_puzzles_are_searched_for_at_once(
     searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
     monkeypatch.setattr(solve, "load", lambda source: (searching, None))
 
-    def search(model: Any, weights: Any, config: Any, kind: Kind, questions: Tokens, size: int, budget: Any) -> Any:
+    def searched(experiment: Any, weights: Any, kind: Kind, questions: Tokens, budget: Any) -> Any:
         assert SUDOKU.text(questions[0]) == PUZZLE
         none = np.zeros(16, np.int32)
         # The second is known first.
         yield Found(1, None, 9, 1, 0, 1.0, none, ())
         yield Found(0, SUDOKU.parse(SOLVED), 3, 1, 0, 1.0, none, ())
 
-    monkeypatch.setattr(solve_several, "search", search)
+    monkeypatch.setattr(solve_several, "searched", searched)
     file = tmp_path / "puzzles.txt"
     file.write_text(f"{PUZZLE}\n{'.' * 16}\n")
     told = "1 of 2 puzzles are not solved: 2\n"

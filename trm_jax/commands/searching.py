@@ -1,7 +1,7 @@
 """`trm solve` and `trm eval` with models of candidates: a search with a verifier, told as one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.searched import draw_search, show_search
 from trm_jax.errors import ConfigError
 from trm_jax.inference.effort import Effort
-from trm_jax.inference.search import Budget, search
+from trm_jax.inference.search import Budget, Found, search
 from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
@@ -49,6 +49,17 @@ def refuse_budget(budget: Budget) -> None:
             )
 
 
+def searched(
+    experiment: Experiment, weights: Weights, kind: Kind, questions: Tokens, budget: Budget
+) -> Iterator[Found]:
+    """What the search for each question's answer comes to, [N, S], as soon as it is known; all devices search."""
+    layout = mesh_layout(0)
+    weights = layout.everywhere(weights)
+    return search(
+        Model(experiment.model), weights, experiment.candidates, kind, questions, budget.chains, budget, layout
+    )
+
+
 def solve(
     experiment: Experiment,
     weights: Weights,
@@ -65,9 +76,8 @@ def solve(
       picture: a file to draw the chain into that found it.
       title: of the picture.
     """
-    model, config, units = Model(experiment.model), experiment.candidates, experiment.model.units
-    layout = mesh_layout(0)
-    (found,) = search(model, layout.everywhere(weights), config, kind, question[None], budget.chains, budget, layout)
+    units = experiment.model.units
+    (found,) = searched(experiment, weights, kind, question[None], budget)
     spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
     if picture is not None:
         draw_search(picture, kind, question, found, units, title)

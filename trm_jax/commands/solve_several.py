@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from trm_jax.commands.questions import Request, Task
+from trm_jax.commands.searching import searched
 from trm_jax.config import Experiment
 from trm_jax.console import say
 from trm_jax.errors import DataError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import attempt
-from trm_jax.inference.search import search
 from trm_jax.inference.thoughts import judge
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
@@ -92,9 +92,8 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
     kind, questions = tasks[0].kind, np.stack([task.question for task in tasks])
     model = Model(experiment.model)
     if experiment.model.states == "candidates":
-        budget = request.budget
-        searched = search(model, weights, experiment.candidates, kind, questions, budget.chains, budget)
-        for found in sorted(searched, key=lambda each: each.number):
+        results = searched(experiment, weights, kind, questions, request.budget)
+        for found in sorted(results, key=lambda each: each.number):
             yield Answer(tasks[found.number], found.tokens, found.tokens is not None, {"calls": found.calls})
         return
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))

@@ -24,7 +24,7 @@ def budget_from(calls: int, seconds: float, chains: int, seed: int) -> Budget:
     return Budget(**limits, seconds=float(seconds), seed=seed)
 
 
-def refuse(asked: dict[str, Any]) -> None:
+def refuse(**asked: Any) -> None:
     """Raises ConfigError for what was asked for and belongs to attempts."""
     if names := [name for name, value in asked.items() if value]:
         raise ConfigError(f"{names[0]}: a model of candidates searches: give calls, seconds or chains instead")

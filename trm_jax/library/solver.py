@@ -152,8 +152,13 @@ class Solver:
         """
         if self._searches:
             searching.refuse(
-                {"steps": steps, "attempts": attempts > 1, "select": select, "symmetries": symmetries}
-                | {"halting": halting, "start_noise": start_noise, "latent_noise": latent_noise}
+                steps=steps,
+                attempts=attempts > 1,
+                select=select,
+                symmetries=symmetries,
+                halting=halting,
+                start_noise=start_noise,
+                latent_noise=latent_noise,
             )
             budget = searching.budget_from(calls, seconds, chains, seed)
             questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
@@ -204,7 +209,7 @@ class Solver:
         [(1, (16, 64)), (2, (16, 64))]
         """
         if self._searches:
-            searching.refuse({"steps": steps})
+            searching.refuse(steps=steps)
             question, units = self._one(puzzle), self.experiment.model.units
             (found,) = self._search(question, Budget(), None)
             return searching.moments(found, question[0], self.kind, units.symbols, units.blank)
@@ -290,8 +295,13 @@ class Solver:
         """
         if self._searches:
             searching.refuse(
-                {"steps": steps, "attempts": attempts > 1, "select": select, "symmetries": symmetries}
-                | {"halting": halting, "start_noise": start_noise, "latent_noise": latent_noise}
+                steps=steps,
+                attempts=attempts > 1,
+                select=select,
+                symmetries=symmetries,
+                halting=halting,
+                start_noise=start_noise,
+                latent_noise=latent_noise,
             )
             budget = searching.budget_from(calls, seconds, chains, seed)
             asked = self._puzzles(puzzles, answers, split, limit)
