@@ -22,7 +22,6 @@ from typing import Any
 import jax
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from trm_jax.config import Experiment, validate
@@ -34,6 +33,7 @@ from trm_jax.original.widths import overrides_for
 from trm_jax.runs.checkpoint import FOLDER, Checkpoints, load
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.weights_file import tensors
 
 StateDict = dict[str, NDArray[Any]]
 
@@ -193,12 +193,7 @@ def read_state_dict(path: Path) -> StateDict:
     _must_exist(path)
     if path.suffix != SAFETENSORS:
         return _read_torch(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-    except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
-        raise CheckpointError(f"{path}: not a readable .safetensors file: {first_line(error)}") from error
+    metadata, arrays = tensors(path)
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays):
         raise CheckpointError(f"{path}: differs from what was written: its weights do not add up to its checksum")
     return {

@@ -6,9 +6,11 @@ says of itself (`trm_jax`) and the SHA-256 of the weights (`sha256`), since the 
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -44,6 +46,16 @@ def write(path: Path, experiment: Experiment, weights: Weights) -> str:
     return checksum
 
 
+def tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """The metadata of any .safetensors file, and its tensors by name. Raises CheckpointError: it is not readable."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
+        raise CheckpointError(f"{path}: not a readable {SUFFIX} file: {first_line(error)}") from error
+
+
 def read(path: Path) -> tuple[Experiment, Weights]:
     """The model in a file that `write` has written.
 
@@ -53,12 +65,7 @@ def read(path: Path) -> tuple[Experiment, Weights]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-    except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
-        raise CheckpointError(f"{path}: not a readable {SUFFIX} file: {first_line(error)}") from error
+    metadata, arrays = tensors(path)
     if _SAYS not in metadata:
         raise CheckpointError(
             f"{path}: weights without their experiment: `trm convert` brings in what the original has written"
