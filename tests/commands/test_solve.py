@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import trm_jax.commands.report  # noqa: F401 - imported before what it takes from others is replaced here
-from trm_jax.commands import questions, solve, solve_several
+from trm_jax.commands import completing, questions, solve, solve_several
 from trm_jax.commands.cli import main
 from trm_jax.commands.questions import read_questions, read_tasks
 from trm_jax.commands.solve import Request, run
@@ -32,6 +32,7 @@ from trm_jax.inference.search import Found
 from trm_jax.inference.trace import Trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
+from trm_jax.puzzles.complete_search import unguided
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
@@ -288,6 +289,24 @@ def test_several_puzzles_are_searched_for_at_once(
     assert [(each["answer"], each["right"], each["calls"]) for each in json.loads(out)] == [
         (SOLVED, True, 3), (None, False, 9)
     ]  # fmt: skip
+
+
+def test_what_the_network_leaves_a_complete_search_ends(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(completing, "guide_by", lambda *_: unguided)
+    fake.answers([[WRONG, SOLVED]], [[9.0, 9.0]])
+    by_network = "answered by the network: 1, by complete search, in the network's order: 0\n"
+    assert command(PUZZLE, "--complete", capsys=capsys) == (0, f"{SOLVED}\n", f"{by_network}the puzzle is solved\n")
+    fake.answers([[WRONG, WRONG]], [[9.0, 9.0]])
+    code, out, err = command(PUZZLE, "--complete", capsys=capsys)
+    assert (code, out) == (0, f"{SOLVED}\n")
+    assert err.startswith("answered by the network: 0, by complete search, in the network's order: 1; ")
+    code, out, err = command("12........3...4.", "--complete", capsys=capsys)
+    assert (code, out) == (1, "no answer\n")
+    assert "shown to have no answer: 1" in err
+    code, out, _ = command("." * 16, "--complete", "--nodes=1", "--json", capsys=capsys)
+    assert (code, json.loads(out)[0]["unsolvable"], json.loads(out)[0]["nodes"]) == (1, False, 1)
 
 
 def test_pictures_and_cycles_are_for_one_puzzle(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:

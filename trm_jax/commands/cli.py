@@ -238,6 +238,8 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         effort=_effort(args, (1,)),
         selection=args.select,
         certify=args.certify,
+        complete=args.complete,
+        nodes=args.nodes,
         budget=_budget(args),
         rules=args.rules,
         cycles=args.cycles,

@@ -185,6 +185,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_effort(solve)
     _add_budget(solve)
     solve.add_argument("--certify", action="store_true", help="show an answer that keeps the rules, or none at all")
+    about = "and where the network has none, search to the end: solved, or shown to have no answer"
+    solve.add_argument("--complete", action="store_true", help=about)
+    solve.add_argument("--nodes", type=positive, default=1_000_000, help="of a complete search, at most (1000000)")
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")

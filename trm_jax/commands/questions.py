@@ -39,6 +39,8 @@ class Request:
     effort: all else that is computed; its depths are set by `steps`.
     selection: how one of several attempts is chosen; "": by rules if the kind has any, or else by q.
     certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
+    complete: search to the end where the network has no such answer, so that each puzzle is solved, or shown to have
+      none; nodes: of that search, at most.
     budget: of the search, where the model carries candidates.
     rules: a file with the rules of a puzzle of kind "grid".
     cycles: show every cycle instead of every supervision step.
@@ -58,6 +60,8 @@ class Request:
     effort: Effort = field(default_factory=lambda: Effort((1,)))
     selection: Rule | str = ""
     certify: bool = False
+    complete: bool = False
+    nodes: int = 1_000_000
     budget: Budget = field(default_factory=Budget)
     rules: Path | None = None
     cycles: bool = False

@@ -43,7 +43,7 @@ def run(source: Path, request: Request) -> bool:
     task = tasks[0]
     kind, question = task.kind, task.question
     _check(request, kind, len(tasks))
-    if len(tasks) > 1 or request.json or request.answers:
+    if len(tasks) > 1 or request.json or request.answers or request.complete:
         return solve_several(experiment, weights, request, tasks)
     if searches:
         what = kind, question, request.budget, request.quiet, request.picture
@@ -92,7 +92,11 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
     if request.json and request.answers:
         raise ConfigError("--json prints the answers and --answers writes them as a table: give one of them")
     name = kind.to_dict()["kind"]
-    for what, asked in (("--certify", request.certify), ("--select=rules", request.selection == "rules")):
+    for what, asked in (
+        ("--certify", request.certify),
+        ("--complete", request.complete),
+        ("--select=rules", request.selection == "rules"),
+    ):
         if asked and not kind.has_rules:
             mend = "give some with --rules FILE.py" if name == "grid" else "only kind 'grid' takes some, by --rules"
             raise ConfigError(f"{what} needs rules to check answers by; puzzles of kind {name!r} have none: {mend}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trm_jax.commands.completing import completed
 from trm_jax.commands.questions import Request, Task
 from trm_jax.commands.searching import searched
 from trm_jax.config import Experiment
@@ -19,6 +20,7 @@ from trm_jax.inference.attempts import attempt
 from trm_jax.inference.thoughts import judge
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.sizes import counted
 
 _MOST_TOLD = 5  # numbers of puzzles in a line
 
@@ -47,17 +49,40 @@ def solve_several(experiment: Experiment, weights: Weights, request: Request, ta
     wrong."""
     answers: list[Answer] = []
     for answer in _answers(experiment, weights, request, tasks):
+        if request.complete and answer.tokens is None:
+            answer = _completed(experiment, weights, request, answer)
         answers.append(answer)
         if not request.json and request.answers is None:
-            print("not solved" if answer.tokens is None else answer.task.kind.text(answer.tokens))
+            unsolved = "no answer" if answer.figures.get("unsolvable") else "not solved"
+            print(unsolved if answer.tokens is None else answer.task.kind.text(answer.tokens))
     if request.json:
         print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
     if request.answers is not None:
         _write(request.answers, answers)
         print(f"{request.answers}: the answers to {len(answers)} puzzle{'s' * (len(answers) > 1)}")
+    if request.complete and not (request.json or request.quiet):
+        say(_by_whom(answers))
     if not request.json and (told := _ending(answers, request.quiet)):
         say(told)
     return all(answer.right is not False for answer in answers)
+
+
+def _completed(experiment: Experiment, weights: Weights, request: Request, answer: Answer) -> Answer:
+    """What a complete search makes of a task that the network has not solved."""
+    ended = completed(experiment, weights, answer.task, request.nodes)
+    figures = answer.figures | {"nodes": ended.nodes, "unsolvable": ended.reason == "unsolvable"}
+    return Answer(answer.task, ended.tokens, ended.tokens is not None, figures)
+
+
+def _by_whom(answers: list[Answer]) -> str:
+    """Whether the network or the search has answered, in words."""
+    searched = [answer for answer in answers if "nodes" in answer.figures]
+    nodes = sum(answer.figures["nodes"] for answer in searched)
+    parts = [f"answered by the network: {len(answers) - len(searched)}"]
+    parts += [f"by complete search, in the network's order: {sum(a.tokens is not None for a in searched)}"]
+    if none := sum(answer.figures["unsolvable"] for answer in searched):
+        parts.append(f"shown to have no answer: {none}")
+    return ", ".join(parts) + (f"; {counted(nodes, 'node')} searched" if searched else "")
 
 
 def _write(path: Path, answers: list[Answer]) -> None:
@@ -102,7 +127,7 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
     for attempts in attempt(model, weights, effort, questions, ids, experiment.train.eval_batch_size, kind):
         theirs = slice(attempts.first, attempts.first + len(attempts))
         satisfied = kept_rules(attempts, kind, questions[theirs])
-        if request.certify:
+        if request.certify or request.complete:
             assert satisfied is not None
             chosen = certify(attempts, satisfied)
         else:
