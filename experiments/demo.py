@@ -35,6 +35,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "none",  # the mixer knows its positions
                 "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "qk_norm": False,  # queries and keys of one size
+                "gate": "silu",  # of feed-forwards: silu(g) * u; "normalised": sigmoid(g) * rms(g * u)
                 "norm_eps": 1e-5,  # added to the mean square
                 "puzzle_dim": 0,  # no puzzle table
                 "puzzle_tokens": 0,  # P, none

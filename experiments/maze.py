@@ -41,6 +41,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "rope",  # or "learned", "none"
                 "rope_theta": 10_000.0,  # of rotary positions
+                "qk_norm": False,  # queries and keys of one size
+                "gate": "silu",  # of feed-forwards: silu(g) * u; "normalised": sigmoid(g) * rms(g * u)
                 "norm_eps": 1e-5,  # added to the mean square
                 "puzzle_dim": 512,  # length of a row of the puzzle table
                 "puzzle_tokens": 16,  # P, positions in front of the cells

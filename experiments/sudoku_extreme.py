@@ -38,6 +38,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "sudoku",  # whose units the network is made of
                 "positions": "none",
                 "rope_theta": 10_000.0,
+                "qk_norm": False,
+                "gate": "silu",
                 "norm_eps": 1e-5,
                 "puzzle_dim": 0,  # all puzzles are one task
                 "puzzle_tokens": 0,

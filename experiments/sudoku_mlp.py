@@ -39,6 +39,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "none",  # the mixer knows its positions
                 "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "qk_norm": False,  # queries and keys of one size
+                "gate": "silu",  # of feed-forwards: silu(g) * u; "normalised": sigmoid(g) * rms(g * u)
                 "norm_eps": 1e-5,  # added to the mean square
                 "puzzle_dim": 512,  # length of a row of the puzzle table
                 "puzzle_tokens": 16,  # P, positions in front of the cells

@@ -92,7 +92,8 @@ WRONG_TYPES = [
     ),
     (
         changed(model__positions=None),
-        "config.model.positions = None is unknown: give one of 'rope', 'learned', 'relations', 'none'",
+        "config.model.positions = None is unknown: give one of 'rope', 'rope_2d', 'learned', "
+        "'row_column_box', 'relations', 'none'",
     ),
     (changed(model__states="yz"), "config.model.states = 'yz' is unknown: give one of 'y_z', 'z', 'y'"),
     (
@@ -169,6 +170,31 @@ OUT_OF_RANGE = [
 AT_ODDS = [
     (changed(model__heads=7), "config.model.heads = 7 does not divide config.model.width = 64: change either"),
     (changed(model__heads=64), "config.model.positions = 'rope' needs an even head width, not 64 / 64: change"),
+    (
+        changed(model__heads=32, model__positions="rope_2d"),
+        "config.model.positions = 'rope_2d' needs heads of a multiple of 4, not 64 / 32: change config.model.heads",
+    ),
+    *(
+        (
+            changed(model__mixer="mlp", model__positions=positions),
+            f"config.model.positions = {positions!r} is of attention, and config.model.mixer = 'mlp' has none: set it",
+        )
+        for positions in ("rope_2d", "relations")
+    ),
+    (
+        changed(model__mixer="mlp", model__qk_norm=True),
+        "config.model.qk_norm = True is of attention, and config.model.mixer = 'mlp' has none: set it to False",
+    ),
+    (
+        changed(
+            model__mixer="symmetric", model__puzzle_dim=0, model__puzzle_tokens=0, model__positions="row_column_box"
+        ),
+        "config.model.positions = 'row_column_box' tells cells apart, and config.model.mixer = 'symmetric' may not: ",
+    ),
+    (
+        changed(model__puzzle="sudoku", model__seq_len=10, model__positions="row_column_box"),
+        "config.model.puzzle = 'sudoku', of 10 cells: ",
+    ),
     (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
     (
         changed(model__gradient="one_step", model__grad_cycles=2),

@@ -118,6 +118,8 @@ def validate(experiment: Experiment) -> None:
             raise ConfigError(f"config.model.puzzle = {model.puzzle!r}: {error}") from None
         if model.seq_len and model.needs_units:
             model.units  # noqa: B018 (raises where there are none)
+        if model.seq_len and model.needs_puzzle:
+            model.places  # noqa: B018 (likewise)
     unsuited = mixer(model.mixer).part("rules")
     if unsuited and (message := unsuited(model)):
         raise ConfigError(message)
@@ -226,9 +228,19 @@ def validate(experiment: Experiment) -> None:
             f"{model.states!r} has none: set it to 0",
         ),
         (
-            model.positions == "relations" and not mixer(model.mixer).attends,
-            f"config.model.positions = 'relations' is a bias of attention, and config.model.mixer = {model.mixer!r} "
+            model.positions in ("relations", "rope_2d") and not mixer(model.mixer).attends,
+            f"config.model.positions = {model.positions!r} is of attention, and config.model.mixer = {model.mixer!r} "
             "has none: set it to 'none'",
+        ),
+        (
+            model.positions == "row_column_box" and mixer(model.mixer).units,
+            f"config.model.positions = 'row_column_box' tells cells apart, and config.model.mixer = {model.mixer!r} "
+            "may not: set it to 'none'",
+        ),
+        (
+            model.qk_norm and not mixer(model.mixer).attends,
+            f"config.model.qk_norm = True is of attention, and config.model.mixer = {model.mixer!r} has none: set it "
+            "to False",
         ),
         (
             experiment.optim.optimiser == "muon" and experiment.devices.weights == "sharded",

@@ -1,17 +1,22 @@
 """What an experiment consists of: frozen dataclasses, every value with its type and meaning."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trm_jax.config.mixers import mixer
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.puzzles.kinds import units_of
+from trm_jax.puzzles.kinds import kind_of, units_of
 from trm_jax.puzzles.units import Units
 from trm_jax.recursion.policies import Policy
 
 Dtype = Literal["float32", "bfloat16"]
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,16 @@ class ModelConfig:
     layers: int = 2  # blocks of the network (of the latent network, where there are two)
     answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
     mixer: str = "attention"  # a name that config/mixers.py knows: "attention", "mlp", "symmetric", one of your own
-    # Which puzzle's units (puzzles/units.py) the network is made of; "": as the data says. Of the symmetric mixer, of
-    # positions "relations" and of states "candidates"; others leave it unused.
+    # Which puzzle's units (puzzles/units.py) or board the network is made of; "": as the data says. Of the symmetric
+    # mixer, of positions "relations", "rope_2d" and "row_column_box", and of states "candidates"; else it is unused.
     puzzle: str = ""
-    # "relations": a learned bias of attention for all that two cells may have in common
-    positions: Literal["rope", "learned", "relations", "none"] = "rope"
+    # "rope": attention turns by a cell's number; "rope_2d": by its row and column. "learned": a vector for each
+    # position; "row_column_box": one for each row, column and box. "relations": a learned bias of attention for all
+    # that two cells may have in common
+    positions: Literal["rope", "rope_2d", "learned", "row_column_box", "relations", "none"] = "rope"
     rope_theta: float = 10_000.0  # base of the rotations' wavelengths
+    qk_norm: bool = False  # attention compares queries and keys of one size (root mean square 1)
+    gate: Literal["silu", "normalised"] = "silu"  # of feed-forwards: silu(g) * u, or sigmoid(g) * rms(g * u)
     norm_eps: float = 1e-5  # under the root of a norm
     puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
     puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
@@ -65,6 +74,11 @@ class ModelConfig:
         return mixer(self.mixer).units or self.positions == "relations" or self.states == "candidates"
 
     @property
+    def needs_puzzle(self) -> bool:
+        """Whether the network is made of anything that `puzzle` says."""
+        return self.needs_units or self.positions in ("rope_2d", "row_column_box")
+
+    @property
     def any_size(self) -> bool:
         """Whether the same weights serve boards of every size: the network is made of units and nothing else."""
         return mixer(self.mixer).units and not self.puzzle_dim
@@ -73,6 +87,11 @@ class ModelConfig:
     def units(self) -> Units:
         """Of `puzzle`, at this number of cells. Raises ConfigError where there are none."""
         return _units(self.puzzle, self.seq_len)
+
+    @property
+    def places(self) -> NDArray[np.int32]:
+        """Row, column and, where there are boxes, box of each cell, [2 or 3, S]. Raises ConfigError as `units`."""
+        return _places(self.puzzle, self.seq_len)
 
     @property
     def tokens_in_front(self) -> int:
@@ -93,10 +112,19 @@ class ModelConfig:
 
 @lru_cache
 def _units(puzzle: str, cells: int) -> Units:
+    return _of_puzzle(units_of, "units", puzzle, cells)
+
+
+@lru_cache
+def _places(puzzle: str, cells: int) -> NDArray[np.int32]:
+    return _of_puzzle(kind_of, "board", puzzle, cells).places
+
+
+def _of_puzzle(told_by: Callable[[str, int], Told], what: str, puzzle: str, cells: int) -> Told:
     if not puzzle:
-        raise ConfigError("config.model.puzzle = '': name the puzzle whose units the network is made of, as 'sudoku'")
+        raise ConfigError(f"config.model.puzzle = '': name the puzzle whose {what} the network is made of, as 'sudoku'")
     try:
-        return units_of(puzzle, cells)
+        return told_by(puzzle, cells)
     except DataError as error:
         raise ConfigError(f"config.model.puzzle = {puzzle!r:.80}, of {cells} cells: {error}") from None
 
