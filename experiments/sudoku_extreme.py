@@ -88,6 +88,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "candidates": candidates(),
             "optim": {
                 "optimiser": "adamw",
+                "muon_ratio": 0.0,
                 "clip": 1.0,
                 "learning_rate": 2e-3,
                 "warmup_steps": 200,
@@ -99,6 +100,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_learning_rate": 0.0,
                 "puzzle_weight_decay": 0.0,
                 "ema_decay": 0.998,
+                "ema_start": 0,
+                "weight_dtype": "float32",
             },
             "data": {
                 "puzzle": "sudoku",

@@ -89,6 +89,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "candidates": candidates(),
             "optim": {
                 "optimiser": "adam_atan2",  # or "adamw", "muon"
+                "muon_ratio": 0.0,  # of "muon": the rate of matrices over that of all else; 0: of equal steps
                 "clip": 0.0,  # of the gradients' norm; 0: none
                 "learning_rate": 1e-4,  # of AdamATan2
                 "warmup_steps": 2_000,  # linear
@@ -100,6 +101,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_learning_rate": 1e-4,  # of sign-SGD on the puzzle table
                 "puzzle_weight_decay": 1.0,  # of the rows that a batch uses
                 "ema_decay": 0.999,  # of the weights that are evaluated; 0: none
+                "ema_start": 0,  # step after which it begins
+                "weight_dtype": "float32",  # to which trained weights are rounded
             },
             "data": {
                 "puzzle": "sudoku",  # how cells read, and which symmetries hold

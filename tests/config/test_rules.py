@@ -195,6 +195,10 @@ AT_ODDS = [
         changed(model__puzzle="sudoku", model__seq_len=10, model__positions="row_column_box"),
         "config.model.puzzle = 'sudoku', of 10 cells: ",
     ),
+    (
+        changed(optim__muon_ratio=200.0),
+        "config.optim.muon_ratio = 200.0, but config.optim.optimiser = 'adam_atan2': set it to 0",
+    ),
     (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
     (
         changed(model__gradient="one_step", model__grad_cycles=2),

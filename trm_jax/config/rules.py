@@ -55,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "candidates.drop_weight": (0, 1e3),
     "candidates.symbol_weight": (0, 1e3),
     "candidates.conflict_weight": (0, 1e3),
+    "optim.muon_ratio": (0, 1e6),
     "optim.clip": (0, 1e6),
     "optim.learning_rate": (0, 1e3),
     "optim.warmup_steps": (0, 1 << 40),
@@ -65,6 +66,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
+    "optim.ema_start": (0, 1 << 40),
     "data.reveal": (0, 1),
     "data.reveal_share": (1e-6, 1),
     "data.forms": (0, 1 << 20),
@@ -245,6 +247,11 @@ def validate(experiment: Experiment) -> None:
         (
             experiment.optim.optimiser == "muon" and experiment.devices.weights == "sharded",
             "config.optim.optimiser = 'muon' needs whole matrices: set config.devices.weights = 'replicated'",
+        ),
+        (
+            experiment.optim.muon_ratio > 0 and experiment.optim.optimiser != "muon",
+            f"config.optim.muon_ratio = {experiment.optim.muon_ratio}, but config.optim.optimiser = "
+            f"{experiment.optim.optimiser!r}: set it to 0",
         ),
         (
             data.puzzle == "tokens" and data.augment,

@@ -66,7 +66,7 @@ class ModelConfig:
     start_noise: float = 0.0  # standard deviation of what a puzzle's initial y and z (of size 1) differ by in training
     latent_noise: float = 0.0  # likewise, of noise on z before each supervision step
     damping: float = 0.0  # each application moves h by 1 - damping of the way to what the network says
-    dtype: Dtype = "bfloat16"  # of the computation; weights are float32
+    dtype: Dtype = "bfloat16"  # of the computation; weights are float32 (config.optim.weight_dtype)
 
     @property
     def needs_units(self) -> bool:
@@ -211,6 +211,9 @@ class OptimConfig:
     """The optimiser of the weights, sign-SGD on the puzzle table, and the averaged weights."""
 
     optimiser: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"  # "muon": on blocks' matrices, AdamW on the rest
+    # Of "muon": by how much the rate of matrices is larger, which is that of their singular values; 0: their entries move
+    # as far as AdamW's (training.optim.muon)
+    muon_ratio: float = 0.0
     clip: float = 0.0  # the gradients' norm is brought down to this; 0: left alone
     learning_rate: float = 1e-4  # of the weights, after the warm-up
     warmup_steps: int = 2_000  # over which the rates rise from 0
@@ -222,6 +225,8 @@ class OptimConfig:
     puzzle_learning_rate: float = 1e-2  # of the puzzle table
     puzzle_weight_decay: float = 0.1
     ema_decay: float = 0.999  # of the averaged weights, which are evaluated
+    ema_start: int = 0  # step after which averaging begins; until then the average is the weights
+    weight_dtype: Dtype = "float32"  # to whose values the trained weights are rounded after each step
 
 
 @dataclass(frozen=True)
