@@ -61,6 +61,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_tokens": 16,  # P, positions in front of the cells
                 "states": "y_z",  # y_z, or z or y alone
                 "latents": 1,  # K, how many z
+                "winner_take_all": False,  # latents compete instead of being added up
                 "separate_networks": False,  # True: one network for z, another for y
                 "latent_steps": 4,  # n; 6 in the variant "n6"
                 "cycles": 3,  # T
@@ -69,7 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "gradient_steps": 1,  # k of "last_k": through the last k latent steps
                 "solver_tolerance": 1e-2,  # of "implicit": when its solver ends, relative
                 "solver_steps": 30,  # of "implicit": when it ends at the latest
-                "backprop_steps": 1,  # supervision steps in an optimiser step; gradients run through all
+                "backprop_steps": 1,  # supervision steps in an optimiser step
                 "supervision_steps": 16,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.1,  # share of puzzles that may not halt before a drawn step

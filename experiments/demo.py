@@ -42,6 +42,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_tokens": 0,  # P, none
                 "states": "y_z",  # y_z, or z or y alone
                 "latents": 1,  # K, how many z
+                "winner_take_all": False,  # latents compete instead of being added up
                 "separate_networks": False,  # True: one network for z, another for y
                 "latent_steps": 2,  # n
                 "cycles": 1,  # T
@@ -50,7 +51,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "gradient_steps": 1,  # k of "last_k": through the last k latent steps
                 "solver_tolerance": 1e-2,  # of "implicit": when its solver ends, relative
                 "solver_steps": 30,  # of "implicit": when it ends at the latest
-                "backprop_steps": 1,  # supervision steps in an optimiser step; gradients run through all
+                "backprop_steps": 1,  # supervision steps in an optimiser step
                 "supervision_steps": 8,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.2,  # share of puzzles that may not halt before a drawn step

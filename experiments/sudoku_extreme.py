@@ -45,6 +45,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_tokens": 0,
                 "states": "candidates",
                 "latents": 1,
+                "winner_take_all": False,
                 "separate_networks": False,
                 "latent_steps": 1,  # unused: candidates have no z
                 "cycles": 8,  # applications of the network in a call

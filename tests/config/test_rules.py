@@ -224,18 +224,6 @@ AT_ODDS = [
         )
         for gradient in ("last_k", "implicit")
     ),
-    *(
-        (
-            changed(model__backprop_steps=2, **values),
-            "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient"
-            f" = 'cycles' and config.model.grad_cycles = {values.get('model__cycles', 2)}",
-        )
-        for values in ({}, {"model__cycles": 3, "model__grad_cycles": 2}, {"model__gradient": "one_step"})
-    ),
-    (
-        changed(model__gradient="one_step", model__cycles=1, model__backprop_steps=2),
-        "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient = ",
-    ),
     (
         changed(model__grad_cycles=2, model__backprop_steps=3),
         "config.model.backprop_steps = 3 does not divide config.model.supervision_steps = 16: change either",
@@ -289,6 +277,14 @@ AT_ODDS = [
     (
         changed(model__states="z", model__latents=2),
         "config.model.latents = 2 needs config.model.states = 'y_z', not 'z'",
+    ),
+    (
+        changed(model__winner_take_all=True),
+        "config.model.winner_take_all = True, but config.model.latents = 1: give at least 2 that can compete",
+    ),
+    (
+        changed(model__winner_take_all=True, model__latents=2, loss__continue_head=True),
+        "config.model.winner_take_all = True trains no continue head: set config.loss.continue_head = False",
     ),
     (
         changed(model__states="z", model__separate_networks=True),
@@ -371,6 +367,7 @@ def test_what_is_right_by_a_hair_is_taken() -> None:
         {"gradient": "one_step", "states": "y"},
         {"grad_cycles": 2, "backprop_steps": 4},
         {"cycles": 1, "backprop_steps": 16},
+        {"backprop_steps": 2},
         {"solver_tolerance": 1},
     ):
         built = experiment_from(changed(**{f"model__{key}": value for key, value in model.items()})).model

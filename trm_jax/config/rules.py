@@ -147,11 +147,6 @@ def validate(experiment: Experiment) -> None:
             "has none: set config.model.gradient = 'cycles'",
         ),
         (
-            model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),
-            f"config.model.backprop_steps = {model.backprop_steps} needs gradients through every cycle: set it to 1, "
-            f"or config.model.gradient = 'cycles' and config.model.grad_cycles = {model.cycles}",
-        ),
-        (
             model.supervision_steps % model.backprop_steps,
             f"config.model.backprop_steps = {model.backprop_steps} does not divide config.model.supervision_steps = "
             f"{model.supervision_steps}: change either",
@@ -178,6 +173,14 @@ def validate(experiment: Experiment) -> None:
         (
             model.states != "y_z" and model.latents != 1,
             f"config.model.latents = {model.latents} needs config.model.states = 'y_z', not {model.states!r}",
+        ),
+        (
+            model.winner_take_all and model.latents == 1,
+            "config.model.winner_take_all = True, but config.model.latents = 1: give at least 2 that can compete",
+        ),
+        (
+            model.winner_take_all and experiment.loss.continue_head,
+            "config.model.winner_take_all = True trains no continue head: set config.loss.continue_head = False",
         ),
         (
             model.states == "z" and model.separate_networks,

@@ -49,6 +49,9 @@ class ModelConfig:
     # one to the next the symbols are carried that are still possible in each cell (recursion/candidates.py)
     states: Literal["y_z", "z", "y", "candidates"] = "y_z"
     latents: int = 1  # K latents z_1 ... z_K
+    # Latents are not added up but compete: each leads to an answer of its own, that of the smallest token loss is
+    # trained, and all go on from its y (training/competition.py); at inference there is z_1 alone
+    winner_take_all: bool = False
     separate_networks: bool = False  # one network for z and another for y
     latent_steps: int = 6  # n, of a cycle
     cycles: int = 3  # T, of a supervision step
@@ -59,7 +62,9 @@ class ModelConfig:
     gradient_steps: int = 1  # of "last_k": gradients through the last k latent steps
     solver_tolerance: float = 1e-2  # of "implicit": the residual's norm over the gradient's, at which its solver ends
     solver_steps: int = 30  # of "implicit": products with the Jacobian, at most
-    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all; divides N_sup
+    # Supervision steps in each optimiser step; divides N_sup. Where every cycle carries gradients, they run through all
+    # of these steps; elsewhere each has its own, and the update is by their mean
+    backprop_steps: int = 1
     supervision_steps: int = 16  # N_sup, of a puzzle, at most
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
@@ -211,8 +216,8 @@ class OptimConfig:
     """The optimiser of the weights, sign-SGD on the puzzle table, and the averaged weights."""
 
     optimiser: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"  # "muon": on blocks' matrices, AdamW on the rest
-    # Of "muon": by how much the rate of matrices is larger, which is that of their singular values; 0: their entries move
-    # as far as AdamW's (training.optim.muon)
+    # Of "muon": by how much the rate of matrices is larger, which is that of their singular values; 0: their entries
+    # move as far as AdamW's (training.optim.muon)
     muon_ratio: float = 0.0
     clip: float = 0.0  # the gradients' norm is brought down to this; 0: left alone
     learning_rate: float = 1e-4  # of the weights, after the warm-up

@@ -17,6 +17,7 @@ from trm_jax.recursion.chain import chain
 from trm_jax.recursion.policies import KEEP_ALL
 from trm_jax.recursion.recursion import State
 from trm_jax.training import deduction
+from trm_jax.training.competition import think_best
 from trm_jax.training.optim import (
     Schedule,
     adam_atan2,
@@ -148,7 +149,7 @@ def supervise(
       model, loss: what is computed.
       params, rows_BR: the arguments to differentiate with respect to (rows: None where there is no puzzle table).
       carry: refilled.
-      training: also costs the continue head, where it is trained.
+      training: also costs the continue head, where it is trained; and lets latents compete, where they do.
 
     Returns:
       The total loss, summed over rows, and the outcome.
@@ -158,12 +159,18 @@ def supervise(
     # With a single supervision step there is nothing to continue to.
     continues = loss.continue_head and training and model.config.supervision_steps > 1
 
+    def tokens_loss(logits_BSV: jax.Array) -> jax.Array:
+        return token_loss(logits_BSV, labels, loss.tokens, loss.smoothing)[0]
+
     def step(learned: Any, reached: Supervised, i: jax.Array) -> Supervised:
         params, rows_BR = learned
-        state, readout = model.think(params, rows_BR, reached.state, inputs)
+        if model.config.winner_take_all and training:
+            state, readout = think_best(model, params, rows_BR, reached.state, inputs, tokens_loss)
+        else:
+            state, readout = model.think(params, rows_BR, reached.state, inputs)
         _, exact_B = correctness(readout.logits, labels)
         parts = {
-            "lm_loss": token_loss(readout.logits, labels, loss.tokens, loss.smoothing)[0].sum(),
+            "lm_loss": tokens_loss(readout.logits).sum(),
             "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
         }
         if continues:
