@@ -37,7 +37,7 @@ def test_the_nearest_latent_wins_its_y_goes_on_and_it_alone_is_trained():
         reached, readout = think_best(Product(), params, rows, state, None, loss)
         return loss(readout.logits).sum(), (reached, readout)
 
-    # With w = 2 the answers are 3, 11, 19 and 10, 6, 8: the second latent of the first row wins, the first of the other.
+    # With w = 2 the answers are 3, 11, 19 and 10, 6, 8: of the first row the second latent wins, of the other the first
     gradients, (reached, readout) = jax.grad(total, argnums=(0, 1), has_aux=True)({"w": jnp.float32(2.0)}, rows)
     np.testing.assert_array_equal(np.ravel(reached.y), [11, 10])
     np.testing.assert_array_equal(np.ravel(readout.logits), [11, 10])

@@ -98,6 +98,24 @@ def test_augmentation_turns_question_and_answer_alike_and_each_batch_of_each_see
     assert (turned.inputs != other.inputs).any(axis=2).mean() > 0.9
 
 
+def test_blanks_are_revealed_from_the_answer_ever_fewer_and_each_row_by_a_share_of_its_own(puzzles):
+    easier = replace(PLAIN, data=replace(SUDOKU, reveal=0.8, reveal_share=0.5), train=replace(PLAIN.train, steps=6))
+    (plain, _), (found, _), (streamed, _) = (
+        made(experiment, puzzles) for experiment in (PLAIN, easier, with_devices(easier, data=2, puzzles="streamed"))
+    )
+    np.testing.assert_array_equal(streamed.inputs, found.inputs)
+    np.testing.assert_array_equal(found.labels, plain.labels)
+    blank = plain.inputs == 1
+    shown = found.inputs != plain.inputs
+    assert not (shown & ~blank).any()
+    np.testing.assert_array_equal(found.inputs[shown], found.labels[shown])
+    of_rows = shown.sum(axis=2) / blank.sum(axis=2)
+    # At most 0.8, and less with each step until half of the run is over; a row's share is uniform up to that.
+    for step, most in enumerate((0.8 * 2 / 3, 0.8 / 3, 0, 0, 0, 0)):
+        assert abs(of_rows[:, step].mean() - most / 2) <= 0.2 * most
+    assert np.ptp(of_rows[:, 0]) > 0.35
+
+
 def test_puzzles_that_fit_lie_on_the_device(puzzles, monkeypatch):
     feed = Feed(puzzles, with_devices(PLAIN, puzzles="auto"), layout_of(PLAIN))
     assert feed.size == 60 * (2 * 16 + 4) + 4 * 2 * 61
