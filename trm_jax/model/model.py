@@ -259,7 +259,7 @@ class Model:
 
     @cached_property
     def _networks(self) -> Networks:
-        way = 1 - self.config.damping
+        way = 1 - self.config.damping  # arXiv 2605.21488 goes 0.95 of it
 
         def net(method: str) -> Any:
             def applied(params: Any, h: jax.Array, injection: Any) -> jax.Array:

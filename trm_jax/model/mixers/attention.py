@@ -55,7 +55,11 @@ def relations_of(units: Units, in_front: int) -> Relations:
 
 
 class Attention(nn.Module):
-    """Full self-attention over all positions, puzzle tokens included; no mask, and no bias but that of relations."""
+    """Full self-attention over all positions, puzzle tokens included; no mask, and no bias but that of relations.
+
+    With config.qk_norm queries and keys have root mean square 1 before they are turned and compared, so that no score
+    exceeds sqrt(C) (arXiv 2010.04245; here without a learned scale, like every norm of the network).
+    """
 
     config: ModelConfig
     implementation: Implementation = "xla"
