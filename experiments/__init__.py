@@ -50,6 +50,7 @@ def smoke(config: ConfigDict) -> ConfigDict:
     config.devices.data = 1
     config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 4
+    config.optim.ema_start = min(config.optim.ema_start, 10)
     if data.puzzle == "sudoku":
         data.train = "generated"
         data.train_puzzles = 16

@@ -38,11 +38,14 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "sudoku",  # whose units the network is made of
                 "positions": "none",
                 "rope_theta": 10_000.0,
+                "qk_norm": False,
+                "gate": "silu",
                 "norm_eps": 1e-5,
                 "puzzle_dim": 0,  # all puzzles are one task
                 "puzzle_tokens": 0,
                 "states": "candidates",
                 "latents": 1,
+                "winner_take_all": False,
                 "separate_networks": False,
                 "latent_steps": 1,  # unused: candidates have no z
                 "cycles": 8,  # applications of the network in a call
@@ -86,6 +89,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "candidates": candidates(),
             "optim": {
                 "optimiser": "adamw",
+                "muon_ratio": 0.0,
                 "clip": 1.0,
                 "learning_rate": 2e-3,
                 "warmup_steps": 200,
@@ -97,6 +101,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_learning_rate": 0.0,
                 "puzzle_weight_decay": 0.0,
                 "ema_decay": 0.998,
+                "ema_start": 0,
+                "weight_dtype": "float32",
             },
             "data": {
                 "puzzle": "sudoku",

@@ -39,11 +39,14 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle": "",  # whose units the network is made of, where it is made of any
                 "positions": "none",  # the mixer knows its positions
                 "rope_theta": 10_000.0,  # of rotary positions, where there are any
+                "qk_norm": False,  # queries and keys of one size
+                "gate": "silu",  # of feed-forwards: silu(g) * u; "normalised": sigmoid(g) * rms(g * u)
                 "norm_eps": 1e-5,  # added to the mean square
                 "puzzle_dim": 512,  # length of a row of the puzzle table
                 "puzzle_tokens": 16,  # P, positions in front of the cells
                 "states": "y_z",  # y_z, or z or y alone
                 "latents": 1,  # K, how many z
+                "winner_take_all": False,  # latents compete instead of being added up
                 "separate_networks": False,  # True: one network for z, another for y
                 "latent_steps": 6,  # n
                 "cycles": 3,  # T
@@ -52,7 +55,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "gradient_steps": 1,  # k of "last_k": through the last k latent steps
                 "solver_tolerance": 1e-2,  # of "implicit": when its solver ends, relative
                 "solver_steps": 30,  # of "implicit": when it ends at the latest
-                "backprop_steps": 1,  # supervision steps in an optimiser step; gradients run through all
+                "backprop_steps": 1,  # supervision steps in an optimiser step
                 "supervision_steps": 16,  # N_sup
                 "halt_by": "q_halt",  # "q_continue": halt at q_halt > q_continue, not > 0
                 "exploration": 0.1,  # share of puzzles that may not halt before a drawn step
@@ -87,6 +90,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "candidates": candidates(),
             "optim": {
                 "optimiser": "adam_atan2",  # or "adamw", "muon"
+                "muon_ratio": 0.0,  # of "muon": the rate of matrices over that of all else; 0: of equal steps
                 "clip": 0.0,  # of the gradients' norm; 0: none
                 "learning_rate": 1e-4,  # of AdamATan2
                 "warmup_steps": 2_000,  # linear
@@ -98,6 +102,8 @@ def get_config(variant: str = "") -> ConfigDict:
                 "puzzle_learning_rate": 1e-4,  # of sign-SGD on the puzzle table
                 "puzzle_weight_decay": 1.0,  # of the rows that a batch uses
                 "ema_decay": 0.999,  # of the weights that are evaluated; 0: none
+                "ema_start": 0,  # step after which it begins
+                "weight_dtype": "float32",  # to which trained weights are rounded
             },
             "data": {
                 "puzzle": "sudoku",  # how cells read, and which symmetries hold

@@ -14,4 +14,5 @@ six_latents                 77.6       Table 2
 single_latent               71.9       Table 2
 latent_steps_and_cycles     ...        Table 3, a variant for each row
 direct                      0.0        the one-pass baseline
+recipe                      -          what others changed, a variant for each switch
 """

@@ -92,7 +92,8 @@ WRONG_TYPES = [
     ),
     (
         changed(model__positions=None),
-        "config.model.positions = None is unknown: give one of 'rope', 'learned', 'relations', 'none'",
+        "config.model.positions = None is unknown: give one of 'rope', 'rope_2d', 'learned', "
+        "'row_column_box', 'relations', 'none'",
     ),
     (changed(model__states="yz"), "config.model.states = 'yz' is unknown: give one of 'y_z', 'z', 'y'"),
     (
@@ -169,6 +170,35 @@ OUT_OF_RANGE = [
 AT_ODDS = [
     (changed(model__heads=7), "config.model.heads = 7 does not divide config.model.width = 64: change either"),
     (changed(model__heads=64), "config.model.positions = 'rope' needs an even head width, not 64 / 64: change"),
+    (
+        changed(model__heads=32, model__positions="rope_2d"),
+        "config.model.positions = 'rope_2d' needs heads of a multiple of 4, not 64 / 32: change config.model.heads",
+    ),
+    *(
+        (
+            changed(model__mixer="mlp", model__positions=positions),
+            f"config.model.positions = {positions!r} is of attention, and config.model.mixer = 'mlp' has none: set it",
+        )
+        for positions in ("rope_2d", "relations")
+    ),
+    (
+        changed(model__mixer="mlp", model__qk_norm=True),
+        "config.model.qk_norm = True is of attention, and config.model.mixer = 'mlp' has none: set it to False",
+    ),
+    (
+        changed(
+            model__mixer="symmetric", model__puzzle_dim=0, model__puzzle_tokens=0, model__positions="row_column_box"
+        ),
+        "config.model.positions = 'row_column_box' tells cells apart, and config.model.mixer = 'symmetric' may not: ",
+    ),
+    (
+        changed(model__puzzle="sudoku", model__seq_len=10, model__positions="row_column_box"),
+        "config.model.puzzle = 'sudoku', of 10 cells: ",
+    ),
+    (
+        changed(optim__muon_ratio=200.0),
+        "config.optim.muon_ratio = 200.0, but config.optim.optimiser = 'adam_atan2': set it to 0",
+    ),
     (changed(model__grad_cycles=3), "config.model.grad_cycles = 3 is more than config.model.cycles = 2: lower it"),
     (
         changed(model__gradient="one_step", model__grad_cycles=2),
@@ -193,18 +223,6 @@ AT_ODDS = [
             "set config.model.gradient = 'cycles'",
         )
         for gradient in ("last_k", "implicit")
-    ),
-    *(
-        (
-            changed(model__backprop_steps=2, **values),
-            "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient"
-            f" = 'cycles' and config.model.grad_cycles = {values.get('model__cycles', 2)}",
-        )
-        for values in ({}, {"model__cycles": 3, "model__grad_cycles": 2}, {"model__gradient": "one_step"})
-    ),
-    (
-        changed(model__gradient="one_step", model__cycles=1, model__backprop_steps=2),
-        "config.model.backprop_steps = 2 needs gradients through every cycle: set it to 1, or config.model.gradient = ",
     ),
     (
         changed(model__grad_cycles=2, model__backprop_steps=3),
@@ -259,6 +277,14 @@ AT_ODDS = [
     (
         changed(model__states="z", model__latents=2),
         "config.model.latents = 2 needs config.model.states = 'y_z', not 'z'",
+    ),
+    (
+        changed(model__winner_take_all=True),
+        "config.model.winner_take_all = True, but config.model.latents = 1: give at least 2 that can compete",
+    ),
+    (
+        changed(model__winner_take_all=True, model__latents=2, loss__continue_head=True),
+        "config.model.winner_take_all = True trains no continue head: set config.loss.continue_head = False",
     ),
     (
         changed(model__states="z", model__separate_networks=True),
@@ -341,6 +367,7 @@ def test_what_is_right_by_a_hair_is_taken() -> None:
         {"gradient": "one_step", "states": "y"},
         {"grad_cycles": 2, "backprop_steps": 4},
         {"cycles": 1, "backprop_steps": 16},
+        {"backprop_steps": 2},
         {"solver_tolerance": 1},
     ):
         built = experiment_from(changed(**{f"model__{key}": value for key, value in model.items()})).model

@@ -132,6 +132,13 @@ CHANGES: dict[str, set[str]] = {
     "ablations.six_latents": {"model.latents"},
     "ablations.single_latent": {"model.states"},
     "ablations.latent_steps_and_cycles": set(),
+    "ablations.recipe": set(),
+    "sudoku_fast": {
+        *("model.puzzle_dim", "model.puzzle_tokens", "model.gate", "model.latent_steps", "model.cycles"),
+        *("loss.smoothing", "loss.halting", "optim.optimiser", "optim.muon_ratio", "optim.warmup_steps"),
+        *("optim.min_ratio", "optim.ema_decay", "optim.ema_start", "optim.weight_dtype"),
+        *("train.steps", "train.batch_size"),
+    },
     "ablations.direct": {
         *("model.states", "model.mixer", "model.positions"),
         *("model.layers", "model.puzzle_tokens", "model.cycles"),
@@ -151,6 +158,31 @@ def changed_keys(old: Experiment, new: Experiment) -> set[str]:
 @pytest.mark.parametrize("name", CHANGES)
 def test_an_ablation_changes_what_it_names_and_nothing_else(name: str) -> None:
     assert changed_keys(load("sudoku_mlp"), load(name)) == CHANGES[name]
+
+
+# What a switch of the recipe changes in sudoku_mlp or sudoku_attention.
+SWITCHES: dict[str, set[str]] = {
+    "muon": {"optim.optimiser"},
+    "normalised_gate": {"model.gate"},
+    "no_puzzle_tokens": {"model.puzzle_dim", "model.puzzle_tokens"},
+    "smoothing": {"loss.smoothing"},
+    "late_average": {"optim.ema_start"},
+    "bfloat16_weights": {"optim.weight_dtype"},
+    "winner_take_all": {"model.latents", "model.winner_take_all"},
+    "row_column_box": {"model.positions", "model.puzzle"},
+    "damping": {"model.damping"},
+    "random_starts": {"model.start_noise"},
+    "latent_noise": {"model.latent_noise"},
+    "two_steps": {"model.backprop_steps"},
+    "qk_norm": {"model.qk_norm"},
+    "rope_2d": {"model.positions", "model.puzzle"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS["ablations.recipe"][:-1])
+def test_a_variant_of_the_recipe_turns_one_switch(variant: str) -> None:
+    base = "sudoku_attention" if variant in ("qk_norm", "rope_2d") else "sudoku_mlp"
+    assert changed_keys(load(base), load("ablations.recipe", variant)) == SWITCHES[variant]
 
 
 def test_every_ablation_is_in_the_table() -> None:
@@ -238,14 +270,19 @@ SIZES = {
     *(f"model.{key}" for key in ("width", "heads", "layers", "answer_layers", "puzzle_dim", "puzzle_tokens")),
     *(f"model.{key}" for key in ("latents", "latent_steps", "cycles", "grad_cycles", "supervision_steps")),
     *("model.seq_len", "model.dtype"),
-    *("devices.data", "optim.learning_rate", "optim.warmup_steps", "data.train", "data.train_puzzles"),
+    *("devices.data", "optim.learning_rate", "optim.warmup_steps", "optim.ema_start"),
+    *("data.train", "data.train_puzzles"),
     *(f"train.{key}" for key in ("steps", "batch_size", "log_every", "eval_every", "save_every")),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_variant_smoke_is_the_experiment_made_tiny(name: str) -> None:
-    deepest = {"ablations.latent_steps_and_cycles": "n12_T6", "maze": "symmetries"}.get(name, "")
+    deepest = {
+        "ablations.latent_steps_and_cycles": "n12_T6",
+        "ablations.recipe": "winner_take_all",
+        "maze": "symmetries",
+    }.get(name, "")
     smoke = load(name, "smoke")
 
     assert changed_keys(load(name, deepest), smoke) <= SIZES
@@ -260,4 +297,8 @@ def test_a_small_ablation_differs_from_the_small_base_as_the_large_one_does(name
     changed = changed_keys(load("sudoku_mlp", "smoke"), load(name, "smoke"))
 
     assert changed
-    assert changed <= (CHANGES[name] or {"memory.policy"})
+    of_variants = {
+        "ablations.latent_steps_and_cycles": {"memory.policy"},
+        "ablations.recipe": SWITCHES["winner_take_all"],
+    }
+    assert changed <= (CHANGES[name] or of_variants[name])

@@ -67,6 +67,8 @@ def test_sizes_left_to_the_data_are_told() -> None:
         # One pass over the latents, and its transposed products: one to end with, two for each of the solver's steps.
         ({"gradient": "implicit", "solver_steps": 10}, (18 + 1 + 2 * 11, 3 + 2)),
         ({"grad_cycles": 3, "backprop_steps": 4}, (4 * 54, 4 * 9)),
+        ({"backprop_steps": 2}, (2 * 30, 2 * 5)),
+        ({"latents": 4, "winner_take_all": True}, (4 * 18 + 30, 4 * 3 + 5)),
         ({"states": "y"}, (0, 5)),
         ({"latent_steps": 2, "cycles": 2}, (8, 4)),
     ],

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from trm_jax.model.losses import IGNORE, binary_cross_entropy, correctness, log_stablemax, token_loss
+from trm_jax.model.losses import IGNORE, NEVER, binary_cross_entropy, correctness, log_stablemax, smoothed, token_loss
 
 
 def reference_log_stablemax(v):
@@ -48,6 +48,29 @@ def test_token_loss_is_the_mean_over_labelled_cells_and_nothing_else(form):
     ]
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_array_equal(counts, [3, 1, 4])
+
+
+@pytest.mark.parametrize("form", ["stablemax", "softmax"])
+def test_smoothing_is_a_loss_against_labels_of_which_a_share_is_spread_over_what_is_possible(form):
+    logits = np.random.default_rng(2).normal(size=(1, 3, 5)).astype(np.float32)
+    logits[..., 0] = NEVER  # padding, say: no label can be, and none is spread over it
+    labels = np.asarray([[4, IGNORE, 1]])
+    targets = np.full((3, 5), 0.2 / 4)
+    targets[:, 0] = 0
+    targets[0, 4] += 0.8
+    targets[2, 1] += 0.8
+    possible = logits[0, :, 1:].astype(np.float64)
+    exp = np.exp(possible)
+    logs = reference_log_stablemax(possible) if form == "stablemax" else np.log(exp / exp.sum(-1, keepdims=True))
+    expected = -(targets[:, 1:] * logs).sum(-1)[[0, 2]].mean()
+    found, _ = token_loss(jnp.asarray(logits), jnp.asarray(labels), form, 0.2)
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
+def test_targets_are_smoothed_over_all_of_them():
+    targets = np.float32([[0, 1, 0, 0], [1, 0, 0, 0]])
+    np.testing.assert_allclose(smoothed(targets, 0.2), [[0.05, 0.85, 0.05, 0.05], [0.85, 0.05, 0.05, 0.05]], rtol=1e-6)
+    assert smoothed(targets, 0.0) is targets
 
 
 def test_binary_cross_entropy_is_its_formula_and_never_overflows():

@@ -274,3 +274,28 @@ def test_the_start_is_one_vector_for_every_row_and_position():
     np.testing.assert_array_equal(state.z, np.broadcast_to(np.asarray(z)[None, :, None], (2, 3, 8, 16)))
     assert Model(replace(SMALL, states="z")).start(State(None, starts.z[:1]), 2).y is None
     assert Model(replace(SMALL, states="y")).start(State(starts.y, None), 2).z is None
+
+
+@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+def test_tables_of_rows_columns_and_boxes_are_summed_for_each_cell(mixer):
+    config = replace(SMALL, mixer=mixer, seq_len=36, vocab_size=8, puzzle="sudoku", positions="row_column_box")
+    _, weights, inputs, rows = problem(config)
+    tables = {name: np.asarray(weights.params[name]) for name in ("rows", "columns", "boxes")}
+    assert {name: table.shape for name, table in tables.items()} == dict.fromkeys(tables, (6, 16))
+    found, plain = (
+        embed(Model(c), weights, inputs, rows)
+        for c in (config, replace(config, positions="rope" if mixer == "attention" else "none"))
+    )
+    # 6x6 has boxes of two rows and three columns. Four embeddings have four times the variance of one.
+    np.testing.assert_allclose(found[:, :2], plain[:, :2] / 2, atol=1e-6)
+    for cell in range(36):
+        row, column = divmod(cell, 6)
+        of_cell = tables["rows"][row] + tables["columns"][column] + tables["boxes"][2 * (row // 2) + column // 3]
+        np.testing.assert_allclose(found[:, 2 + cell], (plain[:, 2 + cell] + 4.0 * of_cell) / 2, atol=1e-6)
+
+
+def test_a_board_without_boxes_has_tables_of_rows_and_columns():
+    config = replace(SMALL, puzzle='{"kind": "maze", "shape": [2, 3]}', positions="row_column_box")
+    params = jax.eval_shape(Model(config).init, jax.random.key(0)).params
+    assert (params["rows"].shape, params["columns"].shape) == ((2, 16), (3, 16))
+    assert "boxes" not in params

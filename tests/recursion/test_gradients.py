@@ -92,6 +92,7 @@ VARIANTS = {
     "attention": ({}, [*({"policy": name} for name in POLICIES if name != "none" and available(name)), FEW]),
     "mlp": ({"mixer": "mlp"}, [FEW, {"policy": "nested", "levels": 3}, STEP]),
     "three latents": ({"latents": 3}, [BINOMIAL, STEP]),
+    "rivals": ({"latents": 3, "winner_take_all": True}, [BINOMIAL, STEP]),
     "z only": ({"states": "z"}, [NESTED, BINOMIAL]),
     "y only": ({"states": "y", "grad_cycles": 2}, [STEP, BINOMIAL]),
     "two networks": ({"separate_networks": True, "answer_layers": 2}, [{"policy": "dots"}, STEP]),
@@ -188,18 +189,27 @@ def test_micro_batches_take_the_same_step():
     assert_close(parts.carry, whole.carry, 1e-6)
 
 
-@pytest.mark.parametrize(("count", "continue_head"), [pytest.param(1, False, marks=pytest.mark.slow), (2, True)])
-def test_gradients_flow_through_all_supervision_steps_of_an_optimiser_step(count, continue_head):
-    """Against a plain loop over Model.think."""
+@pytest.mark.parametrize(
+    ("count", "continue_head", "grad_cycles"),
+    [
+        pytest.param(1, False, 2, marks=pytest.mark.slow),
+        (2, True, 2),
+        pytest.param(2, False, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_gradients_flow_through_all_supervision_steps_of_an_optimiser_step(count, continue_head, grad_cycles):
+    """Against a plain loop over Model.think; where not every cycle carries gradients, each step has its own."""
     experiment = with_model(
         replace(EXPERIMENT, loss=LossConfig(continue_head=continue_head)),
-        grad_cycles=2, backprop_steps=count, supervision_steps=4,
+        grad_cycles=grad_cycles, backprop_steps=count, supervision_steps=4,
     )  # fmt: skip
     model, (params, rows, carry) = Model(experiment.model), half_solved(experiment)
 
     def plain_loop(params, rows, carry):
         total, state = 0.0, carry.state
         for i in range(count):
+            if grad_cycles == 1:
+                state = jax.lax.stop_gradient(state)
             state, readout = think(model, params, rows, state, carry.data.inputs)
             _, exact = correctness(readout.logits, carry.data.labels)
             total += token_loss(readout.logits, carry.data.labels, "stablemax")[0].sum()

@@ -26,6 +26,7 @@ PLAIN = Experiment(
     train=TrainConfig(batch_size=48, seed=5),
 )
 TURNED = replace(PLAIN, data=replace(SUDOKU, augment=True))
+EASIER = replace(PLAIN, data=replace(SUDOKU, reveal=0.8, reveal_share=0.5), train=replace(PLAIN.train, steps=6))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,11 @@ def test_neither_where_puzzles_lie_nor_how_many_devices_there_are_changes_a_bit(
     assert_same(made(with_devices(TURNED, **changes), puzzles), made(TURNED, puzzles))
 
 
+@pytest.mark.slow
+def test_what_is_revealed_to_a_row_depends_on_no_device(puzzles):
+    assert_same(made(with_devices(EASIER, puzzles="streamed", data=2), puzzles), made(EASIER, puzzles))
+
+
 def test_examples_of_a_puzzle_their_ids_and_a_position_within(tmp_path):
     tokens = np.arange(1, 12)[:, None] + np.zeros((11, 16), np.int64)
     ids = np.repeat(np.arange(1, 7), [2, 1, 3, 1, 2, 2]).astype(np.int32)
@@ -96,6 +102,20 @@ def test_augmentation_turns_question_and_answer_alike_and_each_batch_of_each_see
     alike, _ = made(TURNED, one, calls=1)
     assert (alike.inputs[:, 0] != alike.inputs[:, 1]).any(axis=1).mean() > 0.9
     assert (turned.inputs != other.inputs).any(axis=2).mean() > 0.9
+
+
+def test_blanks_are_revealed_from_the_answer_ever_fewer_and_each_row_by_a_share_of_its_own(puzzles):
+    (plain, _), (found, _) = made(PLAIN, puzzles), made(EASIER, puzzles)
+    np.testing.assert_array_equal(found.labels, plain.labels)
+    blank = plain.inputs == 1
+    shown = found.inputs != plain.inputs
+    assert not (shown & ~blank).any()
+    np.testing.assert_array_equal(found.inputs[shown], found.labels[shown])
+    of_rows = shown.sum(axis=2) / blank.sum(axis=2)
+    # At most 0.8, and less with each step until half of the run is over; a row's share is uniform up to that.
+    for step, most in enumerate((0.8 * 2 / 3, 0.8 / 3, 0, 0, 0, 0)):
+        assert abs(of_rows[:, step].mean() - most / 2) <= 0.2 * most
+    assert np.ptp(of_rows[:, 0]) > 0.35
 
 
 def test_puzzles_that_fit_lie_on_the_device(puzzles, monkeypatch):

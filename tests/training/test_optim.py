@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from trm_jax.training.optim import adam_atan2, arctan2, sign_sgd_rows, warmup_cosine
+from trm_jax.training.optim import adam_atan2, adamw, arctan2, averaged, muon, rounded, sign_sgd_rows, warmup_cosine
 
 
 def reference(form, w, grads, lr, b1, b2, wd):
@@ -55,6 +55,73 @@ def test_a_zero_gradient_still_decays_the_weight():
     params = {"bias": jnp.ones(2)}
     updates, _ = optimiser.update({"bias": jnp.zeros(2)}, optimiser.init(params), params)
     np.testing.assert_allclose(updates["bias"], -0.05, rtol=1e-6)
+
+
+def second_step(optimiser, params, grads):
+    """The updates of two steps with these gradients, the rate being 0.1 and 0.2."""
+    state = optimiser.init(params)
+    for grad in grads:
+        updates, state = optimiser.update(grad, state, params)
+    return jax.tree.map(np.float64, updates)
+
+
+def test_adamw_is_its_formula_and_decays_every_tensor():
+    rng = np.random.default_rng(3)
+    w, *grads = rng.normal(size=(3, 5)).astype(np.float32)
+    found = second_step(adamw(lambda t: 0.1 * t, 0.9, 0.95, 0.5), {"b": w}, [{"b": g} for g in grads])
+    m, v = 0.9 * 0.1 * grads[0] + 0.1 * grads[1], 0.95 * 0.05 * grads[0] ** 2 + 0.05 * grads[1] ** 2
+    step = (m / (1 - 0.9**2)) / (np.sqrt(v / (1 - 0.95**2)) + 1e-8)
+    np.testing.assert_allclose(found["b"], -0.2 * (step + 0.5 * w), rtol=1e-5)
+
+
+def newton_schulz(momentum):
+    """Five steps of the quintic iteration that Muon was published with, on rows no longer than columns."""
+    x = momentum / np.linalg.norm(momentum)
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+@pytest.mark.parametrize(("ratio", "scale"), [(0.0, 0.2 * 6**0.5), (200.0, 200 * (6 / 4) ** 0.5)])
+def test_muon_steps_along_equal_singular_values_in_blocks_and_decays_all_alike(ratio, scale):
+    rng = np.random.default_rng(4)
+    params, *grads = (
+        {"latent_net": {"block_0": {"kernel": rng.normal(size=(4, 6)), "bias": rng.normal(size=3)}},
+         "tokens": rng.normal(size=(4, 6))}
+        for _ in range(3)
+    )  # fmt: skip
+    params, *grads = (jax.tree.map(np.float32, tree) for tree in (params, *grads))
+    found = second_step(muon(lambda t: 0.1 * t, 0.9, 0.95, 0.5, ratio), params, grads)
+
+    w, first, second = (np.float64(tree["latent_net"]["block_0"]["kernel"]) for tree in (params, *grads))
+    # Nesterov's momentum of both moments, corrected for having begun at zero.
+    momentum = 0.95 * (0.95 * 0.05 * first + 0.05 * second) / (1 - 0.95**3) + 0.05 * second / (1 - 0.95**2)
+    expected = -0.2 * (scale * newton_schulz(momentum) + 0.5 * w)
+    np.testing.assert_allclose(found["latent_net"]["block_0"]["kernel"], expected, rtol=1e-3, atol=1e-4)
+    nadamw = optax.adamw(lambda count: 0.1 * (count + 1), 0.9, 0.95, weight_decay=0.5, nesterov=True)
+    others = second_step(nadamw, params, grads)
+    np.testing.assert_array_equal(found["tokens"], others["tokens"])
+    np.testing.assert_array_equal(found["latent_net"]["block_0"]["bias"], others["latent_net"]["block_0"]["bias"])
+
+
+@pytest.mark.parametrize(("start", "expected"), [(0, [0.7, 1.16, 2.328]), (2, [1.0, 3.0, 3.8])])
+def test_the_average_begins_where_it_is_told_and_is_the_weights_until_then(start, expected):
+    average = {"w": jnp.asarray([0.625])}
+    found = []
+    for step, weight in enumerate((1.0, 3.0, 7.0), start=1):
+        average = averaged(average, {"w": jnp.asarray([weight])}, jnp.int32(step), 0.8, start)
+        found.append(float(average["w"][0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_rounded_weights_are_those_that_bfloat16_can_hold():
+    w = np.random.default_rng(5).normal(size=1000).astype(np.float32)
+    found = jax.jit(lambda w: rounded({"w": w}, "bfloat16"))(w)["w"]
+    assert found.dtype == jnp.float32
+    np.testing.assert_array_equal(found, w.astype(jnp.bfloat16).astype(np.float32))
+    assert (np.asarray(found) != w).mean() > 0.9
+    assert rounded({"w": w}, "float32")["w"] is w
 
 
 def test_warmup_is_linear_from_the_first_step_and_the_cosine_ends_at_its_ratio():

@@ -55,6 +55,28 @@ def test_only_halted_rows_take_data_states_and_a_new_count():
         np.testing.assert_array_equal(found[0], start[0] + 1.0)
 
 
+def test_starts_and_latents_have_noise_of_the_size_that_is_configured():
+    noisy = Model(replace(MODEL.config, start_noise=1.0, latent_noise=0.1))
+    size = 64
+    carry = empty_carry(noisy, STARTS, size)
+    halted = jnp.arange(size) < 32
+    carry = replace(carry, state=jax.tree.map(jnp.zeros_like, carry.state), halted=halted)
+    fresh = refill(MODEL, STARTS, carry, batch_of(1, size))  # without a key, without noise
+    jax.tree.map(np.testing.assert_array_equal, refill(noisy, STARTS, carry, batch_of(1, size)), fresh)
+    noised = jax.jit(lambda key: refill(noisy, STARTS, carry, batch_of(1, size), key).state)
+    found, other = noised(jax.random.key(1)), noised(jax.random.key(2))
+    dy, dz = (np.float64(a) - np.float64(b) for a, b in ((found.y, fresh.state.y), (found.z, fresh.state.z)))
+
+    # Rows that take a puzzle: both; rows that go on: z alone, by so much as it gets in each step.
+    assert np.std(dy[:32]) == pytest.approx(1.0, rel=0.05)
+    assert np.std(dz[:32]) == pytest.approx(np.hypot(1.0, 0.1), rel=0.05)
+    assert not dy[32:].any()
+    assert np.std(dz[32:]) == pytest.approx(0.1, rel=0.05)
+    assert all(abs(np.mean(part)) < 0.1 for part in (dy[:32], dz[:32], dz[32:]))
+    assert len(np.unique(dy[:32])) > 0.99 * dy[:32].size, "rows and positions differ"
+    assert (np.asarray(other.z) != np.asarray(found.z)).mean() > 0.99
+
+
 def test_steps_count_and_the_carry_keeps_its_own_data():
     carry = refill(MODEL, STARTS, empty_carry(MODEL, STARTS, 3), batch_of(1))
     after = next_carry(MODEL, carry, carry.state, readout([1.0, -1.0, 0.0]), jax.random.key(0))

@@ -152,11 +152,11 @@ def _rules_of_attention(config: Any) -> str | None:
     heads, width = config.heads, config.width
     if width % heads:
         return f"config.model.heads = {heads} does not divide config.model.width = {width}: change either"
-    if config.positions == "rope" and (width // heads) % 2:
-        return (
-            f"config.model.positions = 'rope' needs an even head width, not {width} / {heads}: "
-            "change config.model.heads"
-        )
+    for positions, divisor, kind in (("rope", 2, "an even head width"), ("rope_2d", 4, "heads of a multiple of 4")):
+        if config.positions == positions and (width // heads) % divisor:
+            return (
+                f"config.model.positions = {positions!r} needs {kind}, not {width} / {heads}: change config.model.heads"
+            )
     return None
 
 

@@ -55,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "candidates.drop_weight": (0, 1e3),
     "candidates.symbol_weight": (0, 1e3),
     "candidates.conflict_weight": (0, 1e3),
+    "optim.muon_ratio": (0, 1e6),
     "optim.clip": (0, 1e6),
     "optim.learning_rate": (0, 1e3),
     "optim.warmup_steps": (0, 1 << 40),
@@ -65,6 +66,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "optim.puzzle_learning_rate": (0, 1e3),
     "optim.puzzle_weight_decay": (0, 1e3),
     "optim.ema_decay": (0, 0.9999999),
+    "optim.ema_start": (0, 1 << 40),
     "data.reveal": (0, 1),
     "data.reveal_share": (1e-6, 1),
     "data.forms": (0, 1 << 20),
@@ -118,6 +120,8 @@ def validate(experiment: Experiment) -> None:
             raise ConfigError(f"config.model.puzzle = {model.puzzle!r}: {error}") from None
         if model.seq_len and model.needs_units:
             model.units  # noqa: B018 (raises where there are none)
+        if model.seq_len and model.needs_puzzle:
+            model.places  # noqa: B018 (likewise)
     unsuited = mixer(model.mixer).part("rules")
     if unsuited and (message := unsuited(model)):
         raise ConfigError(message)
@@ -141,11 +145,6 @@ def validate(experiment: Experiment) -> None:
             model.gradient in ("last_k", "implicit") and model.states in ("y", "candidates"),
             f"config.model.gradient = {model.gradient!r} needs a latent, and config.model.states = {model.states!r} "
             "has none: set config.model.gradient = 'cycles'",
-        ),
-        (
-            model.backprop_steps > 1 and (model.gradient != "cycles" or model.grad_cycles != model.cycles),
-            f"config.model.backprop_steps = {model.backprop_steps} needs gradients through every cycle: set it to 1, "
-            f"or config.model.gradient = 'cycles' and config.model.grad_cycles = {model.cycles}",
         ),
         (
             model.supervision_steps % model.backprop_steps,
@@ -174,6 +173,14 @@ def validate(experiment: Experiment) -> None:
         (
             model.states != "y_z" and model.latents != 1,
             f"config.model.latents = {model.latents} needs config.model.states = 'y_z', not {model.states!r}",
+        ),
+        (
+            model.winner_take_all and model.latents == 1,
+            "config.model.winner_take_all = True, but config.model.latents = 1: give at least 2 that can compete",
+        ),
+        (
+            model.winner_take_all and experiment.loss.continue_head,
+            "config.model.winner_take_all = True trains no continue head: set config.loss.continue_head = False",
         ),
         (
             model.states == "z" and model.separate_networks,
@@ -226,13 +233,28 @@ def validate(experiment: Experiment) -> None:
             f"{model.states!r} has none: set it to 0",
         ),
         (
-            model.positions == "relations" and not mixer(model.mixer).attends,
-            f"config.model.positions = 'relations' is a bias of attention, and config.model.mixer = {model.mixer!r} "
+            model.positions in ("relations", "rope_2d") and not mixer(model.mixer).attends,
+            f"config.model.positions = {model.positions!r} is of attention, and config.model.mixer = {model.mixer!r} "
             "has none: set it to 'none'",
+        ),
+        (
+            model.positions == "row_column_box" and mixer(model.mixer).units,
+            f"config.model.positions = 'row_column_box' tells cells apart, and config.model.mixer = {model.mixer!r} "
+            "may not: set it to 'none'",
+        ),
+        (
+            model.qk_norm and not mixer(model.mixer).attends,
+            f"config.model.qk_norm = True is of attention, and config.model.mixer = {model.mixer!r} has none: set it "
+            "to False",
         ),
         (
             experiment.optim.optimiser == "muon" and experiment.devices.weights == "sharded",
             "config.optim.optimiser = 'muon' needs whole matrices: set config.devices.weights = 'replicated'",
+        ),
+        (
+            experiment.optim.muon_ratio > 0 and experiment.optim.optimiser != "muon",
+            f"config.optim.muon_ratio = {experiment.optim.muon_ratio}, but config.optim.optimiser = "
+            f"{experiment.optim.optimiser!r}: set it to 0",
         ),
         (
             data.puzzle == "tokens" and data.augment,

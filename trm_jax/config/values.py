@@ -1,17 +1,22 @@
 """What an experiment consists of: frozen dataclasses, every value with its type and meaning."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trm_jax.config.mixers import mixer
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.puzzles.kinds import units_of
+from trm_jax.puzzles.kinds import kind_of, units_of
 from trm_jax.puzzles.units import Units
 from trm_jax.recursion.policies import Policy
 
 Dtype = Literal["float32", "bfloat16"]
+Told = TypeVar("Told")
 
 
 @dataclass(frozen=True)
@@ -27,12 +32,16 @@ class ModelConfig:
     layers: int = 2  # blocks of the network (of the latent network, where there are two)
     answer_layers: int = 0  # blocks of the answer network, where there are two; 0: as many as `layers`
     mixer: str = "attention"  # a name that config/mixers.py knows: "attention", "mlp", "symmetric", one of your own
-    # Which puzzle's units (puzzles/units.py) the network is made of; "": as the data says. Of the symmetric mixer, of
-    # positions "relations" and of states "candidates"; others leave it unused.
+    # Which puzzle's units (puzzles/units.py) or board the network is made of; "": as the data says. Of the symmetric
+    # mixer, of positions "relations", "rope_2d" and "row_column_box", and of states "candidates"; else it is unused.
     puzzle: str = ""
-    # "relations": a learned bias of attention for all that two cells may have in common
-    positions: Literal["rope", "learned", "relations", "none"] = "rope"
+    # "rope": attention turns by a cell's number; "rope_2d": by its row and column. "learned": a vector for each
+    # position; "row_column_box": one for each row, column and box. "relations": a learned bias of attention for all
+    # that two cells may have in common
+    positions: Literal["rope", "rope_2d", "learned", "row_column_box", "relations", "none"] = "rope"
     rope_theta: float = 10_000.0  # base of the rotations' wavelengths
+    qk_norm: bool = False  # attention compares queries and keys of one size (root mean square 1)
+    gate: Literal["silu", "normalised"] = "silu"  # of feed-forwards: silu(g) * u, or sigmoid(g) * rms(g * u)
     norm_eps: float = 1e-5  # under the root of a norm
     puzzle_dim: int = 512  # length R of a row of the puzzle table; 0: no table
     puzzle_tokens: int = 16  # P, positions in front of the cells; 0: as many as a row of the table fills
@@ -40,6 +49,9 @@ class ModelConfig:
     # one to the next the symbols are carried that are still possible in each cell (recursion/candidates.py)
     states: Literal["y_z", "z", "y", "candidates"] = "y_z"
     latents: int = 1  # K latents z_1 ... z_K
+    # Latents are not added up but compete: each leads to an answer of its own, that of the smallest token loss is
+    # trained, and all go on from its y (training/competition.py); at inference there is z_1 alone
+    winner_take_all: bool = False
     separate_networks: bool = False  # one network for z and another for y
     latent_steps: int = 6  # n, of a cycle
     cycles: int = 3  # T, of a supervision step
@@ -50,19 +62,26 @@ class ModelConfig:
     gradient_steps: int = 1  # of "last_k": gradients through the last k latent steps
     solver_tolerance: float = 1e-2  # of "implicit": the residual's norm over the gradient's, at which its solver ends
     solver_steps: int = 30  # of "implicit": products with the Jacobian, at most
-    backprop_steps: int = 1  # supervision steps in each optimiser step, with gradients through all; divides N_sup
+    # Supervision steps in each optimiser step; divides N_sup. Where every cycle carries gradients, they run through all
+    # of these steps; elsewhere each has its own, and the update is by their mean
+    backprop_steps: int = 1
     supervision_steps: int = 16  # N_sup, of a puzzle, at most
     halt_by: Literal["q_halt", "q_continue"] = "q_halt"  # training halts at q_halt > 0, or at q_halt > q_continue
     exploration: float = 0.1  # share of rows that draw a minimum of supervision steps before they may halt
     start_noise: float = 0.0  # standard deviation of what a puzzle's initial y and z (of size 1) differ by in training
     latent_noise: float = 0.0  # likewise, of noise on z before each supervision step
     damping: float = 0.0  # each application moves h by 1 - damping of the way to what the network says
-    dtype: Dtype = "bfloat16"  # of the computation; weights are float32
+    dtype: Dtype = "bfloat16"  # of the computation; weights are float32 (config.optim.weight_dtype)
 
     @property
     def needs_units(self) -> bool:
         """Whether the network is made of a puzzle's units, or of its symbols."""
         return mixer(self.mixer).units or self.positions == "relations" or self.states == "candidates"
+
+    @property
+    def needs_puzzle(self) -> bool:
+        """Whether the network is made of anything that `puzzle` says."""
+        return self.needs_units or self.positions in ("rope_2d", "row_column_box")
 
     @property
     def any_size(self) -> bool:
@@ -73,6 +92,11 @@ class ModelConfig:
     def units(self) -> Units:
         """Of `puzzle`, at this number of cells. Raises ConfigError where there are none."""
         return _units(self.puzzle, self.seq_len)
+
+    @property
+    def places(self) -> NDArray[np.int32]:
+        """Row, column and, where there are boxes, box of each cell, [2 or 3, S]. Raises ConfigError as `units`."""
+        return _places(self.puzzle, self.seq_len)
 
     @property
     def tokens_in_front(self) -> int:
@@ -93,10 +117,19 @@ class ModelConfig:
 
 @lru_cache
 def _units(puzzle: str, cells: int) -> Units:
+    return _of_puzzle(units_of, "units", puzzle, cells)
+
+
+@lru_cache
+def _places(puzzle: str, cells: int) -> NDArray[np.int32]:
+    return _of_puzzle(kind_of, "board", puzzle, cells).places
+
+
+def _of_puzzle(told_by: Callable[[str, int], Told], what: str, puzzle: str, cells: int) -> Told:
     if not puzzle:
-        raise ConfigError("config.model.puzzle = '': name the puzzle whose units the network is made of, as 'sudoku'")
+        raise ConfigError(f"config.model.puzzle = '': name the puzzle whose {what} the network is made of, as 'sudoku'")
     try:
-        return units_of(puzzle, cells)
+        return told_by(puzzle, cells)
     except DataError as error:
         raise ConfigError(f"config.model.puzzle = {puzzle!r:.80}, of {cells} cells: {error}") from None
 
@@ -183,6 +216,9 @@ class OptimConfig:
     """The optimiser of the weights, sign-SGD on the puzzle table, and the averaged weights."""
 
     optimiser: Literal["adam_atan2", "adamw", "muon"] = "adam_atan2"  # "muon": on blocks' matrices, AdamW on the rest
+    # Of "muon": by how much the rate of matrices is larger, which is that of their singular values; 0: their entries
+    # move as far as AdamW's (training.optim.muon)
+    muon_ratio: float = 0.0
     clip: float = 0.0  # the gradients' norm is brought down to this; 0: left alone
     learning_rate: float = 1e-4  # of the weights, after the warm-up
     warmup_steps: int = 2_000  # over which the rates rise from 0
@@ -194,6 +230,8 @@ class OptimConfig:
     puzzle_learning_rate: float = 1e-2  # of the puzzle table
     puzzle_weight_decay: float = 0.1
     ema_decay: float = 0.999  # of the averaged weights, which are evaluated
+    ema_start: int = 0  # step after which averaging begins; until then the average is the weights
+    weight_dtype: Dtype = "float32"  # to whose values the trained weights are rounded after each step
 
 
 @dataclass(frozen=True)

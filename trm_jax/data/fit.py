@@ -43,7 +43,7 @@ def resolve(experiment: Experiment, puzzles: PuzzleSet) -> Experiment:
                 f"config.data.puzzle = {stated!r}, but the data says {json.dumps(there)}: set it to that, or to ''"
             )
     model = replace(experiment.model, **sizes)  # type: ignore[arg-type]
-    if model.needs_units:
+    if model.needs_puzzle:
         model = replace(model, puzzle=_same_kind(model.puzzle, stated or found_puzzle, puzzles.seq_len))
     resolved = replace(
         experiment,

@@ -1,6 +1,7 @@
 """The two ends of a model: a puzzle becomes the input of the recursion, and a state becomes an answer."""
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -8,6 +9,9 @@ import jax.numpy as jnp
 
 from trm_jax.config import ModelConfig
 from trm_jax.model.layers import Linear, embedding_normal
+
+# The tables of positions "row_column_box", in the order of config.places.
+PLACES = ("rows", "columns", "boxes")
 
 
 class Ends(nn.Module):
@@ -18,8 +22,7 @@ class Ends(nn.Module):
     def setup(self) -> None:
         c = self.config
         self.tokens = self.param("tokens", embedding_normal, (c.vocab_size, c.width))
-        if c.positions == "learned":
-            self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
+        self.position_tables = position_tables(self, c)
         self.token_head = Linear(c.vocab_size, c.dtype)
         # Halting starts out improbable, whatever the answer (sigmoid(-5) < 1 %), as in the original.
         self.q_head = verdict_head(2, -5.0)
@@ -36,9 +39,9 @@ class Ends(nn.Module):
                 padding = math.prod(shape[1:]) - puzzle_rows_BR.shape[1]
                 front_BPD = jnp.pad(puzzle_rows_BR, ((0, 0), (0, padding))).reshape(shape).astype(c.dtype)
             x_BLD = jnp.concatenate([front_BPD, x_BLD], axis=1)
-        if c.positions == "learned":
+        if tables := self.position_tables:
             # The sum of two embeddings has twice the variance of one.
-            x_BLD = math.sqrt(0.5) * (x_BLD + self.position_table.astype(c.dtype)[None])
+            x_BLD = math.sqrt(1 / (1 + len(tables))) * (x_BLD + of_positions(tables, c).astype(c.dtype)[None])
         return math.sqrt(c.width) * x_BLD
 
     def read(self, y_BLD: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -61,8 +64,7 @@ class CandidateEnds(nn.Module):
         symbols = len(c.units.symbols)
         self.candidates = Linear(c.width, c.dtype)
         self.given = self.param("given", embedding_normal, (1, c.width))
-        if c.positions == "learned":
-            self.position_table = self.param("positions", embedding_normal, (c.positions_total, c.width))
+        self.position_tables = position_tables(self, c)
         self.keep_head = nn.Dense(
             symbols, dtype=jnp.float32, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(2.0)
         )
@@ -75,14 +77,39 @@ class CandidateEnds(nn.Module):
         x_BLD = self.candidates(possible_BSV.astype(c.dtype))
         x_BLD += given_BS[..., None].astype(c.dtype) * math.sqrt(c.width) * self.given.astype(c.dtype)[None]
         x_BLD = jnp.pad(x_BLD, ((0, 0), (c.tokens_in_front, 0), (0, 0)))
-        if c.positions == "learned":
-            x_BLD += math.sqrt(c.width) * self.position_table.astype(c.dtype)[None]
+        if tables := self.position_tables:
+            x_BLD += math.sqrt(c.width) * of_positions(tables, c).astype(c.dtype)[None]
         return x_BLD
 
     def read(self, h_BLD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Logits of keeping [B, S, V], of symbols [B, S, V], of a conflict [B]; float32."""
         cells = h_BLD[:, self.config.tokens_in_front :].astype(jnp.float32)
         return self.keep_head(cells), self.symbol_head(cells), self.conflict_head(overview(h_BLD))[:, 0]
+
+
+def position_tables(ends: nn.Module, config: ModelConfig) -> tuple[jax.Array, ...]:
+    """The tables of learned positions that an end has: one row for each position; or one for each row, column and box.
+
+    The latter is Sotaku's (github.com/chenglou/sotaku), which solved 82.8 % of its Sudokus with it, and 81.7 with a row
+    for each position.
+    """
+    if config.positions == "learned":
+        counts = {"positions": config.positions_total}
+    elif config.positions == "row_column_box":
+        counts = {name: int(place_S.max()) + 1 for name, place_S in zip(PLACES, config.places, strict=False)}
+    else:
+        counts = {}
+    return tuple(ends.param(name, embedding_normal, (count, config.width)) for name, count in counts.items())
+
+
+def of_positions(tables: Sequence[jax.Array], config: ModelConfig) -> jax.Array:
+    """What `position_tables` say of each position, summed, float32 [L, D]; zeros where no table has a row for it."""
+    if config.positions == "learned":
+        return tables[0]
+    # Products with 0/1 matrices: the transpose of a gather is a scatter.
+    pairs = zip(tables, config.places, strict=True)
+    sum_SD = sum((jax.nn.one_hot(place_S, len(table)) @ table for table, place_S in pairs), start=jnp.float32(0))
+    return jnp.pad(sum_SD, ((config.tokens_in_front, 0), (0, 0)))
 
 
 def verdict_head(features: int, logit: float) -> nn.Dense:

@@ -94,6 +94,8 @@ def applications(model: ModelConfig, memory: MemoryConfig | None = None) -> tupl
     if grad_cycles > 1:
         cycles_again = again(outer_policy, grad_cycles)
         latent, answer = latent + cycles_again * n, answer + cycles_again
+    if model.winner_take_all:  # every latent's step without gradients comes before the winner's with them
+        latent, answer = latent + model.latents * model.cycles * n, answer + model.latents * model.cycles
     steps = model.backprop_steps
     cycles_again = model.cycles * (again(outer_policy, steps) if steps > 1 else 0)
     return steps * latent + cycles_again * n, steps * answer + cycles_again

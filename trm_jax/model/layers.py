@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from trm_jax.config import ModelConfig
+
 # Truncated at two sigma with the variance that truncation takes away given back: true standard deviation
 # 1 / sqrt(fan in).
 lecun_normal = nn.initializers.lecun_normal()
@@ -55,16 +57,26 @@ class Linear(nn.Module):
         return (h.reshape(-1, d) @ kernel).reshape(*h.shape[:-1], self.features)
 
 
-class SwiGLU(nn.Module):
-    """W_down(silu(gate) * up) over the last or the first axis, gate and up from one projection."""
+def gated(gate: jax.Array, up: jax.Array, config: ModelConfig, axis: int = -1) -> jax.Array:
+    """What passes a gate, as config.gate says; features lie along one axis.
 
-    expansion: float
-    dtype: DTypeLike
+    "silu": silu(gate) * up, which is sigmoid(gate) * (gate * up). "normalised": sigmoid(gate) * rms(gate * up), whose
+    size does not grow with the product's (arXiv 2601.19085, which found that Muon needs it).
+    """
+    if config.gate == "silu":
+        return jax.nn.silu(gate) * up
+    return jax.nn.sigmoid(gate) * rms_norm(gate * up, config.norm_eps, axis)
+
+
+class SwiGLU(nn.Module):
+    """W_down(`gated`(gate, up)) over the last or the first axis, gate and up from one projection."""
+
+    config: ModelConfig
     axis: Literal[0, -1] = -1
 
     @nn.compact
     def __call__(self, h: jax.Array) -> jax.Array:
-        d = h.shape[self.axis]
-        inner = swiglu_width(d, self.expansion)
-        gate, up = jnp.split(Linear(2 * inner, self.dtype, self.axis, name="gate_up")(h), 2, axis=self.axis)
-        return Linear(d, self.dtype, self.axis, name="down")(jax.nn.silu(gate) * up)
+        c, d = self.config, h.shape[self.axis]
+        inner = swiglu_width(d, c.expansion)
+        gate, up = jnp.split(Linear(2 * inner, c.dtype, self.axis, name="gate_up")(h), 2, axis=self.axis)
+        return Linear(d, c.dtype, self.axis, name="down")(gated(gate, up, c, self.axis))

@@ -195,8 +195,13 @@ class Model:
           inputs_BS: tokens, int.
 
         Returns:
-          The new state and its `Readout`; gradients flow through both.
+          The new state and its `Readout`; gradients flow through both. Of several latents that compete
+          (training/competition.py), the first makes the step, and the others stay as they are.
         """
+        if self.config.winner_take_all and state.z is not None and state.z.shape[1] > 1:
+            first, readout = self.think(params, puzzle_rows_BR, State(state.y, state.z[:, :1]), inputs_BS)
+            assert first.z is not None
+            return State(first.y, state.z.at[:, :1].set(first.z)), readout
         apply: Callable[..., Any] = partial(self._core.apply, {"params": params})
         x_BLD: jax.Array = apply(inputs_BS, puzzle_rows_BR, method="embed")
         state = recurse(self._networks, params, state, x_BLD, self.schedule)
@@ -254,7 +259,7 @@ class Model:
 
     @cached_property
     def _networks(self) -> Networks:
-        way = 1 - self.config.damping
+        way = 1 - self.config.damping  # arXiv 2605.21488 goes 0.95 of it
 
         def net(method: str) -> Any:
             def applied(params: Any, h: jax.Array, injection: Any) -> jax.Array:

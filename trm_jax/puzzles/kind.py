@@ -50,6 +50,16 @@ class Kind(ABC):
         return self.shape[0] * self.shape[1]
 
     @property
+    def places(self) -> NDArray[np.int32]:
+        """Number of the row, of the column and, where the rules have boxes, of the box of each cell, [2 or 3, S]."""
+        columns = self.shape[1]
+        row, column = np.divmod(np.arange(self.cells, dtype=np.int32), np.int32(columns))
+        if self.boxes is None:
+            return np.stack([row, column])
+        box_rows, box_columns = self.boxes
+        return np.stack([row, column, row // box_rows * (columns // box_columns) + column // box_columns])
+
+    @property
     def words(self) -> int:
         """W, random words that `augment` takes for a pair; 0 where a kind has nothing to draw."""
         return 0

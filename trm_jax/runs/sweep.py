@@ -287,7 +287,7 @@ def _flops_per_step(costly: Experiment) -> int:
 
 def _waits_for_data(model: ModelConfig) -> bool:
     """Whether operations depend on sizes, or on a kind of puzzle, that an experiment leaves to the data."""
-    return not (model.seq_len and model.vocab_size and (model.puzzle or not model.needs_units))
+    return not (model.seq_len and model.vocab_size and (model.puzzle or not model.needs_puzzle))
 
 
 @cache

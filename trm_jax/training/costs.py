@@ -193,7 +193,8 @@ class _Scale:
             deeper = replace(experiment, model=replace(model, latent_steps=2 * model.latent_steps))
             per_step = (needs_of(deeper).peak - peak) / model.latent_steps
             return lambda n: n * per_step
-        state = model.latents * math.prod(model.state_shape) * jnp.dtype(model.dtype).itemsize
+        latents = 1 if model.winner_take_all else model.latents
+        state = latents * math.prod(model.state_shape) * jnp.dtype(model.dtype).itemsize
         cycles = model.grad_cycles * model.backprop_steps if memory.outer_policy == "none" else 1
         per_state = state * cycles * experiment.train.batch_size // memory.parts
 

@@ -89,11 +89,20 @@ def adamw(rate: Schedule, beta1: float, beta2: float, weight_decay: float) -> op
     return optax.adamw(_from_one(rate), beta1, beta2, weight_decay=weight_decay)
 
 
-def muon(rate: Schedule, beta1: float, beta2: float, weight_decay: float) -> optax.GradientTransformation:
-    """Muon on the matrices of the blocks, AdamW on everything else. Arguments as for `adam_atan2`.
+def muon(
+    rate: Schedule, beta1: float, beta2: float, weight_decay: float, ratio: float = 0.0
+) -> optax.GradientTransformation:
+    """Muon on the matrices of the blocks, AdamW (with Nesterov's momentum) on everything else.
 
-    A matrix's step is the nearest one with equal singular values, scaled so that its entries are about as large as
-    AdamW's (Moonlight, arXiv 2502.16982), so that one rate suits both.
+    A matrix's step is the nearest one to its momentum (0.95, Nesterov's) that has equal singular values. Every tensor
+    decays by rate * weight_decay.
+
+    Args:
+      rate, beta1, beta2, weight_decay: as for `adam_atan2`; the betas are AdamW's.
+      ratio: 0: a matrix's step is scaled so that its entries are about as large as AdamW's (Moonlight, arXiv
+        2502.16982), so that one rate suits both. Otherwise its singular values are ratio * rate *
+        sqrt(max(1, outputs / inputs)), as in Muon's first form (kellerjordan.github.io/posts/muon) and in arXiv
+        2601.19085, whose matrices have 200 times the rate of the other weights.
     """
 
     def matrices(params: optax.Params) -> optax.Params:
@@ -104,15 +113,36 @@ def muon(rate: Schedule, beta1: float, beta2: float, weight_decay: float) -> opt
         return jax.tree_util.tree_map_with_path(dimensions, params)
 
     return optax.contrib.muon(
-        _from_one(rate),
+        _from_one(lambda t: ratio * rate(t)) if ratio else _from_one(rate),
         beta=0.95,
-        weight_decay=weight_decay,
+        weight_decay=weight_decay / (ratio or 1.0),
         adam_b1=beta1,
         adam_b2=beta2,
         adam_weight_decay=weight_decay,
-        consistent_rms=0.2,
+        adam_learning_rate=_from_one(rate),
+        consistent_rms=None if ratio else 0.2,
         muon_weight_dimension_numbers=matrices,
     )
+
+
+def rounded(params: optax.Params, dtype: Literal["float32", "bfloat16"]) -> optax.Params:
+    """Float32 weights whose values are those that a type can hold, the nearest ones: as if they were stored in it.
+
+    In bfloat16, as in arXiv 2601.19085, a step of less than 1/512 of a weight is lost.
+    """
+    if dtype == "float32":
+        return params
+    # Not by two casts, which XLA may leave out.
+    return jax.tree.map(lambda w: jax.lax.reduce_precision(w, exponent_bits=8, mantissa_bits=7), params)
+
+
+def averaged(average: optax.Params, params: optax.Params, step: jax.Array, decay: float, start: int) -> optax.Params:
+    """The next average of the weights: decay * average + (1 - decay) * params; up to step `start`, params themselves.
+
+    A late start (arXiv 2601.19085: 0.9 from step 5,000 of 8,000) leaves out what was before the weights were any good.
+    """
+    step_size = jnp.where(step > start, 1 - decay, 1.0) if start else 1 - decay
+    return optax.incremental_update(params, average, step_size)
 
 
 def _from_one(rate: Schedule) -> Schedule:

@@ -17,7 +17,17 @@ from trm_jax.recursion.chain import chain
 from trm_jax.recursion.policies import KEEP_ALL
 from trm_jax.recursion.recursion import State
 from trm_jax.training import deduction
-from trm_jax.training.optim import Schedule, adam_atan2, adamw, muon, sign_sgd_rows, warmup_cosine
+from trm_jax.training.competition import think_best
+from trm_jax.training.optim import (
+    Schedule,
+    adam_atan2,
+    adamw,
+    averaged,
+    muon,
+    rounded,
+    sign_sgd_rows,
+    warmup_cosine,
+)
 from trm_jax.training.supervision import Batch, Carry, continue_target, empty_carry, next_carry, refill
 
 
@@ -53,6 +63,7 @@ def init_state(experiment: Experiment) -> TrainState:
     model, config = Model(experiment.model), experiment.train
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     weights = model.init(init_key)
+    weights = replace(weights, params=rounded(weights.params, experiment.optim.weight_dtype))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         weights=weights,
@@ -100,7 +111,9 @@ def make_optimiser(experiment: Experiment) -> optax.GradientTransformation:
     betas = config.beta1, config.beta2
     if config.optimiser == "adam_atan2":
         return adam_atan2(rate, *betas, config.weight_decay, config.atan2_form)
-    return (muon if config.optimiser == "muon" else adamw)(rate, *betas, config.weight_decay)
+    if config.optimiser == "adamw":
+        return adamw(rate, *betas, config.weight_decay)
+    return muon(rate, *betas, config.weight_decay, config.muon_ratio)
 
 
 def schedule(experiment: Experiment, base: float) -> Schedule:
@@ -136,7 +149,7 @@ def supervise(
       model, loss: what is computed.
       params, rows_BR: the arguments to differentiate with respect to (rows: None where there is no puzzle table).
       carry: refilled.
-      training: also costs the continue head, where it is trained.
+      training: also costs the continue head, where it is trained; and lets latents compete, where they do.
 
     Returns:
       The total loss, summed over rows, and the outcome.
@@ -146,12 +159,18 @@ def supervise(
     # With a single supervision step there is nothing to continue to.
     continues = loss.continue_head and training and model.config.supervision_steps > 1
 
+    def tokens_loss(logits_BSV: jax.Array) -> jax.Array:
+        return token_loss(logits_BSV, labels, loss.tokens, loss.smoothing)[0]
+
     def step(learned: Any, reached: Supervised, i: jax.Array) -> Supervised:
         params, rows_BR = learned
-        state, readout = model.think(params, rows_BR, reached.state, inputs)
+        if model.config.winner_take_all and training:
+            state, readout = think_best(model, params, rows_BR, reached.state, inputs, tokens_loss)
+        else:
+            state, readout = model.think(params, rows_BR, reached.state, inputs)
         _, exact_B = correctness(readout.logits, labels)
         parts = {
-            "lm_loss": token_loss(readout.logits, labels, loss.tokens, loss.smoothing)[0].sum(),
+            "lm_loss": tokens_loss(readout.logits).sum(),
             "q_halt_loss": binary_cross_entropy(readout.q_halt, exact_B.astype(jnp.float32)).sum(),
         }
         if continues:
@@ -270,7 +289,8 @@ def train_step(
         shrink = jnp.minimum(1.0, config.clip / jnp.maximum(gradient_norm, 1e-12))
         param_grads = jax.tree.map(lambda grad: shrink * grad, param_grads)
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
-    params = if_sound(optax.apply_updates(weights.params, updates), weights.params)
+    params = rounded(optax.apply_updates(weights.params, updates), config.weight_dtype)
+    params = if_sound(params, weights.params)
     metrics |= {
         "learning_rate": schedule(experiment, config.learning_rate)(step),
         "gradient_norm": gradient_norm,
@@ -294,7 +314,7 @@ def train_step(
         state,
         step=step,
         weights=replace(weights, params=params, puzzle_table=table),
-        ema=if_sound(optax.incremental_update(params, state.ema, 1 - config.ema_decay), state.ema),
+        ema=if_sound(averaged(state.ema, params, step, config.ema_decay, config.ema_start), state.ema),
         opt_state=if_sound(opt_state, state.opt_state),
         carry=replace(
             new_carry,

@@ -64,8 +64,8 @@ def refill(
     """Halted rows take their row of the batch, fresh states, and zero steps; the others stay as they are.
 
     `halted` keeps its value, so that it still tells which rows were refilled. With config.start_noise fresh states have
-    noise of their own, and with config.latent_noise every row's z has more of it in each step; without a key (in
-    evaluation) there is none.
+    noise of their own, and with config.latent_noise every row's z has more of it in each step (EqR, arXiv 2605.21488);
+    without a key (in evaluation) there is none.
 
     key: of the step; what is drawn for a row depends on it and on the row's number alone.
     layout: who has the other rows of the batch.

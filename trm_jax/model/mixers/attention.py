@@ -1,5 +1,6 @@
 """Self-attention over all positions, then a SwiGLU on each; paper, table 1, "w/ self-attention"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
 
 from trm_jax.config import ModelConfig
 from trm_jax.model.attention import Implementation, attend
@@ -24,11 +24,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
         c = self.config
-        theta = c.rope_theta if c.positions == "rope" else None
-        relations = relations_of(c.units, c.tokens_in_front) if c.positions == "relations" else None
-        mixed_BLD = Attention(c.heads, theta, c.dtype, self.implementation, relations, name="attention")(h_BLD)
-        h_BLD = rms_norm(h_BLD + mixed_BLD, c.norm_eps)
-        return rms_norm(h_BLD + SwiGLU(c.expansion, c.dtype, name="feed_forward")(h_BLD), c.norm_eps)
+        h_BLD = rms_norm(h_BLD + Attention(c, self.implementation, name="attention")(h_BLD), c.norm_eps)
+        return rms_norm(h_BLD + SwiGLU(c, name="feed_forward")(h_BLD), c.norm_eps)
 
 
 def flops(config: ModelConfig) -> int:
@@ -58,36 +55,57 @@ def relations_of(units: Units, in_front: int) -> Relations:
 
 
 class Attention(nn.Module):
-    """Full self-attention over all positions, puzzle tokens included; no mask, no bias."""
+    """Full self-attention over all positions, puzzle tokens included; no mask, and no bias but that of relations.
 
-    heads: int
-    rope_theta: float | None
-    dtype: DTypeLike
+    With config.qk_norm queries and keys have root mean square 1 before they are turned and compared, so that no score
+    exceeds sqrt(C) (arXiv 2010.04245; here without a learned scale, like every norm of the network).
+    """
+
+    config: ModelConfig
     implementation: Implementation = "xla"
-    relations: Relations | None = None
 
     @nn.compact
     def __call__(self, h_BLD: jax.Array) -> jax.Array:
+        c = self.config
         batch, length, d = h_BLD.shape
-        qkv = Linear(3 * d, self.dtype, name="qkv")(h_BLD).reshape(batch, length, 3 * self.heads, d // self.heads)
+        qkv = Linear(3 * d, c.dtype, name="qkv")(h_BLD).reshape(batch, length, 3 * c.heads, d // c.heads)
         q_BLHC, k_BLHC, v_BLHC = jnp.split(qkv, 3, axis=2)
-        if self.rope_theta is not None:
-            cos_LC, sin_LC = rotary_angles(length, d // self.heads, self.rope_theta)
+        if c.qk_norm:
+            q_BLHC, k_BLHC = rms_norm(q_BLHC, c.norm_eps), rms_norm(k_BLHC, c.norm_eps)
+        if c.positions in ("rope", "rope_2d"):
+            cos_LC, sin_LC = rotary_angles(coordinates(c, length), d // c.heads, c.rope_theta)
             q_BLHC, k_BLHC = rotate(q_BLHC, cos_LC, sin_LC), rotate(k_BLHC, cos_LC, sin_LC)
         bias_HLL = None
-        if self.relations is not None:
+        if c.positions == "relations":
+            relations = relations_of(c.units, c.tokens_in_front)
             # One number for each relation of two positions and each head, as a product with a 0/1 matrix.
-            table_RH = self.param("relations", nn.initializers.zeros, (self.relations.count, self.heads))
-            numbers_LL = jnp.array(self.relations.numbers)
-            bias_HLL = (jax.nn.one_hot(numbers_LL, self.relations.count) @ table_RH).transpose(2, 0, 1)
+            table_RH = self.param("relations", nn.initializers.zeros, (relations.count, c.heads))
+            numbers_LL = jnp.array(relations.numbers)
+            bias_HLL = (jax.nn.one_hot(numbers_LL, relations.count) @ table_RH).transpose(2, 0, 1)
         mixed_BLHC = attend(q_BLHC, k_BLHC, v_BLHC, self.implementation, bias_HLL)
-        return Linear(d, self.dtype, name="out")(mixed_BLHC.reshape(batch, length, d))
+        return Linear(d, c.dtype, name="out")(mixed_BLHC.reshape(batch, length, d))
 
 
-def rotary_angles(length: int, head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
-    """Cosines and sines [L, C] of the rotary position embedding, in the rotate-half convention."""
-    frequencies = 1.0 / theta ** (jnp.arange(0, head_width, 2, dtype=jnp.float32) / head_width)
-    angles_LC2 = jnp.outer(jnp.arange(length, dtype=jnp.float32), frequencies)
+def coordinates(config: ModelConfig, length: int) -> tuple[jax.Array, ...]:
+    """By what positions are turned, float32 [L] each: their number; of "rope_2d" the row and the column of their cell.
+
+    Rows and columns count from 1: those in front of the cells stand at 0.
+    """
+    if config.positions == "rope":
+        return (jnp.arange(length, dtype=jnp.float32),)
+    front = (config.tokens_in_front, 0)
+    return tuple(jnp.pad(jnp.array(place_S + 1.0, jnp.float32), front) for place_S in config.places[:2])
+
+
+def rotary_angles(coordinates_L: Sequence[jax.Array], head_width: int, theta: float) -> tuple[jax.Array, jax.Array]:
+    """Cosines and sines [L, C] of the rotary position embedding, in the rotate-half convention.
+
+    Each coordinate has an equal share of a head's pairs of features, and all wavelengths. With two, row and column, it
+    is the axial form for two dimensions (arXiv 2403.13298), as in SE-RRM (arXiv 2603.02193) and Sotaku.
+    """
+    width = head_width // len(coordinates_L)
+    frequencies = 1.0 / theta ** (jnp.arange(0, width, 2, dtype=jnp.float32) / width)
+    angles_LC2 = jnp.concatenate([jnp.outer(one_L, frequencies) for one_L in coordinates_L], axis=-1)
     angles_LC = jnp.concatenate([angles_LC2, angles_LC2], axis=-1)
     return jnp.cos(angles_LC), jnp.sin(angles_LC)
 

@@ -17,10 +17,10 @@ class Block(nn.Module):
         c = self.config
         # With the positions in front, mixing them is one product of matrices, [., L] @ [L, B * D].
         h_LBD = h_BLD.swapaxes(0, 1)
-        mixed_LBD = SwiGLU(c.expansion, c.dtype, axis=0, name="token_mixer")(h_LBD)
+        mixed_LBD = SwiGLU(c, axis=0, name="token_mixer")(h_LBD)
         # This norm is over the positions, not over the features.
         h_BLD = rms_norm(h_LBD + mixed_LBD, c.norm_eps, axis=0).swapaxes(0, 1)
-        return rms_norm(h_BLD + SwiGLU(c.expansion, c.dtype, name="feed_forward")(h_BLD), c.norm_eps)
+        return rms_norm(h_BLD + SwiGLU(c, name="feed_forward")(h_BLD), c.norm_eps)
 
 
 def flops(config: ModelConfig) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from trm_jax.config import ModelConfig
 from trm_jax.model.ends import overview, verdict_head
-from trm_jax.model.layers import Linear, rms_norm
+from trm_jax.model.layers import Linear, gated, rms_norm
 from trm_jax.model.losses import NEVER
 from trm_jax.model.pooling import BOARD, nodes_of, spread, sums
 
@@ -73,7 +73,7 @@ class Block(nn.Module):
                 before = said[node.parent]
                 said[node.parent] = heard if before is None else before + heard
         gate, up = jnp.split(mixed, 2, axis=-1)
-        h = rms_norm(h + Linear(c.width, c.dtype, name="down")(jax.nn.silu(gate) * up), c.norm_eps)
+        h = rms_norm(h + Linear(c.width, c.dtype, name="down")(gated(gate, up, c)), c.norm_eps)
         return h.reshape(h_BLD.shape)
 
 
