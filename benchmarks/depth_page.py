@@ -65,7 +65,7 @@ def groups(rows: Iterable[Row], series: Series) -> dict[str, list[Row]]:
 
 
 def _order(series: Series) -> Callable[[Row], Any]:
-    return lambda row: (row["values"].get(series.key, 0), str(row["values"]))
+    return lambda row: (row["values"].get(series.key, 0), len(row["values"]), str(row["values"]))
 
 
 def exact(rows: Sequence[Row], depth: str = _DEPTH) -> Several:

@@ -39,10 +39,12 @@ _HALF_SOLVED, _PUZZLES = 4, 64
 
 def others(model: ModelConfig) -> Iterator[tuple[str, int, ModelConfig]]:
     """Name, value and configuration of each other depth of the recursion, its own among them."""
+    # Only what is kept for gradients differs, of which there are none.
+    plain = replace(model, grad_cycles=1, backprop_steps=1, gradient="cycles")
     for n in sorted({*N, model.latent_steps}):
-        yield "latent_steps", n, replace(model, latent_steps=n)
+        yield "latent_steps", n, replace(plain, latent_steps=n)
     for cycles in sorted({*CYCLES, model.cycles}):
-        yield "cycles", cycles, replace(model, cycles=cycles, grad_cycles=1, backprop_steps=1, gradient="cycles")
+        yield "cycles", cycles, replace(plain, cycles=cycles)
 
 
 def transfer(experiment: Experiment, weights: Weights, puzzles: PuzzleSet, kind: Kind) -> list[dict[str, Any]]:
