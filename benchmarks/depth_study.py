@@ -103,7 +103,7 @@ def run(workdir: Path, data: Path, todo: Sequence[Task], results: Path, hours: f
             shared = points.Folder(folder, workdir / f"{name}.jsonl")
             failures = points.Running(task.alone, shared, said, repository(), signals).run()
             done += _cost(task)
-            if row := shared.row(task.point):
+            if (row := shared.row(task.point)) is not None:
                 place = shared.place(task.point)
                 kept = row_of(task, place, row, probe(task, place, data))
                 with results.open("a") as file:
