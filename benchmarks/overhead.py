@@ -113,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to which the rows are appended")
     args, words = parser.parse_known_args()
     words = words if any(word.startswith("--config=") for word in words) else ["--config=experiments/demo.py", *words]
     experiment = load_experiment(words)
@@ -145,7 +146,7 @@ def main() -> None:
     }
     for name, value in row.items():
         print(f"{name:28}{value}")
-    with RESULTS.open("a") as file:
+    with args.results.open("a") as file:
         file.write(json.dumps(row | describe()) + "\n")
 
 

@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=512, help="of a row (512)")
     parser.add_argument("--batch", type=int, default=768, help="rows touched (768)")
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to which the rows are appended")
     args = parser.parse_args()
     print(f"{'rows':>10}{'median ms':>12}{'min':>9}{'max':>9}{'temporary MB':>14}")
     for rows in (1_000, 10_000, 100_000, 900_000):
@@ -54,7 +55,7 @@ def main() -> None:
             f"{rows:>10,}{row['milliseconds_median']:>12.2f}{row['milliseconds_min']:>9.2f}"
             f"{row['milliseconds_max']:>9.2f}{(row['temporary_bytes'] or 0) / 1e6:>14.2f}"
         )
-        with RESULTS.open("a") as file:
+        with args.results.open("a") as file:
             file.write(json.dumps(row | {"length": args.length, "batch": args.batch} | describe()) + "\n")
 
 

@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, metavar="PATH", help="a checkout of the original")
     parser.add_argument("--reference-python", default=sys.executable, metavar="EXE", help="a Python that has torch")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="with --reference: which of them, with commas")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to which the rows are appended")
     args, rest = parser.parse_known_args()
     try:
         names = args.variants.split(",") if args.reference else ["ours"]
@@ -160,7 +161,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     print_rows(rows)
-    with RESULTS.open("a") as file:
+    with args.results.open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 

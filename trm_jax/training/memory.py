@@ -49,12 +49,17 @@ def compile_step(experiment: Experiment, to_run: bool = True) -> jax.stages.Comp
 
     to_run: False compiles a slow program on a CPU, in half the time; its memory is the same.
     """
+    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" and not to_run else None
+    return trace_step(experiment).lower().compile(options)
+
+
+def trace_step(experiment: Experiment) -> jax.stages.Traced:
+    """The training step of an experiment with all sizes filled in, ready to be lowered for any platform."""
     state: Any = jax.eval_shape(partial(init_state, experiment))
     rows, cells = experiment.train.batch_size, experiment.model.seq_len
     tokens = partial(jnp.zeros, dtype=jnp.int32)
     batch = jax.eval_shape(lambda: Batch(tokens((rows, cells)), tokens((rows, cells)), tokens(rows)))
-    options: Any = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" and not to_run else None
-    return jax.jit(partial(train_step, experiment), donate_argnums=0).lower(state, batch).compile(options)
+    return jax.jit(partial(train_step, experiment), donate_argnums=0).trace(state, batch)
 
 
 def memory_of(compiled: jax.stages.Compiled) -> Memory:
