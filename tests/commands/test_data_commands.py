@@ -274,8 +274,8 @@ class TestBuilding:
             (["verify", "."], "no dataset folder"),
             (["verify", "six.csv", "--json", "no/where.json"], "there is no folder no"),
             (["verify", "six.csv", "--puzzle", "chess"], "'chess' is no kind of puzzle"),
-            (["show", "six.csv", "--rows", "6"], "no row 6: there are 6, counted from 0"),
-            (["show", "six.csv", "--rows", "1,,2"], "is no whole number"),
+            (["show", "six.csv", "--rows", "8"], "no row 8: the last is 7, as the lines of the file are counted"),
+            (["show", "six.csv", "--rows", "2,,3"], "is no whole number"),
             (["show", "six.csv", "--puzzle", "{"], "not readable as JSON"),
             (["download", "chess"], "is no benchmark that can be fetched"),
             (["download", "maze-hard", "--to", "six.csv"], "exists already"),
@@ -317,8 +317,8 @@ class TestVerify:
         told = capsys.readouterr().out.splitlines()
         assert told[0] == str(table)
         assert "  rules                      7  1 at fault" in told
-        assert any(line.startswith("    row 2: answer: digit ") for line in told)
-        assert "    row 6: the same question as in row 0" in told
+        assert any(line.startswith("    row 4: answer: digit ") for line in told)
+        assert "    row 8: the same question as in row 2" in told
         assert told[-1].startswith("3 faults, ")
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["faults"] == 3
@@ -338,7 +338,7 @@ class TestShow:
         assert trm("show", table, "--rows", "4") == 0
         told = capsys.readouterr().out.splitlines()
         assert told[0] == f"{table} row 4"
-        (question,), (answer,) = (side[4:5] for side in read_pairs(table))
+        (question,), (answer,) = (side[2:3] for side in read_pairs(table))
         cells = [line.split("   ") for line in told[1:12] if "-" not in line]
         for side, wanted in enumerate((question, answer)):
             shown = "".join(char for line in cells for char in line[side] if char in ".123456789")
@@ -349,7 +349,7 @@ class TestShow:
         capsys.readouterr()
         assert trm("show", tmp_path / "out") == 0
         told = [line for line in capsys.readouterr().out.splitlines() if "row" in line]
-        assert told == [f"{tmp_path / 'out'} train row {row}, group {row // 2}" for row in range(3)]
+        assert told == [f"{tmp_path / 'out'} train row {row + 1}, group {row // 2 + 1}" for row in range(3)]
         assert trm("show", tmp_path / "out", "--split", "test", "--count", "99") == 0
         assert capsys.readouterr().out.count("test row") == 6
         assert trm("show", tmp_path / "out", "--split", "nothing") == 2
@@ -375,7 +375,7 @@ class TestShow:
             assert trm("show", source, "--count", 2, "--picture", picture) == 0
             assert picture.read_bytes().startswith(b"\x89PNG")
         capsys.readouterr()
-        assert trm("show", table, "--rows", ",".join("0" * 51), "--picture", tmp_path / "p.png") == 2
+        assert trm("show", table, "--rows", ",".join("2" * 51), "--picture", tmp_path / "p.png") == 2
         assert "a picture has 1 to 50 examples, not 51" in capsys.readouterr().err
 
 

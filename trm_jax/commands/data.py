@@ -187,7 +187,7 @@ def _show(args: argparse.Namespace) -> int:
     from trm_jax.display.datasets import show
 
     rules = load_rules(args.rules) if args.rules else None
-    show(args.path, args.split, args.rows or range(args.count), _kind(args), args.columns, rules, args.picture)
+    show(args.path, args.split, args.rows or args.count, _kind(args), args.columns, rules, args.picture)
     return _DONE
 
 

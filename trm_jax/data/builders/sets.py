@@ -117,8 +117,8 @@ def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None, 
     about = describe(told)
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
-    kind, questions, answers = read_tokens(path, told, columns, rules=rules, answered=answered, checked=False)
-    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+    kind, questions, answers, rows = read_tokens(path, told, columns, rules=rules, answered=answered, checked=False)
+    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()), rows)
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
 
 

@@ -129,16 +129,16 @@ def _chunks(count: int) -> Iterator[slice]:
 
 def _rules(each: OpenSet, advance: Advance) -> Iterator[Check]:
     """Padding where there may be none, and rules where they are known."""
-    padded, broken = Faults(), Faults()
+    padded, broken, puzzles = Faults(), Faults(), each.puzzles
     for rows in _chunks(len(each.puzzles)):
         questions, answers = each.pairs(rows)
         whole = (questions > 0).all(axis=1) & (answers > 0).all(axis=1)
         if not isinstance(each.kind, Numbers):
             for row in np.flatnonzero(~whole).tolist():
-                padded.add(f"row {rows.start + row}: padding, which no puzzle of this kind has")
+                padded.add(f"{puzzles.row_name(rows.start + row)}: padding, which no puzzle of this kind has")
         if each.kind.has_rules:
             for row, message in _broken(each, questions, answers):
-                broken.add(f"row {rows.start + row}: {message}")
+                broken.add(f"{puzzles.row_name(rows.start + row)}: {message}")
         advance(len(questions))
     if not isinstance(each.kind, Numbers):
         yield padded.check(each.name, "no padding", len(each.puzzles))
@@ -180,7 +180,7 @@ def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
             if verdict is None:
                 undecided += 1
             elif verdict:
-                faults.add(f"row {row}: {verdict}")
+                faults.add(f"{each.puzzles.row_name(row)}: {verdict}")
         advance(len(rows))
     note = f"{undecided} not decided within {_MAX_BACKTRACKS} dead ends" if undecided else ""
     return faults.check(each.name, "one solution", len(firsts), note)
@@ -239,7 +239,9 @@ def _images(each: OpenSet) -> Check:
         # Where rules are known they tie the answer to its question.
         good = [_like_first(each, side) for side in (sides[:1] if each.kind.has_rules else sides)]
         for row in np.flatnonzero(~np.all(good, axis=0)):
-            faults.add(f"row {first + row}: no image of row {first}, with which its group begins")
+            faults.add(
+                f"{puzzles.row_name(first + row)}: no image of {puzzles.row_name(first)}, with which its group begins"
+            )
         checked += stop - first - 1
     return faults.check(each.name, "images", checked)
 
@@ -258,13 +260,14 @@ def _like_first(each: OpenSet, grids: Tokens) -> NDArray[np.bool_]:
 def _repeats(each: OpenSet) -> Check:
     """Groups that begin with the same question, under the same puzzle id."""
     faults, seen = Faults(), {}  # type: Faults, dict[tuple[int, bytes], int]
+    name = each.puzzles.row_name
     firsts = each.firsts()
     for rows in (firsts[part] for part in _chunks(len(firsts))):
         questions, _ = each.pairs(rows)
         for row, question in zip(rows.tolist(), questions, strict=True):
             key = int(each.puzzles.puzzle_ids[row]), question.tobytes()
             if seen.setdefault(key, row) != row:
-                faults.add(f"row {row}: the same question as in row {seen[key]}")
+                faults.add(f"{name(row)}: the same question as in {name(seen[key])}")
     return faults.check(each.name, "repeats", len(firsts))
 
 
@@ -283,5 +286,6 @@ def _overlap(one: OpenSet, other: OpenSet) -> Check:
     for i, j in found:
         if j not in seen:
             seen.add(j)
-            faults.add(f"row {others[j]} of {other.name} is row {rows[i]} of {one.name} up to symmetry")
+            here, there = one.puzzles.row_name(rows[i]), other.puzzles.row_name(others[j])
+            faults.add(f"{there} of {other.name} is {here} of {one.name} up to symmetry")
     return faults.check(f"{one.name} / {other.name}", "overlap", len(others))
