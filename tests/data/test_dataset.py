@@ -164,10 +164,10 @@ def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
     for row in (0, 3):
         with pytest.raises(DataError, match=f"g: no row {row}: there are 2, counted from 1"):
             generated.example(row, "g")
-    both = join([puzzles, generated], "a.csv,generated")
-    assert [both.row_name(i) for i in (2, 3)] == ["row 7 of a.csv", "row 1 of generated"]
-    with pytest.raises(DataError, match=r"a\.csv,generated: rows are counted in each of them: name one"):
-        both.example(1, "a.csv,generated")
+    both = join([puzzles, from_pairs(puzzles.inputs, puzzles.labels, 6)], "a.csv,set")
+    assert [both.row_name(i) for i in (2, 3)] == ["row 7 of a.csv", "row 1 of set"]
+    with pytest.raises(DataError, match=r"a\.csv,set: rows are counted in each of them: name one"):
+        both.example(1, "a.csv,set")
 
 
 def test_a_number_of_a_spreadsheet_is_no_sudoku(tmp_path):
