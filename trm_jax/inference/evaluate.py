@@ -196,7 +196,7 @@ class Evaluator:
         progress: Callable[[int], None] = lambda done: None,
         votes: Votes | None = None,
     ) -> Report:
-        """Runs every puzzle; calls progress(puzzles done) now and then; adds ARC predictions to `votes`."""
+        """Runs every puzzle; calls progress(puzzles done) about once a second; adds ARC predictions to `votes`."""
         start = time.perf_counter()
         effort = self._effort
         rules = [rule for rule in RULES if rule != "rules" or self.kind.has_rules]
@@ -212,7 +212,8 @@ class Evaluator:
         labelled = np.zeros(len(self.puzzles), np.bool_)
         done = 0
         inputs, layout = self.puzzles.inputs, self._layout
-        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
+        what = self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout
+        for found in attempt(*what, progress):
             rows = slice(found.first, found.first + len(found))
             judged = _Judged(found, self.puzzles, self.kind)
             labelled[rows] = judged.labelled
@@ -227,7 +228,6 @@ class Evaluator:
                 own = self.puzzles.puzzle_ids[rows]
                 votes.add(np.asarray(inputs[rows]), found.answers[each, chosen, -1], own, confidence[-1])
             done += len(found)
-            progress(done)
         tasks = len(self.puzzles.group_starts) - 1
         known = int(labelled.sum()), len(np.unique(self.puzzles.groups[labelled]))
         table = tuple(self._row(key, values, (done, tasks), known) for key, values in sorted(sums.items()))
