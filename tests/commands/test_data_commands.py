@@ -127,8 +127,21 @@ class TestBuilding:
         assert trm("show", tmp_path / "open.txt", "--count", 1) == 0
         assert trm("sudoku", tmp_path / "out", "--train", tmp_path / "open.txt") == 2
         assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
-        assert trm("verify", tmp_path / "open.txt") == 2
-        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
+        assert trm("verify", tmp_path / "open.txt") == 0
+        told = capsys.readouterr().out
+        assert "2 puzzles, 2 of them without answers" in told
+        assert "  rules                      2  ok" in told
+        # What the questions say is looked at: here that the second has several solutions, or contradicts itself.
+        for second, fault in (
+            ("." * 16, "more than one solution"),
+            ("11" + "." * 14, "question: digit 1 stands twice"),
+        ):
+            (tmp_path / "open.txt").write_text(f"1.3434122143432.\n{second}\n")
+            assert trm("verify", tmp_path / "open.txt") == 1
+            assert f"    row 2: {fault}" in capsys.readouterr().out
+        trm("maze", tmp_path / "m", "--generate", "3", "--size", "8x8", "--min-length", 8)
+        assert trm("verify", tmp_path / "m", "--columns", "q,a") == 2
+        assert "m: no table, and --columns are of tables: leave it out" in capsys.readouterr().err
 
     def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
@@ -141,6 +154,17 @@ class TestBuilding:
         assert "test  2 puzzles" in told
         assert "left out of training, being test puzzles up to symmetry: " in told
         assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
+        capsys.readouterr()
+        # The folder keeps them, for later commands.
+        kept = f"{tmp_path / 'out'}: its rules are in {tmp_path / 'rules.py'}"
+        for command in ("verify", "show"):
+            assert trm(command, tmp_path / "out") == 0
+            told = capsys.readouterr()
+            assert told.err == f"{kept}: answers are checked by them\n"
+            assert command == "show" or f"  rules{len(lines) - 2:>24}  ok" in told.out or "  rules  " in told.out
+        (tmp_path / "rules.py").write_text("raise SystemExit\n")
+        assert trm("verify", tmp_path / "out") == 0
+        assert capsys.readouterr().err.startswith(f"{kept}, which has changed since it was built: ")
 
     def test_arc_in_folders_of_tasks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def pair(colour: int) -> dict[str, Any]:

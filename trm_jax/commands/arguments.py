@@ -92,6 +92,11 @@ def json_file(text: str) -> Path:
     return _written_as(text, ".json")
 
 
+def jsonl_file(text: str) -> Path:
+    """A ledger, which rows are added to."""
+    return _written_as(text, ".jsonl")
+
+
 def _written_as(text: str, ending: str) -> Path:
     """An `output_file` of one format, whose name claims no other."""
     path = output_file(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
+from trm_jax.commands.arguments import count, output_folder, positive, whole
 from trm_jax.errors import ConfigError, near_miss
 from trm_jax.version import VERSION
 
@@ -283,7 +283,9 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chains", type=positive, help="likewise: chains of guesses, side by side (8)")
     group.add_argument("--seconds", type=arguments.seconds, help="likewise: for a puzzle, at most (no limit)")
     rows = parser.add_argument_group("rows of the ledger")
-    rows.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+    rows.add_argument(
+        "--ledger", type=arguments.jsonl_file, metavar="FILE", help="another ledger than the repository's"
+    )
     rows.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did meanwhile")
     rows.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
 
@@ -347,7 +349,9 @@ def _add_ledger(kinds: _Commands) -> None:
 
     check = _command(kinds, "ledger check", "look whether rows are well-formed and tables on our pages equal them")
     for sub in (add, show, check):
-        sub.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+        sub.add_argument(
+            "--ledger", type=arguments.jsonl_file, metavar="FILE", help="another ledger than the repository's"
+        )
 
 
 def _add_data(kinds: _Commands) -> None:

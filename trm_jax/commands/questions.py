@@ -11,9 +11,10 @@ import numpy as np
 
 from trm_jax.config import Experiment
 from trm_jax.console import say
+from trm_jax.data.dataset import sources_of
 from trm_jax.data.fit import at_size, matched
 from trm_jax.data.identifiers import Identifiers
-from trm_jax.data.user_rules import load_rules
+from trm_jax.data.kept_rules import rules_of
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
@@ -176,7 +177,7 @@ def read_tasks(
     if request.legend:
         name = with_keys(name or "tokens", legend=request.legend)
         experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
-    rules = load_rules(request.rules) if request.rules else None
+    rules = rules_of(request.rules, sources_of(experiment, request.data))
     if not request.of_data:
         if request.columns != USUAL:
             raise ConfigError("--columns are of a table: name it by --data")

@@ -8,8 +8,9 @@ from pathlib import Path
 from trm_jax.commands.origin import origin
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, Output
+from trm_jax.data.dataset import sources_of
 from trm_jax.data.fit import matched
-from trm_jax.data.user_rules import load_rules
+from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.searched import draw_search, show_search
@@ -121,7 +122,8 @@ def evaluate(
       columns: of tables, instead of the experiment's.
     """
     layout = mesh_layout(devices)
-    found = matched(experiment, source, split, limit, load_rules(rules) if rules else None, columns=columns)
+    known = rules_of(rules, sources_of(experiment, source))
+    found = matched(experiment, source, split, limit, known, columns=columns)
     puzzles = found.puzzles
     about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
     experiment = found.experiment

@@ -207,6 +207,13 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int, colu
     return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
 
 
+def sources_of(experiment: Experiment, named: str) -> list[str]:
+    """Where puzzles of an experiment's kind are, the ones that a command takes first: those named, its held-out ones,
+    and those that it was trained on."""
+    data = experiment.data
+    return [name for names in (named, data.test, data.train) for name in names.split(",") if name]
+
+
 def _read(source: str, config: DataConfig, split: str, limit: int, answered: bool = True) -> PuzzleSet:
     parts = []
     for name in source.split(","):

@@ -15,7 +15,7 @@ from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.data.builders.verify_arc import check_examples, check_overlap
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, sudoku, sudoku_isomorphism, sudoku_search
-from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
@@ -56,7 +56,7 @@ def verify(
     Raises:
       DataError: something that cannot be read.
     """
-    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules, answered=True)]
+    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules)]
     total, done = sum(_work(each, quick) for each in sets), 0
 
     def advance(count: int) -> None:
@@ -102,7 +102,15 @@ def _described(each: OpenSet) -> str:
     puzzles, (rows, columns) = each.puzzles, each.kind.shape
     groups, count = len(puzzles.group_starts) - 1, len(puzzles.puzzle_starts) - 1
     name = f"{each.kind.to_dict()['kind']} {rows} x {columns}{' (guessed)' if each.guessed else ''}"
-    return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}"
+    unanswered = sum(int((~_answered(each, each.pairs(rows)[1])).sum()) for rows in _chunks(len(puzzles)))
+    told = f", {unanswered} of them without answers" if unanswered else ""
+    return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}{told}"
+
+
+def _answered(each: OpenSet, answers: Tokens) -> NDArray[np.bool_]:
+    """Which rows have answers, bool [n]: in a table they may be missing, in a dataset folder none may."""
+    answered: NDArray[np.bool_] = (answers > 0).any(axis=1) | bool(each.split)
+    return answered
 
 
 def _identifiers(each: OpenSet) -> Iterator[Check]:
@@ -132,7 +140,7 @@ def _rules(each: OpenSet, advance: Advance) -> Iterator[Check]:
     padded, broken, puzzles = Faults(), Faults(), each.puzzles
     for rows in _chunks(len(each.puzzles)):
         questions, answers = each.pairs(rows)
-        whole = (questions > 0).all(axis=1) & (answers > 0).all(axis=1)
+        whole = (questions > 0).all(axis=1) & ((answers > 0).all(axis=1) | ~_answered(each, answers))
         if not isinstance(each.kind, Numbers):
             for row in np.flatnonzero(~whole).tolist():
                 padded.add(f"{puzzles.row_name(rows.start + row)}: padding, which no puzzle of this kind has")
@@ -152,20 +160,31 @@ def _rules(each: OpenSet, advance: Advance) -> Iterator[Check]:
 
 def _broken(each: OpenSet, questions: Tokens, answers: Tokens) -> Iterator[tuple[int, str]]:
     """Rows whose answer is none, with what is wrong."""
-    kind = each.kind
+    kind, answered = each.kind, _answered(each, answers)
     if isinstance(kind, Grid):
-        # The rules are the user's program, whose own errors are not the puzzles'.
-        for row in np.flatnonzero(~kind.satisfied(questions, answers)).tolist():
+        # The rules are the user's program, whose own errors are not the puzzles'; they judge answers alone.
+        rows = np.flatnonzero(answered)
+        for row in rows[~kind.satisfied(questions[rows], answers[rows])].tolist():
             yield row, "the rules do not accept the answer"
         return
     doubtful = np.arange(len(questions))
     if isinstance(kind, Sudoku):
-        doubtful = np.flatnonzero(~kind.satisfied(questions, answers))
+        doubtful = np.flatnonzero(~answered | ~kind.satisfied(questions, answers))
     for row in doubtful.tolist():
         try:
-            kind.check_pair(questions[row], answers[row])
+            if answered[row]:
+                kind.check_pair(questions[row], answers[row])
+            else:
+                _check_question(kind, questions[row])
         except DataError as error:
             yield row, str(error)
+
+
+def _check_question(kind: Kind, question: Tokens) -> None:
+    try:
+        kind.check_question(question)
+    except DataError as error:
+        raise DataError(f"question: {str(error).removeprefix('puzzle: ')}") from None
 
 
 def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
@@ -189,7 +208,8 @@ def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
 def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | None]:
     """For each Sudoku "" where it is as it should be, or what is wrong; None where that would take too long."""
     verdicts: list[str | None] = []
-    for question, answer in zip(*map(sudoku.decode, pairs), strict=True):
+    answered = (pairs[1] > 0).any(axis=1).tolist()
+    for question, answer, known in zip(*map(sudoku.decode, pairs), answered, strict=True):
         result = sudoku_search.solve(question, layout, limit=2, max_backtracks=_MAX_BACKTRACKS)
         if len(result.solutions) > 1:
             verdicts.append("more than one solution")
@@ -198,7 +218,8 @@ def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | N
         elif not result.solutions:
             verdicts.append("no solution")
         else:
-            verdicts.append("" if np.array_equal(result.solutions[0], answer) else "the label is not the solution")
+            right = not known or np.array_equal(result.solutions[0], answer)
+            verdicts.append("" if right else "the label is not the solution")
     return verdicts
 
 
@@ -207,7 +228,8 @@ def _symmetries(each: OpenSet) -> Check:
     assert isinstance(each.kind, Grid)
     faults, rows = Faults(), each.firsts()[:_TURNED]
     questions, answers = each.pairs(rows)
-    kept = each.kind.satisfied(questions, answers)
+    kept = _answered(each, answers)
+    kept[kept] = each.kind.satisfied(questions[kept], answers[kept])
     try:
         each.kind.check_symmetries(questions[kept], answers[kept])
     except RulesError:
@@ -223,6 +245,8 @@ def _tie_break(each: OpenSet) -> Check:
     for row in each.firsts():
         (question,), (answer,) = each.pairs(np.array([row]))
         try:
+            if not answer.any():
+                continue
             same += np.array_equal(maze.solve(question, each.kind.shape), answer)
         except DataError:
             continue
