@@ -151,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     _add_columns(evaluate)
+    _add_legend(evaluate)
     evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
     evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")

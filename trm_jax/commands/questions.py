@@ -3,7 +3,7 @@
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -12,7 +12,7 @@ import numpy as np
 from trm_jax.config import Experiment
 from trm_jax.console import say
 from trm_jax.data.dataset import sources_of
-from trm_jax.data.fit import at_size, matched
+from trm_jax.data.fit import at_size, matched, with_legend
 from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.kept_rules import rules_of
 from trm_jax.errors import ConfigError, DataError
@@ -20,7 +20,7 @@ from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import cells_of, describe, kind_of, with_keys
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
@@ -173,10 +173,7 @@ def read_tasks(
       ConfigError: two sources of puzzles are named.
       DataError: what is named cannot be read, or is none for a model of this experiment.
     """
-    model, name = experiment.model, experiment.data.puzzle
-    if request.legend:
-        name = with_keys(name or "tokens", legend=request.legend)
-        experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
+    experiment = with_legend(experiment, request.legend)
     rules = rules_of(request.rules, sources_of(experiment, request.data))
     if not request.of_data:
         if request.columns != USUAL:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from trm_jax.commands.origin import origin
 from trm_jax.console import Bar
 from trm_jax.data.dataset import sources_of
-from trm_jax.data.fit import matched
+from trm_jax.data.fit import matched, with_legend
 from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.machine import peak_gib
@@ -53,6 +53,7 @@ class Request:
     puzzles: str = ""
     split: str = "test"
     columns: Columns = USUAL
+    legend: str = ""
     limit: int = 0
     batch_size: int = 0
     selection: Rule | str = ""
@@ -106,7 +107,7 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    config = experiment.model
+    experiment, config = with_legend(experiment, request.legend), experiment.model
     rules = rules_of(request.rules, sources_of(experiment, request.puzzles))
     known = identifiers(request.checkpoints[0])
     found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)

@@ -109,8 +109,7 @@ def _described(each: OpenSet) -> str:
 
 def _answered(each: OpenSet, answers: Tokens) -> NDArray[np.bool_]:
     """Which rows have answers, bool [n]: in a table they may be missing, in a dataset folder none may."""
-    answered: NDArray[np.bool_] = (answers > 0).any(axis=1) | bool(each.split)
-    return answered
+    return np.array([bool(each.split) or bool(answer.any()) for answer in answers], np.bool_)
 
 
 def _identifiers(each: OpenSet) -> Iterator[Check]:
@@ -208,7 +207,7 @@ def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
 def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | None]:
     """For each Sudoku "" where it is as it should be, or what is wrong; None where that would take too long."""
     verdicts: list[str | None] = []
-    answered = (pairs[1] > 0).any(axis=1).tolist()
+    answered = [bool(answer.any()) for answer in pairs[1]]
     for question, answer, known in zip(*map(sudoku.decode, pairs), answered, strict=True):
         result = sudoku_search.solve(question, layout, limit=2, max_backtracks=_MAX_BACKTRACKS)
         if len(result.solutions) > 1:
