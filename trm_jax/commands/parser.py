@@ -80,6 +80,7 @@ class _Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if _OPTION.match(word) and name not in self._option_string_actions and not self._is_ours(word):
                 known = [option for option in self._option_string_actions if option.startswith("--")]
+                known += ["--config"] if self.get_default("takes_config") else []
                 raise ConfigError(f"unknown option {name}: {near_miss(name, known)} (see `{self.prog} --help`)")
 
     def _is_ours(self, word: str) -> bool:
