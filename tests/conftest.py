@@ -16,6 +16,9 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if "PYTEST_XDIST_WORKER" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="trm_jax_compiled_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    # And what it remembers of a user's rules, nobody else is to see.
+    remembered = tempfile.TemporaryDirectory(prefix="trm_jax_state_")
+    os.environ["XDG_STATE_HOME"] = remembered.name
 
 import hypothesis
 import jax

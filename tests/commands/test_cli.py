@@ -538,6 +538,7 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
         (["--versoin"], "unknown option --versoin: did you mean '--version'? (see `trm --help`)"),
         (["eval", "run", "--step=3"], "unknown option --step: did you mean '--steps'? (see `trm eval --help`)"),
         (["train", DEMO, "--workdri=x"], "unknown option --workdri: did you mean '--workdir'? (see `trm train"),
+        (["train", "--confg=demo"], "unknown option --confg: did you mean '--config'? (see `trm train --help`)"),
         (["eval", "run", "--config=demo"], "unknown option --config: "),
         (["estimate", DEMO, "--device-memory=80"], "argument --device-memory: '80' is no size: give a size such as"),
         (["estimate", DEMO, "--quick", "--device-memory=80GB"], "--quick counts and plans for no device"),

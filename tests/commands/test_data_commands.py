@@ -127,8 +127,21 @@ class TestBuilding:
         assert trm("show", tmp_path / "open.txt", "--count", 1) == 0
         assert trm("sudoku", tmp_path / "out", "--train", tmp_path / "open.txt") == 2
         assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
-        assert trm("verify", tmp_path / "open.txt") == 2
-        assert "the file holds one puzzle a line, without answers" in capsys.readouterr().err
+        assert trm("verify", tmp_path / "open.txt") == 0
+        told = capsys.readouterr().out
+        assert "2 puzzles, 2 of them without answers" in told
+        assert "  rules                      2  ok" in told
+        # What the questions say is looked at: here that the second has several solutions, or contradicts itself.
+        for second, fault in (
+            ("." * 16, "more than one solution"),
+            ("11" + "." * 14, "question: digit 1 stands twice"),
+        ):
+            (tmp_path / "open.txt").write_text(f"1.3434122143432.\n{second}\n")
+            assert trm("verify", tmp_path / "open.txt") == 1
+            assert f"    row 2: {fault}" in capsys.readouterr().out
+        trm("maze", tmp_path / "m", "--generate", "3", "--size", "8x8", "--min-length", 8)
+        assert trm("verify", tmp_path / "m", "--columns", "q,a") == 2
+        assert "m: no table, and --columns are of tables: leave it out" in capsys.readouterr().err
 
     def test_a_users_own(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = [f"{a}{b}.,.{b}{a}" for a in ".xo" for b in ".xo"]
@@ -141,6 +154,17 @@ class TestBuilding:
         assert "test  2 puzzles" in told
         assert "left out of training, being test puzzles up to symmetry: " in told
         assert trm("verify", tmp_path / "out", "--rules", tmp_path / "rules.py") == 0
+        capsys.readouterr()
+        # The folder keeps them, for later commands.
+        kept = f"{tmp_path / 'out'}: its rules are in {tmp_path / 'rules.py'}"
+        for command in ("verify", "show"):
+            assert trm(command, tmp_path / "out") == 0
+            told = capsys.readouterr()
+            assert told.err == f"{kept}: answers are checked by them\n"
+            assert command == "show" or f"  rules{len(lines) - 2:>24}  ok" in told.out or "  rules  " in told.out
+        (tmp_path / "rules.py").write_text("raise SystemExit\n")
+        assert trm("verify", tmp_path / "out") == 0
+        assert capsys.readouterr().err.startswith(f"{kept}, which has changed since it was built: ")
 
     def test_arc_in_folders_of_tasks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def pair(colour: int) -> dict[str, Any]:
@@ -274,8 +298,8 @@ class TestBuilding:
             (["verify", "."], "no dataset folder"),
             (["verify", "six.csv", "--json", "no/where.json"], "there is no folder no"),
             (["verify", "six.csv", "--puzzle", "chess"], "'chess' is no kind of puzzle"),
-            (["show", "six.csv", "--rows", "6"], "no row 6: there are 6, counted from 0"),
-            (["show", "six.csv", "--rows", "1,,2"], "is no whole number"),
+            (["show", "six.csv", "--rows", "8"], "no row 8: the last is 7, as the lines of the file are counted"),
+            (["show", "six.csv", "--rows", "2,,3"], "is no whole number"),
             (["show", "six.csv", "--puzzle", "{"], "not readable as JSON"),
             (["download", "chess"], "is no benchmark that can be fetched"),
             (["download", "maze-hard", "--to", "six.csv"], "exists already"),
@@ -317,8 +341,8 @@ class TestVerify:
         told = capsys.readouterr().out.splitlines()
         assert told[0] == str(table)
         assert "  rules                      7  1 at fault" in told
-        assert any(line.startswith("    row 2: answer: digit ") for line in told)
-        assert "    row 6: the same question as in row 0" in told
+        assert any(line.startswith("    row 4: answer: digit ") for line in told)
+        assert "    row 8: the same question as in row 2" in told
         assert told[-1].startswith("3 faults, ")
         report = json.loads((tmp_path / "report.json").read_text())
         assert report["faults"] == 3
@@ -338,7 +362,7 @@ class TestShow:
         assert trm("show", table, "--rows", "4") == 0
         told = capsys.readouterr().out.splitlines()
         assert told[0] == f"{table} row 4"
-        (question,), (answer,) = (side[4:5] for side in read_pairs(table))
+        (question,), (answer,) = (side[2:3] for side in read_pairs(table))
         cells = [line.split("   ") for line in told[1:12] if "-" not in line]
         for side, wanted in enumerate((question, answer)):
             shown = "".join(char for line in cells for char in line[side] if char in ".123456789")
@@ -349,7 +373,7 @@ class TestShow:
         capsys.readouterr()
         assert trm("show", tmp_path / "out") == 0
         told = [line for line in capsys.readouterr().out.splitlines() if "row" in line]
-        assert told == [f"{tmp_path / 'out'} train row {row}, group {row // 2}" for row in range(3)]
+        assert told == [f"{tmp_path / 'out'} train row {row + 1}, group {row // 2 + 1}" for row in range(3)]
         assert trm("show", tmp_path / "out", "--split", "test", "--count", "99") == 0
         assert capsys.readouterr().out.count("test row") == 6
         assert trm("show", tmp_path / "out", "--split", "nothing") == 2
@@ -375,7 +399,7 @@ class TestShow:
             assert trm("show", source, "--count", 2, "--picture", picture) == 0
             assert picture.read_bytes().startswith(b"\x89PNG")
         capsys.readouterr()
-        assert trm("show", table, "--rows", ",".join("0" * 51), "--picture", tmp_path / "p.png") == 2
+        assert trm("show", table, "--rows", ",".join("2" * 51), "--picture", tmp_path / "p.png") == 2
         assert "a picture has 1 to 50 examples, not 51" in capsys.readouterr().err
 
 

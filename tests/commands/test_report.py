@@ -587,6 +587,6 @@ def test_a_question_that_is_none_is_told_by_its_number(tmp_path: Path, capsys: p
 
     assert main(["eval", "--devices=1", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "trm: error: puzzle 1, counted from 0: puzzle: exactly one start S is needed, but 0 found"
+        "trm: error: row 2: puzzle: exactly one start S is needed, but 0 found"
     )
     assert main(["eval", "--devices=1", str(tmp_path / "run"), "--limit=1"]) == 0

@@ -409,7 +409,7 @@ def table(tmp_path: Path) -> Path:
 def test_a_row_of_a_table(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     path = table(tmp_path)
 
-    code, out, _ = command("--data", str(path), "--row", "1", capsys=capsys)
+    code, out, _ = command("--data", str(path), "--row", "3", capsys=capsys)
 
     assert code == 0
     assert out.startswith("question\n 1 2 | . .\n")
@@ -432,9 +432,9 @@ def test_answers_to_all_rows_become_a_table(tmp_path: Path, fake: Fake, capsys: 
 
     fake.answers([[FORGETFUL]])
     code, _, err = command("--data", str(source), "--answers", str(out), "--certify", capsys=capsys)
-    assert (code, err) == (1, "1 of 2 puzzles are not solved: 1\n")
+    assert (code, err) == (1, "1 of 2 puzzles are not solved: row 2\n")
     assert out.read_text() == f"question,answer,right\n{PUZZLE},,no\n{'.' * 16},{FORGETFUL},yes\n"
-    told = command("--data", str(source), "--row=1", "--answers", str(out), capsys=capsys)
+    told = command("--data", str(source), "--row=3", "--answers", str(out), capsys=capsys)
     assert told == (0, f"{out}: the answers to 1 puzzle\n", "the puzzle is solved\n")
     assert out.read_text() == f"question,answer,right\n{'.' * 16},{FORGETFUL},yes\n"
 
@@ -443,7 +443,7 @@ def test_answers_to_all_rows_become_a_table(tmp_path: Path, fake: Fake, capsys: 
         (["--columns=none"], f"{source}: row 1, column none: is missing; the header has 'id', 'Quizzes', 'note': say"),
         (["--json"], "--json prints the answers and --answers writes them as a table: give one of them"),
         (["--cycles"], "--cycles is for one puzzle: leave it out, or name one"),
-        (["--row=0", "--cycles"], "--cycles is for people, not for --answers: leave it out"),
+        (["--row=2", "--cycles"], "--cycles is for people, not for --answers: leave it out"),
     ):
         code, _, err = command("--data", str(source), "--answers", str(out), *words, capsys=capsys)
         assert code == 2
@@ -462,22 +462,27 @@ def test_answers_to_rows_that_contradict_themselves(tmp_path: Path) -> None:
 def test_the_experiments_own_held_out_puzzles_have_rows(tmp_path: Path) -> None:
     experiment = experiment_of("sudoku", 16, 6, test=str(table(tmp_path)))
 
-    assert SUDOKU.text(read_tasks(experiment, Request(row=1))[1][0].question) == PUZZLE
+    assert SUDOKU.text(read_tasks(experiment, Request(row=3))[1][0].question) == PUZZLE
 
 
 def test_rows_that_are_not_there(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     path = table(tmp_path)
 
     for words, expected in (
-        (["--row=2"], f"{path}: no row 2: there are 2, so --row goes from 0 to 1"),
-        (["--row=-1"], "argument --row: '-1' is no whole number from 0 to 2147483647"),
+        (["--row=4"], f"{path}: no row 4: the last is 3, as the lines of the file are counted"),
+        (["--row=1"], f"{path}: row 1, as lines are counted, holds no puzzle; the next is row 2"),
+        (
+            ["--row=0"],
+            "argument --row: there is no row 0: the line of a table's file, as an editor counts; in a folder",
+        ),
+        (["--row=-1"], "argument --row: '-1' is no whole number of at least 1"),
         ([PUZZLE, "--row=1"], "two puzzles are named, one by its characters and one by --data or --row: give one"),
         ([PUZZLE], "two puzzles are named, one by its characters and one by --data or --row: give one of them"),
     ):
         code, out, err = command(*words, f"--data={path}", capsys=capsys)
         assert (code, out) == (2, "")
         assert err.startswith(f"trm: error: {expected}")
-    code, out, err = command("--row=0", capsys=capsys)
+    code, out, err = command("--row=2", capsys=capsys)
     assert (code, out) == (2, "")
     assert err.startswith("trm: error: the experiment has no held-out puzzles of its own")
     assert not fake.calls
@@ -520,16 +525,16 @@ def test_a_row_of_arc_keeps_its_puzzle_id(
     text = "/".join("".join(map(str, row)) for row in right.tolist())
     fake.answers([[text]])
 
-    code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", "--cycles", capsys=capsys)
+    code, out, _ = command("--data", str(tmp_path / "arc"), "--row=3", "--cycles", capsys=capsys)
 
     assert fake.calls[-1][1:] == ([inputs[2].tolist()], [4])
     assert fake.traced[-1][1] == 4
     assert code == 0
     assert out.endswith(f"\nsolved at supervision step 1, cycle 1: {text}\nthe answer equals the known one\n")
-    assert read_tasks(experiment, Request(data=str(tmp_path / "arc"), row=0))[1][0].puzzle_id == 3
+    assert read_tasks(experiment, Request(data=str(tmp_path / "arc"), row=1))[1][0].puzzle_id == 3
     # One colour off, and it is not solved.
     fake.answers([[str((int(text[0]) + 1) % 10) + text[1:]]])
-    code, out, _ = command("--data", str(tmp_path / "arc"), "--row=2", capsys=capsys)
+    code, out, _ = command("--data", str(tmp_path / "arc"), "--row=3", capsys=capsys)
     assert code == 1
     assert "\nnot solved: the last answer is not the known one" in out
     labelled = 3 * 4 + 3 + 4
@@ -573,10 +578,10 @@ def test_a_row_that_contradicts_itself_is_told_with_its_number(tmp_path: Path) -
     (folder / "dataset.json").write_text(json.dumps(about))
 
     with pytest.raises(DataError) as caught:
-        read_tasks(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=1))
+        read_tasks(SUDOKU_RUN, Request(data=str(tmp_path / "set"), row=2))
 
     assert str(caught.value).startswith(
-        f"{tmp_path / 'set'}: row 1, counted from 0, is no puzzle of kind 'sudoku' (puzzle: digit 2 stands twice"
+        f"{tmp_path / 'set'}: row 2 is no puzzle of kind 'sudoku' (puzzle: digit 2 stands twice"
     )
 
 
@@ -913,11 +918,11 @@ def test_with_a_model_ids_and_attempts_matter(
     lines = []
     for row, puzzle_id in ((0, 1), (1, 4)):
         (found,) = attempt(model, weights, Effort((1, 2)), question, np.array([puzzle_id], np.int32), 1)
-        code, out, _ = command(*words, f"--row={row}", capsys=capsys)
+        code, out, _ = command(*words, f"--row={row + 1}", capsys=capsys)
         assert (code, out) == (1, kind.text(found.answers[0, 0, -1]) + "\n")
         lines.append(out)
     assert lines[0] != lines[1]
-    several = ("--attempts=3", "--latent-noise=2", "--cycles", "--row=0", "--select=q", f"--gif={tmp_path / 'x.gif'}")
+    several = ("--attempts=3", "--latent-noise=2", "--cycles", "--row=1", "--select=q", f"--gif={tmp_path / 'x.gif'}")
     code, out, err = command(*words[:2], *several, capsys=capsys)
     assert (code, err) == (1, f"wrote {tmp_path / 'x.gif'}\n")
     assert out.count("attempt ") == 4

@@ -12,6 +12,7 @@ from trm_jax.config import DataConfig, Experiment, experiment_from
 from trm_jax.data.dataset import (
     PuzzleSet,
     from_pairs,
+    join,
     load,
     load_named,
     peek,
@@ -137,6 +138,36 @@ def test_columns_are_named_by_the_configuration_or_beside_it(tmp_path):
     other.write_text("Puzzles\n11343412........\n")
     with pytest.raises(DataError, match="row 2, column Puzzles: digit 1 stands twice in row 1"):
         read_table(other, "sudoku", answered=False)
+
+
+def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
+    """So that a message, a title and --row mean the same puzzle; where there are no lines, from 1."""
+    table, array = tmp_path / "a.csv", tmp_path / "b.json"
+    table.write_text('\nid,puzzle\n\n1,1234341221434321\n"2\n2",1234............\n3,12..............\n')
+    puzzles = read_table(table, "sudoku", answered=False)
+    assert [puzzles.row(i) for i in range(3)] == [4, 5, 7]
+    assert [puzzles.example(row, "a") for row in (4, 5, 7)] == [0, 1, 2]
+    limited = read_table(table, "sudoku", 2, answered=False)
+    assert [limited.row_name(i) for i in range(2)] == ["row 4", "row 5"]
+    for row, told in (
+        (8, "a: no row 8: the last is 7, as"),
+        (3, "a: row 3, as lines are counted, holds no puzzle; the next is row 4"),
+        (6, "a: row 6, as lines are counted, holds no puzzle; the next is row 7"),
+    ):
+        with pytest.raises(DataError, match=told):
+            puzzles.example(row, "a")
+    array.write_text('[{"puzzle": "1234............"}, {"puzzle": "12.............."}]')
+    with pytest.raises(DataError, match="b: several puzzles on one line, which is how rows are counted"):
+        read_table(array, "sudoku", answered=False).example(1, "b")
+    generated = load(DataConfig(puzzle="sudoku", train="generated", train_puzzles=2, side=4), "train", 0)
+    assert [generated.example(row, "g") for row in (1, 2)] == [0, 1]
+    for row in (0, 3):
+        with pytest.raises(DataError, match=f"g: no row {row}: there are 2, counted from 1"):
+            generated.example(row, "g")
+    both = join([puzzles, from_pairs(puzzles.inputs, puzzles.labels, 6)], "a.csv,set")
+    assert [both.row_name(i) for i in (2, 3)] == ["row 7 of a.csv", "row 1 of set"]
+    with pytest.raises(DataError, match=r"a\.csv,set: rows are counted in each of them: name one"):
+        both.example(1, "a.csv,set")
 
 
 def test_a_number_of_a_spreadsheet_is_no_sudoku(tmp_path):

@@ -84,13 +84,13 @@ def test_a_row_at_fault_is_told_with_its_number(name) -> None:
     with pytest.raises(DataError) as caught:
         check_sample(kind, from_pairs(questions, answers, kind.vocab_size), "set")
 
-    assert str(caught.value).startswith(f"set: row 19, counted from 0, is no puzzle of kind {name!r} ({told}")
+    assert str(caught.value).startswith(f"set: row 20 is no puzzle of kind {name!r} ({told}")
 
 
 def test_an_answer_that_is_none_is_told() -> None:
     kind, questions, answers = pair_of("sudoku")
     answers[0, [4, 5]] = answers[0, [5, 4]]
-    with pytest.raises(DataError, match=r"row 0, counted from 0, is no puzzle of kind 'sudoku' \(answer: digit"):
+    with pytest.raises(DataError, match=r"row 1 is no puzzle of kind 'sudoku' \(answer: digit"):
         check_sample(kind, from_pairs(questions, answers, 6), "set")
 
 

@@ -32,7 +32,7 @@ def test_the_page_runs(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("question,answer\n.21....4.....1..,4213132424313142\n")
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "library.md").read_text(), re.DOTALL)
     told = run("\n".join([*blocks, "print('finished', outcome.finished, figures['loss'] > 0)"]), tmp_path)
-    assert "puzzle 1: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of them" in told
+    assert "puzzles[1]: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of them" in told
     assert told.endswith("finished True True\n")
     assert (tmp_path / "answer.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "runs" / "by_hand" / "checkpoints" / "0").is_dir()

@@ -8,6 +8,7 @@ import pytest
 
 from trm_jax.config import ModelConfig
 from trm_jax.errors import ConfigError
+from trm_jax.inference import attempts
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.trace import trace
@@ -102,6 +103,29 @@ def test_with_halting_an_attempt_stops_where_the_loop_says_so_and_its_end_stands
         for d, depth in enumerate((1, 2, 5)):
             np.testing.assert_array_equal(found.answers[i, 0, d], tokens[i, min(depth, stop) - 1])
         np.testing.assert_allclose(found.q_halt[i, 0], q[i, np.minimum(np.arange(5), stop - 1)], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "effort",
+    [
+        {},
+        pytest.param({"halting": True}, marks=pytest.mark.slow),
+        pytest.param({"attempts": 3, "latent_noise": 1.0, "halting": True, "race": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_progress_is_told_within_a_batch_and_changes_nothing(effort, weights, puzzles, monkeypatch):
+    """A batch of hours says how far it is; here after every supervision step."""
+    monkeypatch.setattr(attempts, "_LOOK_SECONDS", 0.0)
+    effort, told = Effort(depths=(DEPTH,), **effort), []
+    silent = gathered(attempt(MODEL, weights, effort, *puzzles, 2))
+    heard = gathered(attempt(MODEL, weights, effort, *puzzles, 2, progress=told.append))
+    for name in ("answers", "q_halt", "change", "halted_at", "steps"):
+        np.testing.assert_array_equal(getattr(heard, name), getattr(silent, name))
+    assert told == sorted(told)
+    assert told[-1] == COUNT
+    if not effort.halting:
+        # Two slots, a step each time: of thirteen puzzles a sixth of two more, and in the end of the last.
+        assert told == [(2 * turn) // 6 for turn in range(1, 37)] + [12 + turn // 6 for turn in range(1, 7)]
 
 
 def test_it_may_take_more_to_halt(weights, puzzles, loop):

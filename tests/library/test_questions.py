@@ -115,26 +115,26 @@ def test_tokens_are_numbers() -> None:
         (b"....", "a bytes is no puzzle"),
         ([], "there is no puzzle in what was given"),
         ("12", "puzzle: 2 cells found, but this Sudoku has 16"),
-        ([TEXT, "12"], "puzzle 1: 2 cells found"),
+        ([TEXT, "12"], "puzzles[1]: 2 cells found"),
         (TEXT.replace("4", "x"), "'x'"),
-        (BOARD[:3], "puzzle 0: an array of shape (4,): give text of 16 cells"),
-        (BOARD[:, :3], "puzzle 0: an array of shape (3,)"),
-        ([[1, 2], [3]], "puzzle 0: an array of shape (2,)"),
-        ([[[1, 2, 3, 4], [1]]], "puzzle 0: rows of different lengths"),
+        (BOARD[:3], "puzzles[0]: an array of shape (4,): give text of 16 cells"),
+        (BOARD[:, :3], "puzzles[0]: an array of shape (3,)"),
+        ([[1, 2], [3]], "puzzles[0]: an array of shape (2,)"),
+        ([[[1, 2, 3, 4], [1]]], "puzzles[0]: rows of different lengths"),
         (BOARD - 1, "puzzle: r1c1 is -1, but cells go from 0 (blank) to 4"),
-        ([BOARD, BOARD + 1], "puzzle 1: r2c4 is 5"),
+        ([BOARD, BOARD + 1], "puzzles[1]: r2c4 is 5"),
         (BOARD + 0.5, "puzzle: 0.5 at row 1, column 1 is no whole number: give 0 for a blank"),
         (np.where(BOARD == 0, np.nan, BOARD), "puzzle: nan at row 1, column 1 is no whole number"),
         ([None] * 16, "puzzle: cells of type object: give whole numbers, or text"),
         (BOARD.astype(bool), "puzzle: cells of type bool"),
         ("\n".join([TEXT[:8], TEXT[8:]]), "puzzle: 2 lines of 8 cells found, but this Sudoku is 4 x 4"),
-        (np.array([list(TEXT[:8]), list(TEXT[8:])]), "puzzle 0: 8 cells found"),
-        (np.array([[list(TEXT[:8]), list(TEXT[8:])]]), "puzzle 0: 2 lines of 8 cells found"),
-        (np.array([[TEXT[:8], TEXT[8:]]]), "puzzle 0: 2 lines of 8 cells found"),
-        ([[*ROWS[:3], "1"]], "puzzle 0: line 4 has 1 cells, but line 1 has 4"),
+        (np.array([list(TEXT[:8]), list(TEXT[8:])]), "puzzles[0]: 8 cells found"),
+        (np.array([[list(TEXT[:8]), list(TEXT[8:])]]), "puzzles[0]: 2 lines of 8 cells found"),
+        (np.array([[TEXT[:8], TEXT[8:]]]), "puzzles[0]: 2 lines of 8 cells found"),
+        ([[*ROWS[:3], "1"]], "puzzles[0]: line 4 has 1 cells, but line 1 has 4"),
         ("11..............", "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2"),
-        ([TEXT, TEXT, "11.............."], "puzzle 2: digit 1 stands twice"),
-        (np.zeros((2, 2, 4, 4), int), "puzzle 0: an array of shape (2, 4, 4)"),
+        ([TEXT, TEXT, "11.............."], "puzzles[2]: digit 1 stands twice"),
+        (np.zeros((2, 2, 4, 4), int), "puzzles[0]: an array of shape (2, 4, 4)"),
     ],
 )  # fmt: skip
 def test_what_is_no_puzzle_is_told_in_one_line(given: object, told: str) -> None:
@@ -146,7 +146,7 @@ def test_what_is_no_puzzle_is_told_in_one_line(given: object, told: str) -> None
 
 def test_boards_may_contradict_themselves_and_are_called_as_asked() -> None:
     assert read_boards(SUDOKU, "11..............", "answer")[0].shape == (1, 16)
-    with pytest.raises(DataError, match=r"^answer 1: "):
+    with pytest.raises(DataError, match=r"^answers\[1\]: "):
         read_boards(SUDOKU, [TEXT, "1"], "answer")
 
 

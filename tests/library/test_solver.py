@@ -124,6 +124,17 @@ def test_puzzles_may_be_given_with_their_answers(solver: Solver) -> None:
         solver.evaluate(TEXTS)
 
 
+def test_a_table_may_have_other_columns_and_no_answers(solver: Solver, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("mine\n" + "\n".join(TEXTS) + "\n")
+    figures = solver.evaluate(str(path), columns=("mine", ""), steps=1)
+    assert figures["puzzles"] == 3
+    assert figures["rows"][0]["valid"]["value"] == pytest.approx(np.mean(solver.solve(TEXTS, steps=1).valid))
+    assert "<th>valid</th><th>certified</th>" in figures._repr_html_().replace("\n", "")
+    with pytest.raises(DataError, match="column question: is missing"):
+        solver.evaluate(str(path), steps=1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

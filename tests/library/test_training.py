@@ -55,9 +55,9 @@ def test_a_batch_is_checked(experiment: Experiment) -> None:
     assert (np.asarray(batch.labels) >= 2).all()
     with pytest.raises(DataError, match=r"3 puzzles and 3 answers, but .*batch_size = 4"):
         trm.batch(experiment, TEXTS[:3], ANSWERS[:3])
-    with pytest.raises(DataError, match="puzzle 1: "):
+    with pytest.raises(DataError, match=r"puzzles\[1\]: "):
         trm.batch(experiment, TEXTS, [ANSWERS[0]] * 4)
-    with pytest.raises(DataError, match="answer 2: 1 cells found"):
+    with pytest.raises(DataError, match=r"answers\[2\]: 1 cells found"):
         trm.batch(experiment, TEXTS, [*ANSWERS[:2], "1", ANSWERS[3]])
 
 

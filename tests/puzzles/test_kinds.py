@@ -245,3 +245,22 @@ def test_cells_of_text() -> None:
     for puzzle in ("arc", "tokens"):
         with pytest.raises(DataError, match="do not stand in tables"):
             cells_of(puzzle, "1 2 3")
+
+
+def test_a_users_own_units_tell_which_cells_are_at_fault() -> None:
+    """Without them nothing is known of cells: the rules judge a whole answer."""
+    about = {"kind": "grid", "shape": [2, 3], "alphabet": ".abc", "units": {"line": "rows columns", "piece": "aab.bb"}}
+    kind, plain = (kind_of(json.dumps(each), 6) for each in (about, about | {"units": {}}))
+    question, answer = kind.parse("a....."), kind.parse("bab.ab")
+    found = kind.faults(question, answer)
+    assert found.overwritten.tolist() == [True, False, False, False, False, False]
+    # r1c1 and r1c3 are b, r1c2 and r2c2 are a, r1c3 and r2c3 are b, in a column and in a piece.
+    assert found.broken.tolist() == [True, True, True, False, True, True]
+    assert found.told == (
+        "1 clue changed, at r1c1",
+        "a symbol twice in 3 units of the class 'line'",
+        "a symbol twice in 1 unit of the class 'piece'",
+    )
+    assert not plain.faults(question, answer).cells.any()
+    right = kind.faults(question, kind.parse("abc..."))
+    assert (right.cells.any(), right.told) == (False, ())

@@ -329,6 +329,20 @@ def test_rows_of_a_list_are_lines_of_the_grid(write):
         read_pairs(bad, maze.parse)
 
 
+@pytest.mark.parametrize(
+    "board",
+    [
+        [[1, 2, 0, 0], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 1]],
+        [["1", "2", ".", "."], ["3", "4", "1", "2"], ["2", "1", "4", "3"], ["4", "3", "2", "1"]],
+        [[1, 2, None, None], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 1]],
+        [1, 2, 0, 0, 3, 4, 1, 2, 2, 1, 4, 3, 4, 3, 2, 1],
+    ],
+)
+def test_boards_are_lists_of_lists_or_of_cells_too(write, board):
+    path = write(json.dumps({"question": board}) + "\n", "rows.jsonl")
+    assert as_text(read_pairs(path, sudoku.parse, answered=False)[0]) == ["12..341221434321"]
+
+
 def test_limit_of_jsonl(write):
     path = write(GOOD_JSONL + "broken\n", "rows.jsonl")
     assert as_text(read_pairs(path, sudoku.parse, limit=1)[0]) == [Q1]
@@ -367,7 +381,13 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (pair(answer={"rows": []}), "row 1, key answer: the value is an object"),
         (pair(answer=True), "row 1, key answer: the value is true or false"),
         (pair(answer=["1234", 3412]), "row 1, key answer: element 2 of the list is a number"),
-        (pair(answer=[["1234"]]), "row 1, key answer: element 1 of the list is a list"),
+        (
+            pair(answer=[["1234"]]),
+            "row 1, key answer: the list is no board: give a list of rows, each a text or a list",
+        ),
+        (pair(answer=[[1, 2, 3], [3, 4, 1, 2]]), "row 1, key answer: row 2 of the list has 4 cells, but row 1 has 3"),
+        (pair(answer=[[1, 2, 3, 4], "3412"]), "row 1, key answer: element 1 of the list is a list"),
+        (pair(answer=[True] * 16), "row 1, key answer: element 1 of the list is true or false"),
         (pair(answer=[]), "row 1, key answer: 0 cells found"),
         (pair() + pair(question="12..341.2143432z"), "row 2, key question: 'z' in line 1, column 16 of the text"),
         (pair(question="\ud800"), "row 1, key question: half of a surrogate pair"),

@@ -16,6 +16,8 @@ from trm_jax.sizes import parse_bytes
 _FILES = {".json", ".jsonl", ".csv", ".tsv", ".txt", ".gz", ".xz", ".zip", ".tar", ".npy", ".npz", ".parquet", ".xlsx"}
 # Among words about an experiment: what can be said, and what it means.
 CONFIG_HELP = "--config.help"
+# How rows are counted, in every command.
+ROWS = "the line of a table's file, as an editor counts; in a folder, from 1"
 # In one part of a path, on every common file system.
 _LONGEST_NAME = 255
 
@@ -88,6 +90,11 @@ def csv_file(text: str) -> Path:
 def json_file(text: str) -> Path:
     """Figures or answers to be written."""
     return _written_as(text, ".json")
+
+
+def jsonl_file(text: str) -> Path:
+    """A ledger, which rows are added to."""
+    return _written_as(text, ".jsonl")
 
 
 def _written_as(text: str, ending: str) -> Path:
@@ -202,9 +209,16 @@ def box(text: str) -> str:
     return f"{rows}x{columns}"
 
 
+def row(text: str) -> int:
+    """What people call an example of a table or a dataset folder."""
+    if text == "0":
+        raise argparse.ArgumentTypeError(f"there is no row 0: {ROWS}")
+    return positive(text)
+
+
 def rows(text: str) -> list[int]:
-    """Numbers from 0, separated by commas."""
-    return [count(part) for part in text.split(",")]
+    """Several, separated by commas."""
+    return [row(part) for part in text.split(",")]
 
 
 def positives(text: str) -> list[int]:

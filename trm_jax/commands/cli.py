@@ -149,8 +149,9 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
         what = args.puzzles, args.split, args.limit, args.batch_size
         about = args.checkpoint, not args.trained_weights, args.said
+        tables = args.columns, args.legend
         searching.evaluate(
-            experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules, args.columns
+            experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules, *tables
         )
         return DONE
     searching.refuse_budget(_budget(args))
@@ -161,6 +162,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             puzzles=args.puzzles,
             split=args.split,
             columns=args.columns,
+            legend=args.legend,
             limit=args.limit,
             batch_size=args.batch_size,
             effort=effort,

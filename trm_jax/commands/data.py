@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,16 +98,21 @@ def _first(summary: Any) -> str:
 
 def _grid(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import grid
+    from trm_jax.data.kept_rules import keep, kept_from
     from trm_jax.data.user_rules import load_rules
 
+    kept = kept_from(args.rules) if args.rules else None
     about = {"kind": "grid", "shape": list(args.shape), "alphabet": args.alphabet, "symmetries": args.symmetries}
-    return _build(
+    code = _build(
         args,
         partial(
-            grid.build, about=about, rules=load_rules(args.rules) if args.rules else None, columns=args.columns,
+            grid.build, about=about, rules=kept and load_rules(args.rules, kept.sha256), columns=args.columns,
             holdout=args.holdout, augmentations=args.augmentations, seed=args.seed,
         ),
     )  # fmt: skip
+    if kept is not None:
+        keep(kept, args.out)
+    return code
 
 
 def _build(args: argparse.Namespace, build: Callable[..., "Summary"]) -> int:
@@ -153,10 +158,11 @@ def _workers(puzzles: int) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from trm_jax.data.builders.verify import verify
-    from trm_jax.data.user_rules import load_rules
+    from trm_jax.data.kept_rules import rules_of
 
     began = time.monotonic()
-    rules = load_rules(args.rules) if args.rules else None
+    _refuse_columns(args, args.paths)
+    rules = rules_of(args.rules, args.paths)
     with Progress("verifying") as progress:
         report = verify(
             args.paths, puzzle=_kind(args), columns=args.columns, rules=rules, quick=args.quick, workers=args.workers,
@@ -183,11 +189,12 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from trm_jax.data.user_rules import load_rules
+    from trm_jax.data.kept_rules import rules_of
     from trm_jax.display.datasets import show
 
-    rules = load_rules(args.rules) if args.rules else None
-    show(args.path, args.split, args.rows or range(args.count), _kind(args), args.columns, rules, args.picture)
+    _refuse_columns(args, [args.path])
+    rules = rules_of(args.rules, [args.path])
+    show(args.path, args.split, args.rows or args.count, _kind(args), args.columns, rules, args.picture)
     return _DONE
 
 
@@ -228,6 +235,12 @@ def _refuse(args: argparse.Namespace, when: str, **defaults: Any) -> None:
     for name, default in defaults.items():
         if getattr(args, name) != default:
             raise ConfigError(f"--{name.replace('_', '-')} counts {when}: leave it out")
+
+
+def _refuse_columns(args: argparse.Namespace, paths: Sequence[Path]) -> None:
+    """ConfigError for --columns where there is no table."""
+    if args.columns != ("", "") and all(path.is_dir() for path in paths):
+        raise ConfigError(f"{paths[0]}: no table, and --columns are of tables: leave it out")
 
 
 def _refuse_unused(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
+from trm_jax.commands.arguments import count, output_folder, positive, whole
 from trm_jax.errors import ConfigError, near_miss
 from trm_jax.version import VERSION
 
@@ -80,6 +80,7 @@ class _Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if _OPTION.match(word) and name not in self._option_string_actions and not self._is_ours(word):
                 known = [option for option in self._option_string_actions if option.startswith("--")]
+                known += ["--config"] if self.get_default("takes_config") else []
                 raise ConfigError(f"unknown option {name}: {near_miss(name, known)} (see `{self.prog} --help`)")
 
     def _is_ours(self, word: str) -> bool:
@@ -151,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     _add_columns(evaluate)
+    _add_legend(evaluate)
     evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
     evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
@@ -179,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("puzzle", nargs="?", help="its characters, a file of one or several, or - for stdin (-)")
     solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
     _add_columns(solve)
-    solve.add_argument("--row", type=whole, help="which puzzle of --data, from 0")
+    solve.add_argument("--row", type=arguments.row, help=f"which puzzle of --data (the first): {arguments.ROWS}")
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
     solve.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
     _add_effort(solve)
@@ -286,7 +288,9 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--chains", type=positive, help="likewise: chains of guesses, side by side (8)")
     group.add_argument("--seconds", type=arguments.seconds, help="likewise: for a puzzle, at most (no limit)")
     rows = parser.add_argument_group("rows of the ledger")
-    rows.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+    rows.add_argument(
+        "--ledger", type=arguments.jsonl_file, metavar="FILE", help="another ledger than the repository's"
+    )
     rows.add_argument("--beside", default="", metavar="TEXT", help="what else the machine did meanwhile")
     rows.add_argument("--note", default="", metavar="TEXT", help="what has to be said beside the figures")
 
@@ -350,7 +354,9 @@ def _add_ledger(kinds: _Commands) -> None:
 
     check = _command(kinds, "ledger check", "look whether rows are well-formed and tables on our pages equal them")
     for sub in (add, show, check):
-        sub.add_argument("--ledger", type=output_file, metavar="FILE", help="another ledger than the repository's")
+        sub.add_argument(
+            "--ledger", type=arguments.jsonl_file, metavar="FILE", help="another ledger than the repository's"
+        )
 
 
 def _add_data(kinds: _Commands) -> None:
@@ -412,7 +418,7 @@ def _add_data(kinds: _Commands) -> None:
     show = _command(kinds, "data show", "print examples of a dataset or a table")
     show.add_argument("path", type=Path, help="dataset folder or table")
     show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
-    show.add_argument("--rows", type=arguments.rows, default=[], help="which, counted from 0, e.g. 0,5,7")
+    show.add_argument("--rows", type=arguments.rows, default=[], help=f"which, e.g. 2,5,7: {arguments.ROWS}")
     show.add_argument("--count", type=positive, default=3, help="the first so many (3)")
     show.add_argument("--picture", type=arguments.png_file, help="also draw them into this PNG file")
     _add_kind(show)

@@ -3,7 +3,7 @@
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from trm_jax.config import Experiment
 from trm_jax.console import say
-from trm_jax.data.fit import at_size, matched
+from trm_jax.data.dataset import sources_of
+from trm_jax.data.fit import at_size, matched, with_legend
 from trm_jax.data.identifiers import Identifiers
-from trm_jax.data.user_rules import load_rules
+from trm_jax.data.kept_rules import rules_of
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import cells_of, describe, kind_of, with_keys
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
@@ -32,8 +33,8 @@ class Request:
     """What `trm solve` was asked for; the fields are its arguments.
 
     puzzle: as `read_questions` reads it; None: a row of a dataset, or standard input where none is named.
-    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, from 0 (the
-      first; for `answers`, all).
+    data, row, split: a dataset ("" for the experiment's own held-out puzzles), and one row of it, as
+      `PuzzleSet.row` has it (the first; for `answers`, all).
     columns: of a table, instead of the experiment's.
     steps: most supervision steps of an attempt; 0: as many as in training.
     effort: all else that is computed; its depths are set by `steps`.
@@ -71,6 +72,11 @@ class Request:
     legend: str = ""
     picture: Path | None = None
     gif: Path | None = None
+
+    @property
+    def of_data(self) -> bool:
+        """Whether the puzzles are rows of a dataset."""
+        return self.row is not None or bool(self.data)
 
     def rule(self, kind: Kind) -> Rule:
         """By which one of several attempts is chosen."""
@@ -171,12 +177,9 @@ def read_tasks(
       ConfigError: two sources of puzzles are named.
       DataError: what is named cannot be read, or is none for a model of this experiment.
     """
-    model, name = experiment.model, experiment.data.puzzle
-    if request.legend:
-        name = with_keys(name or "tokens", legend=request.legend)
-        experiment = replace(experiment, data=replace(experiment.data, puzzle=name))
-    rules = load_rules(request.rules) if request.rules else None
-    if request.row is None and not request.data:
+    experiment = with_legend(experiment, request.legend)
+    rules = rules_of(request.rules, sources_of(experiment, request.data))
+    if not request.of_data:
         if request.columns != USUAL:
             raise ConfigError("--columns are of a table: name it by --data")
         source = "-" if request.puzzle is None else request.puzzle
@@ -194,19 +197,18 @@ def read_tasks(
     if request.puzzle is not None:
         raise ConfigError("two puzzles are named, one by its characters and one by --data or --row: give one of them")
     whole = request.answers is not None and request.row is None
-    row = request.row or 0
-    limit = 0 if whole else row + 1
+    # So many rows have that row among them; one more tells whether others stand on its line.
+    limit = 0 if whole else (request.row or 0) + 1
     found = matched(experiment, request.data, request.split, limit, rules, identifiers, request.columns)
     puzzles, kind, source = found.puzzles, found.kind, found.source
-    if row >= len(puzzles):
-        raise DataError(f"{source}: no row {row}: there are {len(puzzles)}, so --row goes from 0 to {len(puzzles) - 1}")
-    # A row alone is the last of those that were read, and that it is a puzzle was looked at.
-    wanted = slice(None) if whole else slice(row, row + 1)
-    inputs, labels = (np.asarray(part[wanted]) for part in (puzzles.inputs, puzzles.labels))
-    for number, question in enumerate(inputs if whole else ()):
+    place = 0 if whole or request.row is None else puzzles.example(request.row, source)
+    tasks = []
+    for number in range(len(puzzles)) if whole else (place,):
+        question, label = (np.asarray(part[number]) for part in (puzzles.inputs, puzzles.labels))
+        name = puzzles.row_name(number)
         try:
             kind.check_question(question)
         except DataError as error:
-            raise DataError(f"{source}: row {number}, counted from 0: {str(error).removeprefix('puzzle: ')}") from None
-    rows = zip(inputs, labels, puzzles.puzzle_ids[wanted].tolist(), strict=True)
-    return found.experiment, [Task(kind, question, id, label if label.any() else None) for question, label, id in rows]
+            raise DataError(f"{source}: {name}: {str(error).removeprefix('puzzle: ')}") from None
+        tasks.append(Task(kind, question, int(puzzles.puzzle_ids[number]), label if label.any() else None, name))
+    return found.experiment, tasks

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from trm_jax.commands.origin import origin
 from trm_jax.console import Bar
-from trm_jax.data.fit import matched
-from trm_jax.data.user_rules import load_rules
+from trm_jax.data.dataset import sources_of
+from trm_jax.data.fit import matched, with_legend
+from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import Layout, mesh_layout
@@ -52,6 +53,7 @@ class Request:
     puzzles: str = ""
     split: str = "test"
     columns: Columns = USUAL
+    legend: str = ""
     limit: int = 0
     batch_size: int = 0
     selection: Rule | str = ""
@@ -105,8 +107,8 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    config = experiment.model
-    rules = load_rules(request.rules) if request.rules else None
+    experiment, config = with_legend(experiment, request.legend), experiment.model
+    rules = rules_of(request.rules, sources_of(experiment, request.puzzles))
     known = identifiers(request.checkpoints[0])
     found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)
     puzzles, kind = found.puzzles, found.kind

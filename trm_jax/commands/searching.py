@@ -8,8 +8,9 @@ from pathlib import Path
 from trm_jax.commands.origin import origin
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, Output
-from trm_jax.data.fit import matched
-from trm_jax.data.user_rules import load_rules
+from trm_jax.data.dataset import sources_of
+from trm_jax.data.fit import matched, with_legend
+from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.searched import draw_search, show_search
@@ -108,6 +109,7 @@ def evaluate(
     command: str,
     rules: Path | None = None,
     columns: Columns = USUAL,
+    legend: str = "",
 ) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
 
@@ -118,10 +120,11 @@ def evaluate(
       path: a JSON file to write the figures into, together with where they come from:
       checkpoint, averaged, command: where the weights are from, whether they are the average, and what was said.
       rules: a file with the rules of a puzzle of kind "grid".
-      columns: of tables, instead of the experiment's.
+      columns, legend: of tables, instead of the experiment's.
     """
-    layout = mesh_layout(devices)
-    found = matched(experiment, source, split, limit, load_rules(rules) if rules else None, columns=columns)
+    layout, experiment = mesh_layout(devices), with_legend(experiment, legend)
+    known = rules_of(rules, sources_of(experiment, source))
+    found = matched(experiment, source, split, limit, known, columns=columns)
     puzzles = found.puzzles
     about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
     experiment = found.experiment

@@ -148,8 +148,8 @@ def _draw(request: Request, source: Path, task: Task, strip: list[Thought], fram
     from trm_jax.display.pictures import animate_thoughts, draw_thoughts
 
     title = f"{source}, averaged weights"
-    if request.row is not None or request.data:
-        title += f"; row {request.row or 0} of {request.data or 'its held-out puzzles'}"
+    if request.of_data:
+        title += f"; {task.name} of {request.data or 'its held-out puzzles'}"
     if request.picture is not None:
         draw_thoughts(request.picture, task.kind, task.question, strip, title, task.label)
     if request.gif is not None:

@@ -22,7 +22,7 @@ from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sizes import counted
 
-_MOST_TOLD = 5  # numbers of puzzles in a line
+_MOST_TOLD = 5  # puzzles that a line names
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def solve_several(experiment: Experiment, weights: Weights, request: Request, ta
         print(f"{request.answers}: the answers to {len(answers)} puzzle{'s' * (len(answers) > 1)}")
     if request.complete and not (request.json or request.quiet):
         say(_by_whom(answers))
-    if not request.json and (told := _ending(answers, request.quiet)):
+    if not request.json and (told := _ending(answers, request)):
         say(told)
     return all(answer.right is not False for answer in answers)
 
@@ -99,17 +99,18 @@ def _write(path: Path, answers: list[Answer]) -> None:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _ending(answers: list[Answer], quiet: bool) -> str:
+def _ending(answers: list[Answer], request: Request) -> str:
     """How it ended, in words; nothing where that is not asked for."""
-    wrong = [number for number, answer in enumerate(answers, 1) if answer.right is False]
+    named = ((answer.task.name if request.of_data else str(number), answer) for number, answer in enumerate(answers, 1))
+    wrong = [name for name, answer in named if answer.right is False]
     if any(answer.right is None for answer in answers):
         return "not checked: there are no rules and no known answer to check them by"
-    if quiet:
+    if request.quiet:
         return ""
     if not wrong:
         return f"all {len(answers)} puzzles are solved" if len(answers) > 1 else "the puzzle is solved"
-    numbers = ", ".join(map(str, wrong[:_MOST_TOLD])) + (", ..." if len(wrong) > _MOST_TOLD else "")
-    return f"{len(wrong)} of {len(answers)} puzzles are not solved: {numbers}"
+    told = ", ".join(wrong[:_MOST_TOLD]) + (", ..." if len(wrong) > _MOST_TOLD else "")
+    return f"{len(wrong)} of {len(answers)} puzzles are not solved: {told}"
 
 
 def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> Iterator[Answer]:

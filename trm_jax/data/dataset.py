@@ -49,6 +49,9 @@ class PuzzleSet:
     puzzle_starts: example at which each puzzle starts, and N at the end.
     group_starts: puzzle at which each group starts, and the number of puzzles at the end.
     puzzle: description of the kind of puzzle (puzzles/kinds.py), "" where the files do not tell.
+    rows: of each example what people call it, int64 [N]: of a table, the line at which it begins (`row_name`); None:
+      counted from 1.
+    files: of a set out of several, the name of each and its number of examples.
     origins: the folders, where it comes from folders.
     forms: in which each puzzle of the folders stands here, each with an id of its own (`forms.Forms`).
     """
@@ -61,6 +64,8 @@ class PuzzleSet:
     vocab_size: int
     num_puzzles: int
     puzzle: str = ""
+    rows: NDArray[np.int64] | None = None
+    files: tuple[tuple[str, int], ...] = ()
     origins: tuple[Origin, ...] = ()
     forms: Forms = NO_FORMS
 
@@ -82,6 +87,45 @@ class PuzzleSet:
         """Whether any cell of any example is labelled; reads no further than the first that is."""
         return any(np.asarray(self.labels[row : row + _LOOK]).any() for row in range(0, len(self), _LOOK))
 
+    def row(self, example: int) -> int:
+        """What people call an example, by its index: the line of its table, or else its number, counted from 1."""
+        return example + 1 if self.rows is None else int(self.rows[example])
+
+    def row_name(self, example: int) -> str:
+        """The same in words, such as "row 5"; of a set out of several, "row 5 of b.csv"."""
+        name, first = "", 0
+        for file, count in self.files:
+            if first <= example < first + count:
+                name = f" of {file}"
+                break
+            first += count
+        return f"row {self.row(example)}{name}"
+
+    def example(self, row: int, source: str) -> int:
+        """The index of the example that people call by this row.
+
+        Raises:
+          DataError: there is none, or rows cannot be told apart.
+        """
+        if self.files:
+            raise DataError(f"{source}: rows are counted in each of them: name one")
+        if self.rows is None:
+            if not 1 <= row <= len(self):
+                raise DataError(f"{source}: no row {row}: there are {len(self)}, counted from 1")
+            return row - 1
+        if len(np.unique(self.rows)) < len(self):
+            raise DataError(f"{source}: several puzzles on one line, which is how rows are counted: write one a line")
+        at = int(np.searchsorted(self.rows, row))
+        if at == len(self):
+            raise DataError(
+                f"{source}: no row {row}: the last is {self.rows[-1]}, as the lines of the file are counted"
+            )
+        if self.rows[at] != row:
+            raise DataError(
+                f"{source}: row {row}, as lines are counted, holds no puzzle; the next is row {self.rows[at]}"
+            )
+        return at
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of sizes and of up to 4,096 examples; tells whether a run goes on with its own data."""
@@ -93,11 +137,13 @@ class PuzzleSet:
         return digest.hexdigest()
 
 
-def from_pairs(inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "") -> PuzzleSet:
+def from_pairs(
+    inputs: Tokens, labels: Tokens, vocab_size: int, puzzle: str = "", rows: NDArray[np.int64] | None = None
+) -> PuzzleSet:
     """A set in which every example is a puzzle and a group of its own, all with puzzle id 0."""
     count = len(inputs)
     starts = np.arange(count + 1, dtype=np.int64)
-    return PuzzleSet(inputs, labels, np.zeros(count, np.int32), starts, starts, vocab_size, 1, puzzle)
+    return PuzzleSet(inputs, labels, np.zeros(count, np.int32), starts, starts, vocab_size, 1, puzzle, rows)
 
 
 def load(config: DataConfig, split: str, seed: int) -> PuzzleSet:
@@ -161,6 +207,13 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int, colu
     return in_forms(puzzles, _forms(data, experiment.train.seed, puzzles, source), limit)
 
 
+def sources_of(experiment: Experiment, named: str) -> list[str]:
+    """Where puzzles of an experiment's kind are, the ones that a command takes first: those named, its held-out ones,
+    and those that it was trained on."""
+    data = experiment.data
+    return [name for names in (named, data.test, data.train) for name in names.split(",") if name]
+
+
 def _read(source: str, config: DataConfig, split: str, limit: int, answered: bool = True) -> PuzzleSet:
     parts = []
     for name in source.split(","):
@@ -215,6 +268,8 @@ def in_forms(puzzles: PuzzleSet, forms: Forms, limit: int = 0) -> PuzzleSet:
         inputs=inputs,
         labels=labels,
         puzzle_ids=shown.ids(np.arange(len(shown))),
+        rows=None,
+        files=(),
         puzzle_starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
         group_starts=puzzles.group_starts * (forms.count + 1),
         num_puzzles=forms.number_of_ids(puzzles.num_puzzles),
@@ -257,6 +312,8 @@ def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
         parts[0].vocab_size,
         shift + 1,
         next((part.puzzle for part in parts if part.puzzle), ""),
+        np.concatenate([np.arange(1, len(part) + 1) if part.rows is None else part.rows for part in parts]),
+        tuple(zip(where.split(","), map(len, parts), strict=True)),
         tuple(origins),
     )
 
@@ -273,8 +330,8 @@ def read_table(path: Path, puzzle: str, limit: int = 0, columns: Columns = USUAL
     """
     if not puzzle:
         raise DataError(f"{path}: of which kind are its puzzles? set config.data.puzzle, say to 'sudoku' or 'maze'")
-    kind, questions, answers = read_tokens(path, puzzle, columns, limit=limit, answered=answered)
-    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+    kind, questions, answers, rows = read_tokens(path, puzzle, columns, limit=limit, answered=answered)
+    return from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()), rows)
 
 
 def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
@@ -304,7 +361,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         part.vocab_size,
         part.num_puzzles,
         puzzle,
-        (Origin(path, 0, part.num_puzzles),),
+        origins=(Origin(path, 0, part.num_puzzles),),
     )
     return _first(whole, limit)
 
@@ -341,6 +398,7 @@ def _first(puzzles: PuzzleSet, limit: int) -> PuzzleSet:
         inputs=puzzles.inputs[:limit],
         labels=puzzles.labels[:limit],
         puzzle_ids=puzzles.puzzle_ids[:limit],
+        rows=None if puzzles.rows is None else puzzles.rows[:limit],
         puzzle_starts=np.append(puzzle_starts[:kept], limit),
         group_starts=np.append(group_starts[: np.searchsorted(group_starts, kept)], kept),
     )

@@ -12,7 +12,7 @@ from trm_jax.data.identifiers import Identifiers, check_identifiers
 from trm_jax.data.sample import check_sample
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds import kind_of, with_keys
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Rows of a large puzzle table are a multiple of this, so that any usual number of devices can share it.
@@ -61,6 +61,14 @@ def _same_kind(of_model: str, of_data: str, cells: int) -> str:
             f"config.model.puzzle = {of_model!r}, but the puzzles are {of_data!r}: set it to that, or to ''"
         )
     return of_model or of_data
+
+
+def with_legend(experiment: Experiment, legend: str) -> Experiment:
+    """The experiment with its cells written in other characters; "" for those that it has."""
+    if not legend:
+        return experiment
+    name = with_keys(experiment.data.puzzle or "tokens", legend=legend)
+    return replace(experiment, data=replace(experiment.data, puzzle=name))
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,13 @@ def read_puzzle(path: Path) -> dict[str, Any] | None:
     return _read_object(file) if os.path.lexists(file) else None
 
 
+def read_rules(path: Path) -> dict[str, Any] | None:
+    """Which rules the rows of a dataset folder have passed, from rules.json; None where the folder says nothing."""
+    file = path / "rules.json"
+    _check_inside(path, [file])
+    return _read_object(file) if os.path.lexists(file) else None
+
+
 class _About(NamedTuple):
     """What dataset.json says; the totals are None where it does not."""
 

@@ -39,7 +39,7 @@ def check_sample(kind: Kind, puzzles: PuzzleSet, source: str) -> None:
                 f"{name!r}: build it again with `trm data`, or in the encoding of data/README.md"
             )
     raise DataError(
-        f"{source}: row {rows[row]}, counted from 0, is no puzzle of kind {name!r} ({fault}): "
+        f"{source}: {puzzles.row_name(rows[row])} is no puzzle of kind {name!r} ({fault}): "
         "`trm data verify` names every row at fault"
     )
 

@@ -28,11 +28,13 @@ def read_tokens(
     answered: bool = True,
     checked: bool = True,
     dtype: type[np.integer[Any]] = np.int16,
-) -> tuple[Kind, Tokens, Tokens]:
-    """The kind, questions [N, S] and answers [N, S] of a table; an answer that is not there is 0 in all cells.
+) -> tuple[Kind, Tokens, Tokens, NDArray[np.int64]]:
+    """The kind, questions [N, S], answers [N, S] and rows [N] of a table, these as `table.read_numbered` counts them.
+
+    An answer that is not there is 0 in all cells.
 
     Args:
-      path, columns, kept, answered: as for `table.read_pairs`.
+      path, columns, kept, answered: as for `table.read_numbered`.
       puzzle: a kind, of any size where the description leaves that open.
       rules: of a user's own puzzle.
       limit: rows that are read; 0: all.
@@ -71,11 +73,11 @@ def read_tokens(
             cells_of(puzzle, "")
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    questions, answers = table.read_pairs(
+    questions, answers, rows = table.read_numbered(
         path, parse, check if checked else None, limit or None, columns, answered, kept
     )
     assert kind is not None
-    return kind, questions, answers
+    return kind, questions, answers, rows
 
 
 def _told(kind: Kind, path: Path, columns: Columns, limit: int) -> Kind:

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 import traceback
 from contextlib import redirect_stdout
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
@@ -20,28 +21,43 @@ from trm_jax.puzzles.kind import Rules
 class _Source(importlib.abc.ExecutionLoader):
     """Loads one file, whatever it is called, and leaves no __pycache__ beside it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path, self._content = path, content
 
     def get_filename(self, fullname: str) -> str:
         return str(self._path)
 
     def get_source(self, fullname: str) -> str:
-        return importlib.util.decode_source(self._path.read_bytes())
+        return importlib.util.decode_source(self._content)
 
 
-def load_rules(path: Path) -> Rules:
+def read_source(path: Path) -> bytes:
+    """A file of rules, as it stands. Raises RulesError where there is none."""
+    if not path.is_file():
+        raise RulesError(f"--rules {path}: no such file: give a Python file with a function check(question, answer)")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RulesError(f"--rules {path}: {one_line(error)[:200]}") from None
+
+
+def load_rules(path: Path, digest: str = "") -> Rules:
     """The file's function `check`, as rules for a puzzle of kind "grid"; both texts are as the dataset writes them.
 
     What the file prints goes to standard error, so that results stay alone on standard output.
 
+    Args:
+      path: of the file.
+      digest: SHA-256 of the content that is meant; "" for any.
+
     Raises:
-      RulesError: no such file, it does not run, or it has no function `check`. So do the rules themselves, when `check`
-        raises anything or returns something other than True or False.
+      RulesError: no such file, it has another content, it does not run, or it has no function `check`. So do the rules
+        themselves, when `check` raises anything or returns something other than True or False.
     """
-    if not path.is_file():
-        raise RulesError(f"--rules {path}: no such file: give a Python file with a function check(question, answer)")
-    loader = _Source(path)
+    content = read_source(path)
+    if digest and sha256(content).hexdigest() != digest:
+        raise RulesError(f"--rules {path}: it has changed at this moment: start again")
+    loader = _Source(path, content)
     module = ModuleType("rules")
     module.__file__ = str(path)
     try:

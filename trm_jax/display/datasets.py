@@ -22,7 +22,7 @@ _LARGEST_BOARD = 400  # pixels
 def show(
     path: Path,
     split: str = "",
-    rows: Sequence[int] = range(3),
+    rows: Sequence[int] | int = 3,
     puzzle: str = "",
     columns: Columns = USUAL,
     rules: Rules | None = None,
@@ -34,7 +34,7 @@ def show(
     Args:
       path: a dataset folder or a table.
       split: of a folder; "" for the first, which is train where there is one.
-      rows: which examples, counted from 0; of a range those that there are.
+      rows: which examples, as people count them (`PuzzleSet.row`); or how many, the first ones, of those there are.
       puzzle, columns, rules: as for `open_sets`.
       picture: a PNG file to draw them into, too; None for none.
       out: where to print.
@@ -43,17 +43,15 @@ def show(
       DataError: what cannot be read, a row that is not there, or a picture that cannot be written.
     """
     shown = open_sets(path, puzzle, columns, rules, [split] if split else None)[0]
-    count = len(shown.puzzles)
-    if isinstance(rows, range):
-        rows = rows[:count]
-    for row in rows:
-        if not 0 <= row < count:
-            raise DataError(f"{shown.name}: no row {row}: there are {count}, counted from 0")
-    if picture is not None and not 1 <= len(rows) <= _MOST_DRAWN:
-        raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(rows)}: give fewer --rows")
+    if isinstance(rows, int):
+        places: Sequence[int] = range(min(rows, len(shown.puzzles)))
+    else:
+        places = [shown.puzzles.example(row, shown.name) for row in rows]
+    if picture is not None and not 1 <= len(places) <= _MOST_DRAWN:
+        raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(places)}: give fewer --rows")
     out = out or Output(highlight=False)
-    titles = _titles(shown, rows)
-    examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in rows]
+    titles = _titles(shown, places)
+    examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in places]
     if picture is not None:
         _draw(picture, shown, titles, examples)
     for title, (question, answer) in zip(titles, examples, strict=True):
@@ -67,17 +65,17 @@ def show(
         print_line(out, "")
 
 
-def _titles(shown: OpenSet, rows: Sequence[int]) -> list[str]:
+def _titles(shown: OpenSet, places: Sequence[int]) -> list[str]:
     """The row, and which group it belongs to and what its puzzle is called, where that says anything."""
     puzzles = shown.puzzles
     names: list[str] = []
     if puzzles.num_puzzles > 1 and (shown.path / "identifiers.json").exists():
         names = folder.read_identifiers(shown.path)
     titles = []
-    for row in rows:
-        title = f"{shown.name} row {row}"
+    for row in places:
+        title = f"{shown.name} {puzzles.row_name(row)}"
         if len(puzzles.group_starts) - 1 < len(puzzles):
-            title += f", group {puzzles.groups[row]}"
+            title += f", group {puzzles.groups[row] + 1}"
         number = int(puzzles.puzzle_ids[row])
         if number:
             title += f", id {number}" + (f": {names[number]}" if number < len(names) else "")

@@ -9,8 +9,10 @@ Where there are several devices, each is a *lane* with its own part of the pool,
 that has rows for them, and its own loop, which turns as often as that lane needs: devices exchange nothing meanwhile.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,15 @@ from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import ConfigError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.lanes import Jobs, Lane, jobs_of, joined, lane_by_lane, on_host, rows_of
-from trm_jax.inference.loop import Records, Slots, empty_pool, idle
+from trm_jax.inference.loop import Pool, Progress, Records, Slots, Work, empty_pool, idle
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 
 # Attempts in a pool, as a multiple of the batch: the loop returns to the host once for so many.
 _POOL = 4
+# Supervision steps of a batch without a look at how far they are, and how many seconds lie between two looks.
+_UNSEEN, _LOOK_SECONDS = (1 << 31) - 1, 1.0
 _LARGE = float(np.finfo(np.float32).max)
 
 
@@ -66,6 +70,7 @@ def attempt(
     batch_size: int,
     kind: Kind | None = None,
     layout: Layout = ALONE,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[Attempts]:
     """Tries every puzzle, and yields the attempts in the order of the puzzles.
 
@@ -79,6 +84,7 @@ def attempt(
       batch_size: attempts worked on at once, by all devices together; rounded up to what they can share.
       kind: of the puzzles; needed for symmetries alone.
       layout: the devices.
+      progress: told about once a second how many puzzles are done, those that are worked on counted in part.
 
     Raises:
       ConfigError: symmetries are asked for, but the kind has none.
@@ -100,7 +106,7 @@ def attempt(
     lanes = [Lane(effort, model.config, rows, batch_size) for _ in range(layout.count)]
     # Nothing is kept for gradients here. Neither seed nor number of attempts nor symmetries change the program.
     model, static = replace(model, memory=MemoryConfig()), replace(effort, attempts=1, symmetries=False, seed=0)
-    state = idle(model, layout, weights.starts, batch_size)
+    state, finished = idle(model, layout, weights.starts, batch_size), 0
     for begin in range(0, total, pool_size * layout.count):
         numbers = np.arange(begin, min(begin + pool_size * layout.count, total))
         fresh = jobs_of(numbers, effort, inputs, puzzle_ids, kind)
@@ -110,14 +116,43 @@ def attempt(
             lane.receive(rows_of(fresh, places[i :: layout.count].ravel()))
         pool, records = joined([lane.pool() for lane in lanes]), joined([lane.records for lane in lanes])
         slots = Slots(layout.spread(np.concatenate([lane.slots for lane in lanes])), state)
-        last = begin + len(numbers) == total
-        slots, records = empty_pool(
-            model, static, layout, weights, effort.seed, layout.spread(pool), slots, layout.spread(records), last
-        )
-        state, found = slots.state, on_host((slots.job, records))
+        taken = np.array([(lane.slots < rows).sum() for lane in lanes], np.int32)
+        # In a race, nothing that still runs can have lost: who halts ends the others at once.
+        won = np.zeros(rows * layout.count, np.bool_)
+        work = Work(slots, *layout.spread((records, taken, won)))
+        pool, last = layout.spread(pool), begin + len(numbers) == total
+
+        def step(work: Work, turns: int, pool: Pool = pool, last: bool = last) -> tuple[Work, Progress]:
+            return empty_pool(model, static, layout, weights, effort.seed, pool, work, last, turns)
+
+        work = _emptied(step, work, partial(_tell, progress, finished, K) if progress else None)
+        state, found = work.slots.state, on_host((work.slots.job, work.records))
         for lane, (job, known) in zip(lanes, lane_by_lane(found, layout.count), strict=True):
-            collector.add(*lane.finish(job, known))
+            collector.add(*(ended := lane.finish(job, known)))
+            finished += len(ended[0].number)
         yield from collector.ready()
+
+
+def _emptied(
+    step: Callable[[Work, int], tuple[Work, Progress]], work: Work, tell: Callable[[float], None] | None
+) -> Work:
+    """The work when it is done; tell: told now and then how many of its jobs are, if anybody wants to know."""
+    busy, turns = True, 1 if tell else _UNSEEN
+    while busy:
+        began = time.perf_counter()
+        work, seen = step(work, turns)
+        lanes = on_host(seen)
+        busy = bool(lanes.busy.any())
+        if tell:
+            tell(float(lanes.done.sum()))
+        pace = turns / max(time.perf_counter() - began, 1e-6)
+        turns = max(1, min(_UNSEEN, int(pace * _LOOK_SECONDS)))
+    return work
+
+
+def _tell(progress: Callable[[int], None], finished: int, attempts: int, done: float) -> None:
+    """Progress in puzzles; finished, done: jobs of earlier pools and of this one."""
+    progress(int((finished + done) / attempts))
 
 
 class _Collector:

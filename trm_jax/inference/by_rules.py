@@ -76,12 +76,12 @@ class RulesEvaluator:
         self._effort, self.kind, self._selection = effort, kind, selection
 
     def __call__(self, weights: Weights, progress: Callable[[int], None] = lambda done: None) -> RulesReport:
-        """Runs every puzzle; calls progress(puzzles done) now and then."""
+        """Runs every puzzle; calls progress(puzzles done) about once a second."""
         start = time.perf_counter()
         effort, puzzles, kind, layout = self._effort, self.puzzles, self.kind, self._layout
         valid, certified = np.zeros((2, len(effort.depths)))
         inputs, ids, done = puzzles.inputs, puzzles.puzzle_ids, 0
-        for found in attempt(self._model, weights, effort, inputs, ids, self._batch_size, kind, layout):
+        for found in attempt(self._model, weights, effort, inputs, ids, self._batch_size, kind, layout, progress):
             satisfied = kept_rules(found, kind, np.asarray(inputs[found.first : found.first + len(found)]))
             assert satisfied is not None
             each = np.arange(len(found))
@@ -89,7 +89,6 @@ class RulesEvaluator:
                 valid[d] += satisfied[each, believed(found, satisfied, self._selection, depth), d].sum()
                 certified[d] += satisfied[:, :, : d + 1].any(axis=(1, 2)).sum()
             done += len(found)
-            progress(done)
         units = len(puzzles.group_starts) - 1
         rows = tuple(
             RulesRow(depth, share(valid[d] / done, units), share(certified[d] / done, units))

@@ -196,7 +196,7 @@ class Evaluator:
         progress: Callable[[int], None] = lambda done: None,
         votes: Votes | None = None,
     ) -> Report:
-        """Runs every puzzle; calls progress(puzzles done) now and then; adds ARC predictions to `votes`."""
+        """Runs every puzzle; calls progress(puzzles done) about once a second; adds ARC predictions to `votes`."""
         start = time.perf_counter()
         effort = self._effort
         rules = [rule for rule in RULES if rule != "rules" or self.kind.has_rules]
@@ -212,9 +212,10 @@ class Evaluator:
         labelled = np.zeros(len(self.puzzles), np.bool_)
         done = 0
         inputs, layout = self.puzzles.inputs, self._layout
-        for found in attempt(self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout):
+        what = self._model, weights, effort, inputs, self._ids, self._batch_size, self.kind, layout
+        for found in attempt(*what, progress):
             rows = slice(found.first, found.first + len(found))
-            judged = _Judged(found, np.asarray(inputs[rows]), np.asarray(self.puzzles.labels[rows]), self.kind)
+            judged = _Judged(found, self.puzzles, self.kind)
             labelled[rows] = judged.labelled
             for key in sums:
                 sums[key] += judged.sums(*key)
@@ -227,7 +228,6 @@ class Evaluator:
                 own = self.puzzles.puzzle_ids[rows]
                 votes.add(np.asarray(inputs[rows]), found.answers[each, chosen, -1], own, confidence[-1])
             done += len(found)
-            progress(done)
         tasks = len(self.puzzles.group_starts) - 1
         known = int(labelled.sum()), len(np.unique(self.puzzles.groups[labelled]))
         table = tuple(self._row(key, values, (done, tasks), known) for key, values in sorted(sums.items()))
@@ -269,7 +269,9 @@ class Evaluator:
 class _Judged:
     """Attempts at some puzzles, compared with labels and rules; arrays are [n, K, depths]."""
 
-    def __init__(self, found: Attempts, inputs: NDArray[Any], labels: NDArray[Any], kind: Kind) -> None:
+    def __init__(self, found: Attempts, puzzles: PuzzleSet, kind: Kind) -> None:
+        rows = slice(found.first, found.first + len(found))
+        inputs, labels = np.asarray(puzzles.inputs[rows]), np.asarray(puzzles.labels[rows])
         self._found = found
         cells = labels != 0
         hits = (found.answers == labels[:, None, None]) & cells[:, None, None]
@@ -286,7 +288,7 @@ class _Judged:
                 # Not by answers.kept_rules: to find the answers that are the same takes longer than to check them.
                 self.satisfied = kind.satisfied(asked, flat).reshape(self.exact.shape)
             except DataError as error:
-                raise DataError(f"{_blamed(kind, found.first, inputs)}{error}") from None
+                raise DataError(f"{_blamed(kind, puzzles, rows)}{error}") from None
 
     def choose(self, depth: int, k: int, rule: str) -> NDArray[np.intp]:
         """The attempt chosen among the first k after so many steps, for each puzzle; of one alone, that."""
@@ -317,13 +319,13 @@ class _Judged:
         )
 
 
-def _blamed(kind: Kind, first: int, inputs: NDArray[Any]) -> str:
+def _blamed(kind: Kind, puzzles: PuzzleSet, rows: slice) -> str:
     """Names the first puzzle that is none of its kind, so that no rules can judge an answer; "" if the rules failed."""
-    for i, question in enumerate(inputs, start=first):
+    for i, question in enumerate(np.asarray(puzzles.inputs[rows]), start=rows.start):
         try:
             kind.check_question(question)
         except DataError:
-            return f"puzzle {i}, counted from 0: "
+            return f"{puzzles.row_name(i)}: "
     return ""
 
 

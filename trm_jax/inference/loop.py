@@ -44,6 +44,27 @@ class Records(NamedTuple):
     steps: Any
 
 
+class Work(NamedTuple):
+    """How far the lanes are with their pools.
+
+    next_job: of each lane, the first job that no slot has taken, int32 [1].
+    won: of each puzzle_row, whether an attempt at it has halted, bool [rows].
+    """
+
+    slots: Slots
+    records: Records
+    next_job: Any
+    won: Any
+
+
+class Progress(NamedTuple):
+    """Of each lane whether it has work left, bool [1], and how many of its jobs are done, a share of each that is
+    worked on included, float32 [1]."""
+
+    busy: Any
+    done: Any
+
+
 @partial(jax.jit, static_argnames=("model", "layout", "batch_size"))
 def idle(model: Model, layout: Layout, starts: State, batch_size: int) -> State:
     """The state of slots that have no job yet, so many in each lane."""
@@ -59,26 +80,27 @@ def empty_pool(
     weights: Weights,
     seed: int,
     pool: Pool,
-    slots: Slots,
-    records: Records,
+    work: Work,
     last: bool,
-) -> tuple[Slots, Records]:
+    turns: int,
+) -> tuple[Work, Progress]:
     """Every lane works until no job of its pool waits any more, and after the last pool until none is left.
 
-    The first jobs of a lane are those that its slots are at already.
+    The first jobs of a lane are those that its slots are at already. After so many supervision steps of its slots a
+    lane stops in any case, and the same call with what it has left goes on.
     """
-    found: tuple[Slots, Records] = layout.by_each(
+    found: tuple[Work, Progress] = layout.by_each(
         partial(_empty_lane, model, effort, layout),
         (
             Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec),  # type: ignore[arg-type]
             EVERYWHERE,
             BY_ROWS,
             BY_ROWS,
-            BY_ROWS,
+            EVERYWHERE,
             EVERYWHERE,
         ),
         BY_ROWS,
-    )(weights, seed, pool, slots, records, last)
+    )(weights, seed, pool, work, last, turns)
     return found
 
 
@@ -89,10 +111,10 @@ def _empty_lane(
     weights: Weights,
     seed: Any,
     pool: Pool,
-    slots: Slots,
-    records: Records,
+    work: Work,
     last: Any,
-) -> tuple[Slots, Records]:
+    turns: Any,
+) -> tuple[Work, Progress]:
     """What one device does of `empty_pool`."""
     # Devices exchange what they have parts of before the loop: in it, one does not know how far another is.
     params, table = layout.whole(weights.params), weights.puzzle_table
@@ -105,16 +127,14 @@ def _empty_lane(
         lambda puzzle, attempt: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), puzzle), attempt)
     )(pool.puzzle, pool.attempt)
 
-    def unfinished(loop: tuple[Slots, Records, jax.Array, jax.Array]) -> jax.Array:
-        slots, _, next_job, _ = loop
-        return (next_job < filled) | (last & (slots.job < rows).any())
+    def unfinished(work: Work) -> jax.Array:
+        left: jax.Array = (work.next_job[0] < filled) | (last & (work.slots.job < rows).any())
+        return left
 
-    def supervise(
-        loop: tuple[Slots, Records, jax.Array, jax.Array],
-    ) -> tuple[Slots, Records, jax.Array, jax.Array]:
-        slots, records, next_job, won = loop
+    def supervise(loop: tuple[jax.Array, Work]) -> tuple[jax.Array, Work]:
+        turn, (slots, records, next_job, won) = loop
         idle = slots.job >= rows
-        waiting = next_job + jnp.cumsum(idle) - 1
+        waiting = next_job[0] + jnp.cumsum(idle) - 1
         takes = idle & (waiting < filled)
         job = jnp.where(takes, waiting, slots.job)
         # A slot without a job computes what the last row says; its records are dropped.
@@ -150,13 +170,15 @@ def _empty_lane(
             ),
             steps=records.steps.at[job].set(steps, mode="drop"),
         )
-        return Slots(jnp.where(ends, rows, job), state), records, next_job + takes.sum(), won
+        taken = next_job + takes.sum(dtype=next_job.dtype)
+        return turn + 1, Work(Slots(jnp.where(ends, rows, job), state), records, taken, won)
 
-    # In a race, nothing that still runs can have lost: who halts ends the others at once.
-    won = jnp.zeros(rows, jnp.bool_)
-    working = (slots.job < rows).sum()
-    slots, records, _, _ = jax.lax.while_loop(unfinished, supervise, (slots, records, working, won))
-    return slots, records
+    zero = jnp.zeros((), jnp.int32)
+    _, work = jax.lax.while_loop(lambda loop: (loop[0] < turns) & unfinished(loop[1]), supervise, (zero, work))
+    working = work.slots.job < rows
+    # Of a job that is worked on the share that it has behind it, as if it should not halt.
+    ahead = 1 - work.records.steps[jnp.minimum(work.slots.job, rows - 1)] / effort.steps
+    return work, Progress(unfinished(work)[None], work.next_job - jnp.where(working, ahead, 0).sum())
 
 
 def change_of(before: State, after: State) -> jax.Array:

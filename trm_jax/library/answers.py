@@ -113,6 +113,9 @@ class Figures(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         names = {"supervision_steps": "steps", "exact": "exact", "satisfied": "valid", "cells": "cells"}
-        rows = [{short: row[name] for name, short in names.items() if row[name] is not None} for row in self["rows"]]
+        names |= {"valid": "valid", "certified": "certified"}  # of puzzles without answers
+        rows = [
+            {short: row[name] for name, short in names.items() if row.get(name) is not None} for row in self["rows"]
+        ]
         shown = [{k: f"{v['value']:.2%}" if isinstance(v, Mapping) else str(v) for k, v in row.items()} for row in rows]
         return f"<p>{self['puzzles']:,} puzzles, {self['seconds']:.1f} s</p>{table_html(shown)}"

@@ -140,4 +140,5 @@ def _forms(kind: Kind) -> str:
 def _named(what: str, number: int | None, error: DataError) -> DataError:
     """The error with the board's name in front."""
     told = str(error).removeprefix("puzzle: ").removeprefix("grid: ")
-    return DataError(f"{what}{'' if number is None else f' {number}'}: {told}")
+    # As Python counts, and says: puzzles[1].
+    return DataError(f"{what}{'' if number is None else f's[{number}]'}: {told}")

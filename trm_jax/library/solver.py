@@ -21,6 +21,7 @@ from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import certify as certified
 from trm_jax.inference.answers import choose, kept_rules
 from trm_jax.inference.attempts import attempt
+from trm_jax.inference.by_rules import RulesEvaluator
 from trm_jax.inference.effort import MOST_STEPS
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference.search import Budget, Found
@@ -35,6 +36,7 @@ from trm_jax.model.model import Model, Weights, count_weights
 from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs import sources, weights_file
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.lock import Lock
@@ -257,6 +259,7 @@ class Solver:
         answers: Any = None,
         *,
         split: str = "test",
+        columns: Columns = USUAL,
         limit: int = 0,
         steps: int | Sequence[int] | None = None,
         attempts: int = 1,
@@ -271,13 +274,14 @@ class Solver:
         seconds: float = 0.0,
         chains: int = 8,
     ) -> Figures:
-        """Accuracy on puzzles whose answers are known: what `trm eval --json` writes.
+        """Accuracy on puzzles, or how many answers keep the rules if none is known: what `trm eval --json` writes.
 
         Args:
           puzzles: the path of a table or dataset folder (several: with commas between); or puzzles as `solve` takes
             them, with their `answers`; or None: the experiment's own held-out ones.
           answers: of puzzles that are given themselves, likewise.
           split: of a dataset folder.
+          columns: of tables, (question, answer); "" for a usual name, or for no answers.
           limit: read at most so many; 0: all.
           steps: numbers of supervision steps to report on (as many as in training).
           attempts, select, symmetries, halting, start_noise, latent_noise, batch_size, seed, calls, seconds, chains: as
@@ -304,7 +308,7 @@ class Solver:
                 latent_noise=latent_noise,
             )
             budget = searching.budget_from(calls, seconds, chains, seed)
-            asked = self._puzzles(puzzles, answers, split, limit)
+            asked = self._puzzles(puzzles, answers, split, limit, columns)
             model, config = Model(asked.experiment.model), self.experiment.candidates
             searches = Searches(model, config, asked.puzzles, asked.kind, self._size(batch_size), budget)
             told = {"checkpoints": [self.source], "data": asked.source, "split": split}
@@ -320,12 +324,16 @@ class Solver:
             seed=seed,
         )
         rule = rule_from(self.kind, select)
-        asked = self._puzzles(puzzles, answers, split, limit)
+        asked = self._puzzles(puzzles, answers, split, limit, columns)
         model = Model(asked.experiment.model)
+        about = {"checkpoints": [self.source], "data": asked.source, "split": split}
+        if not asked.puzzles.has_labels():
+            judge = RulesEvaluator(model, asked.puzzles, self._size(batch_size), effort, asked.kind, rule)
+            return Figures(about | judge(self.weights).to_dict())
         evaluator = Evaluator(model, asked.puzzles, self._size(batch_size), effort, asked.kind, rule)
         votes = votes_for(asked.puzzles) if is_arc_test(asked.kind, asked.puzzles, split) else None
         report = evaluator(self.weights, votes=votes)
-        return Figures({"checkpoints": [self.source], "data": asked.source, "split": split} | report.to_dict())
+        return Figures(about | report.to_dict())
 
     def save(self, target: str | Path) -> None:
         """Writes the model where `load`, `trm solve` and `trm eval` read it; weights only, no training state.
@@ -412,7 +420,7 @@ class Solver:
             raise ConfigError(f"puzzle_ids from {ids.min()} to {ids.max()}: the puzzle table has rows 0 to {rows - 1}")
         return np.broadcast_to(ids, (count,)).astype(np.int32)
 
-    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int) -> Matched:
+    def _puzzles(self, puzzles: Any, answers: Any, split: str, limit: int, columns: Columns) -> Matched:
         """What to evaluate on."""
         config = self.experiment.model
         if puzzles is not None and answers is not None:
@@ -429,7 +437,7 @@ class Solver:
             raise DataError("evaluate() compares with known answers: give evaluate(puzzles, answers), or a path")
         given = "" if puzzles is None else os.fspath(puzzles)
         whole("limit", limit, 1 << 40, least=0)
-        return matched(self.experiment, given, split, limit, self._rules, self.identifiers)
+        return matched(self.experiment, given, split, limit, self._rules, self.identifiers, (columns[0], columns[1]))
 
 
 @partial(jax.jit, static_argnames="model")

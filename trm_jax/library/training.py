@@ -87,7 +87,7 @@ def batch(experiment: Experiment, puzzles: Any, answers: Any, puzzle_ids: Any = 
         try:
             kind.check_pair(question, label)
         except DataError as error:
-            raise DataError(f"puzzle {i}: {error}") from None
+            raise DataError(f"puzzles[{i}]: {error}") from None
     ids = jnp.broadcast_to(jnp.asarray(puzzle_ids, jnp.int32), (len(questions),))
     return Batch(jnp.asarray(questions), jnp.asarray(np.where(labels == 0, IGNORE, labels)), ids)
 

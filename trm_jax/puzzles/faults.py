@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.units import Units
 
 # Of places of one kind that many are named.
 _MOST_NAMED = 6
@@ -59,6 +60,26 @@ def of_units(
         told.append(f"{counted(int(empty.sum()), 'cell')} empty")
     if twice.any():
         told.append(f"a digit twice in {_named([names[i] for i in np.flatnonzero(twice.any(axis=1)).tolist()])}")
+    return Faults(overwritten, broken, tuple(told))
+
+
+def of_declared(units: Units, question: Tokens, answer: Tokens, columns: int) -> Faults:
+    """Of an answer in which no unit may hold a symbol twice. question, answer: tokens [S]; columns: of the board."""
+    symbols = np.isin(answer, units.symbols)
+    overwritten = np.isin(question, units.symbols) & (question != answer)
+    broken, told = np.zeros(len(answer), np.bool_), changed_clues(overwritten, columns)
+    most = int(max(units.symbols)) + 1
+    for name, parts in units.classes:
+        count = 0
+        for groups in np.array(parts, np.int64):
+            # A number for each group and symbol: equal where two cells compete for it.
+            keys = np.where(symbols & (groups >= 0), groups * most + answer, -1)
+            values, counts = np.unique(keys, return_counts=True)
+            twice = (keys >= 0) & np.isin(keys, values[counts > 1])
+            broken |= twice
+            count += len(np.unique(groups[twice]))
+        if count:
+            told.append(f"a symbol twice in {counted(count, 'unit')} of the class {name!r}")
     return Faults(overwritten, broken, tuple(told))
 
 

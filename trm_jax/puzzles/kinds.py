@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
 from trm_jax.puzzles.declared import items_of
-from trm_jax.puzzles.faults import Faults
+from trm_jax.puzzles.faults import Faults, of_declared
 from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.text.reading import read_one, read_several
@@ -297,6 +297,12 @@ class Grid(Kind):
                     f"symmetries: {item!r:.60} is none by the rules, which refuse {self.text(answer)!r:.100} as the "
                     f"answer to {self.text(question)!r:.100}, an image of a pair that they accept: leave it out"
                 )
+
+    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+        """As far as the declared units tell; what else the rules say speaks of no cell."""
+        if self.units is None:
+            return super().faults(question, answer)
+        return of_declared(self.units, question, answer, self.shape[1])
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return ["?" if token == 0 else self._grid.alphabet[token - 1] for token in tokens.tolist()]

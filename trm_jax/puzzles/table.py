@@ -43,7 +43,22 @@ def read_pairs(
     answered: bool = True,
     kept: NDArray[np.bool_] | None = None,
 ) -> tuple[Grid, Grid]:
-    """Reads (questions [N, cells], answers [N, cells]) from a file of CSV or JSON.
+    """Reads (questions [N, cells], answers [N, cells]) from a file of CSV or JSON, as `read_numbered` does."""
+    return read_numbered(path, parse, check, limit, columns, answered, kept)[:2]
+
+
+def read_numbered(
+    path: str | Path,
+    parse: Callable[[str], Grid],
+    check: Callable[[Grid, Grid], None] | None = None,
+    limit: int | None = None,
+    columns: Columns = USUAL,
+    answered: bool = True,
+    kept: NDArray[np.bool_] | None = None,
+) -> tuple[Grid, Grid, NDArray[np.int64]]:
+    """Reads (questions [N, cells], answers [N, cells], rows [N]) from a file of CSV or JSON.
+
+    A row is called by the line of the file at which it begins, as an editor counts them.
 
     The name says which: .jsonl has on each line an object, .json an array of objects, in which a puzzle is a string, or
     a list of strings, one for each row of the grid; anything else is CSV, with commas, semicolons or tabs, and with a
@@ -67,6 +82,7 @@ def read_pairs(
         it says key instead of column.
     """
     pairs: list[tuple[Grid, Grid]] = []
+    begins: list[int] = []
     with _rows(path, limit, columns, answered) as rows:
         for number, texts in enumerate(rows):
             if kept is None or kept[number]:
@@ -75,12 +91,13 @@ def read_pairs(
                     wanted = len(pairs[0][0])
                     raise Fault(rows.names[0], f"{len(pair[0])} cells, but the first row has {wanted}; use one size")
                 pairs.append(pair)
+                begins.append(rows.line)
             if number + 1 == limit:
                 break
         if not pairs:
             raise Fault(rows.names[0], "the file holds no row of puzzles; give at least one")
     questions, answers = zip(*pairs, strict=True)
-    return np.stack(questions), np.stack(answers)
+    return np.stack(questions), np.stack(answers), np.array(begins, np.int64)
 
 
 @contextmanager

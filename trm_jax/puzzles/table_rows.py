@@ -242,14 +242,22 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_without_twins, parse_constant=_re
 
 def _grid_text(row: dict[str, Any], key: str) -> str:
     value = row[key]
+    if isinstance(value, list) and value and (all(map(_is_list, value)) or all(type(cell) is int for cell in value)):
+        return json.dumps(value, ensure_ascii=False)  # a board as a list, which is one of the forms of texts
     rows = value if isinstance(value, list) else [value]
     for number, part in enumerate(rows, 1):
         if not isinstance(part, str):
             place = f"element {number} of the list" if rows is value else "the value"
-            raise Fault(key, f"{place} is {_type_name(part)}; give a string, or a list of strings, one for each row")
+            raise Fault(
+                key, f"{place} is {_type_name(part)}; give a string, or a list of strings or of lists, one a row"
+            )
         if not part.isascii() and any("\ud800" <= char <= "\udfff" for char in part):
             raise Fault(key, "half of a surrogate pair; write the character itself, or both halves")
     return "\n".join(rows)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
 
 
 def _type_name(value: object) -> str:

@@ -120,7 +120,7 @@ class TestSudoku:
         edit(out, "labels", change)
         report = verify([out])
         assert at_fault(report) == {"rules": 1}
-        assert found(report, "rules", "train").places[0].startswith("row 5: answer: digit ")
+        assert found(report, "rules", "train").places[0].startswith("row 6: answer: digit ")
 
     def test_a_clue_that_the_label_does_not_keep(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["sudoku"], tmp_path / "out")
@@ -154,7 +154,7 @@ class TestSudoku:
         edit(out, "inputs", change)
         report = verify([out])
         check = found(report, "one solution", "train")
-        assert (check.faults, check.places) == (1, ("row 8: more than one solution",))
+        assert (check.faults, check.places) == (1, ("row 9: more than one solution",))
         assert (found(report, "rules", "train").faults, found(report, "images", "train").faults) == (0, 3)
         assert at_fault(verify([out], quick=True)) == {}
 
@@ -169,14 +169,14 @@ class TestSudoku:
             edit(out, field, lambda array: array.__setitem__(7, array[0]))
         report = verify([out])
         assert at_fault(report) == {"images": 1}
-        assert found(report, "images", "train").places == ("row 7: no image of row 4, with which its group begins",)
+        assert found(report, "images", "train").places == ("row 8: no image of row 5, with which its group begins",)
 
     def test_padding(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["sudoku"], tmp_path / "out")
         edit(out, "inputs", lambda inputs: inputs.__setitem__((2, np.flatnonzero(inputs[2] == 1)[0]), 0), "test")
         report = verify([out])
         assert at_fault(report) == {"no padding": 1}
-        assert found(report, "no padding", "test").places == ("row 2: padding, which no puzzle of this kind has",)
+        assert found(report, "no padding", "test").places == ("row 3: padding, which no puzzle of this kind has",)
 
     def test_repeats_and_overlaps(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["sudoku"], tmp_path / "out")
@@ -186,8 +186,8 @@ class TestSudoku:
             edit(out, field, lambda test, array=array: test.__setitem__(slice(1, 3), array[13]), "test")
         report = verify([out])
         assert at_fault(report) == {"repeats": 1, "overlap": 2}
-        assert found(report, "repeats", "test").places == ("row 2: the same question as in row 1",)
-        assert found(report, "overlap").places[0] == f"row 1 of {out} test is row 12 of {out} train up to symmetry"
+        assert found(report, "repeats", "test").places == ("row 3: the same question as in row 2",)
+        assert found(report, "overlap").places[0] == f"row 2 of {out} test is row 13 of {out} train up to symmetry"
 
     def test_two_paths_are_compared(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         part = (
@@ -249,14 +249,14 @@ class TestMaze:
             writer.split("train").add_singles(np.stack([puzzle, other, third]), np.stack(answers))
         report = verify([tmp_path / "out"])
         assert found(report, "rules").faults == 1
-        assert found(report, "rules").places[0].startswith("row 2: answer: ")
+        assert found(report, "rules").places[0].startswith("row 3: answer: ")
         assert found(report, "public tie-break").note == "1 of 3 labels follow it"
 
     def test_a_question_that_is_none(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["maze"], tmp_path / "out")
         edit(out, "inputs", lambda inputs: inputs.__setitem__((1, inputs[1] == mazes.START), mazes.FREE), "test")
         report = verify([out])
-        assert found(report, "rules", "test").places == ("row 1: question: exactly one start S is needed, but 0 found",)
+        assert found(report, "rules", "test").places == ("row 2: question: exactly one start S is needed, but 0 found",)
         assert found(report, "public tie-break", "test").checked == 2
 
     def test_an_image_that_is_none(self, right: Mapping[str, Path], tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ class TestArc:
             assert at_fault(report) == {"augmentations": 1}
             name = task.removesuffix("|||")
             assert found(report, "augmentations", split).places == (
-                f"row {row}: turned back, it is no example of task {name}",
+                f"row {row + 1}: turned back, it is no example of task {name}",
             )
 
     def test_markers(self, right: Mapping[str, Path], tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ class TestArc:
             self.change_board(out, "test", row, change, "inputs")
             report = verify([out])
             check = found(report, "boards", "test")
-            assert check.places == (f"row {row}: the input is no single grid with its end markers",), change
+            assert check.places == (f"row {row + 1}: the input is no single grid with its end markers",), change
 
     def test_places(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["arc"], tmp_path / "out")
@@ -331,8 +331,8 @@ class TestArc:
         report = verify([out])
         assert at_fault(report) == {"boards": 2}
         assert set(found(report, "boards", "test").places) == {
-            f"row {row}: input and label begin at different places",
-            f"row {row}: not at the top left, where answers are read",
+            f"row {row + 1}: input and label begin at different places",
+            f"row {row + 1}: not at the top left, where answers are read",
         }
 
     def test_a_name_that_is_not_the_augmentation(self, right: Mapping[str, Path], tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ class TestArc:
         for field in ("inputs", "labels"):
             edit(out, field, lambda array: array.__setitem__(row + 1, array[row]))
         check = found(verify([out]), "augmentations", "train")
-        assert check.places == (f"row {row + 1}: turned back, it is no example of task train0",)
+        assert check.places == (f"row {row + 2}: turned back, it is no example of task train0",)
 
     def test_a_name_that_would_move_the_cursor(self, right: Mapping[str, Path], tmp_path: Path) -> None:
         out = copied(right["arc"], tmp_path / "out")
@@ -450,7 +450,7 @@ class TestTables:
         (tmp_path / "t.csv").write_text("question,answer\n" + "\n".join(lines) + "\n")
         report = verify([tmp_path / "t.csv"])
         assert found(report, "rules").faults == 1
-        assert found(report, "rules").places[0].startswith("row 1: ")
+        assert found(report, "rules").places[0].startswith("row 3: ")
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -475,7 +475,7 @@ class TestTables:
         assert plain.faults == 0
         assert found(plain, "rules").note == "none known: give --rules"
         judged = verify(paths, puzzle=about, columns=columns, rules=lambda question, answer: question != answer)
-        assert found(judged, "rules").places == ("row 2: the rules do not accept the answer",)
+        assert found(judged, "rules").places == ("row 3: the rules do not accept the answer",)
 
     def test_mazes_are_recognised(self, tmp_path: Path) -> None:
         questions, answers = maze_generator.generate(2, (6, 6), 0, min_length=5)

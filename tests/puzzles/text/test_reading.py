@@ -423,7 +423,7 @@ def test_several_boards_that_are_none(text: str, message: str) -> None:
         (FOUR, f"{BOARD}\n" + "\n".join(ROWS), "line 2 has 4 cells, but line 1 has 16"),
         (ARC, "01/23\n45", "some rows end with /, others with their lines: write all alike"),
         (ARC, "0 1 2", "line 1: is it a row of 3 cells or a column? put / between rows, or a row in each line"),
-        (ARC, "01/2", "line 1 has 1 cells, but line 1 has 2"),
+        (ARC, "01/2", "row 2 has 1 cells, but row 1 has 2: make all rows equally long"),
         (ARC, "01\n23\n\n45", "2 boards found, the second from line 4 on, but one is needed here"),
         (ARC, "[0, 1, 2]", "the list is no board: give a list of rows"),
         (ARC, "[[0, 10]]", "'10' in line 1, column 6 of the text"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trm_jax.data.builders.pairs import Overlap, Pairs, Progress, Summary, apart, check_seed, drawn_images, write
+from trm_jax.data.builders.pairs import Overlap, Pairs, Progress, Summary, Where, apart, check_seed, drawn_images, write
 from trm_jax.data.builders.rows import Choice, read
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind, Rules
@@ -58,13 +58,13 @@ def build(
     if test is not None and holdout:
         raise DataError(f"{test} is the test split, so no rows of {train} can be held out for it: give either")
     puzzle = json.dumps(about)
-    kind, rows = read(train, puzzle, rules, choice, columns)
+    kind, rows, numbers = read(train, puzzle, rules, choice, columns)
     assert isinstance(kind, Grid)
     kind.check_symmetries(rows.inputs[:_TRIED], rows.labels[:_TRIED])
     dropped, held_out = 0, None
     if test is not None:
-        _, held_out = read(test, puzzle, rules, columns=columns)
-        rows, dropped = apart(kind, rows, held_out, overlap, f"{train}, {test}")
+        _, held_out, others = read(test, puzzle, rules, columns=columns)
+        rows, dropped = apart(kind, rows, held_out, overlap, (Where(train, numbers), Where(test, others)))
     elif holdout:
         rows, held_out, dropped = _held_out(kind, rows, holdout, seed, train)
     images = drawn_images(kind, augmentations, seed) if augmentations else None

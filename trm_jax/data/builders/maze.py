@@ -13,6 +13,7 @@ from trm_jax.data.builders.pairs import (
     Pairs,
     Progress,
     Summary,
+    Where,
     apart,
     counting,
     different,
@@ -65,13 +66,13 @@ def build(
     Raises:
       DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
     """
-    kind, mazes = read(train, puzzle, choice=choice, columns=columns)
+    kind, mazes, numbers = read(train, puzzle, choice=choice, columns=columns)
     dropped, held_out = 0, None
     if test is not None:
-        other, held_out = read(test, puzzle, columns=columns)
+        other, held_out, others = read(test, puzzle, columns=columns)
         if other.shape != kind.shape:
             raise DataError(f"{test}: mazes of another size than those of {train}: build them apart")
-        mazes, dropped = apart(kind, mazes, held_out, overlap, f"{train}, {test}")
+        mazes, dropped = apart(kind, mazes, held_out, overlap, (Where(train, numbers), Where(test, others)))
     images = _all_images(kind.shape) if augment else None
     return replace(write(out, kind, mazes, held_out, images, progress=progress), dropped=dropped)
 

@@ -98,14 +98,25 @@ def check_seed(seed: int) -> None:
         raise DataError(f"seed {seed}: give 0 to 2^63 - 1")
 
 
-def apart(kind: Kind, train: Pairs, test: Pairs, overlap: Overlap, where: str) -> tuple[Pairs, int]:
+class Where(NamedTuple):
+    """From which file puzzles are, and the row of each [N] (`table.read_numbered`)."""
+
+    path: Path
+    rows: NDArray[np.int64]
+
+    def name(self, puzzle: int) -> str:
+        """One of them in words, by its index."""
+        return f"row {self.rows[puzzle]} of {self.path}"
+
+
+def apart(kind: Kind, train: Pairs, test: Pairs, overlap: Overlap, where: tuple[Where, Where]) -> tuple[Pairs, int]:
     """The training puzzles that may stand beside these test puzzles, and how many were left out for that.
 
     Args:
       kind: whose symmetries count.
       train, test: the puzzles.
       overlap: what to do where a training puzzle is a test puzzle up to symmetry: refuse, drop it, or keep it.
-      where: both files, for an error.
+      where: they are from, for an error.
 
     Raises:
       DataError: there are such puzzles and `overlap` is "refuse".
@@ -116,8 +127,8 @@ def apart(kind: Kind, train: Pairs, test: Pairs, overlap: Overlap, where: str) -
     if common and overlap == "refuse":
         first, second = common[0]
         raise DataError(
-            f"{where}: {len({i for i, _ in common})} training puzzles are test puzzles too, up to symmetry; first "
-            f"puzzle {first} and test puzzle {second}, counted from 0: drop them from training by --overlap drop"
+            f"{len({i for i, _ in common})} training puzzles are test puzzles too, up to symmetry; first "
+            f"{where[0].name(first)} and {where[1].name(second)}: drop them from training by --overlap drop"
         )
     kept = np.ones(len(train.inputs), np.bool_)
     kept[[i for i, _ in common]] = False

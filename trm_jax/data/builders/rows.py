@@ -36,8 +36,8 @@ def read(
     rules: Rules | None = None,
     choice: Choice | None = None,
     columns: Columns = USUAL,
-) -> tuple[Kind, Pairs]:
-    """Reads puzzles from a table, each of them checked; rows that are not chosen are not looked at.
+) -> tuple[Kind, Pairs, NDArray[np.int64]]:
+    """Reads puzzles from a table, each of them checked, and its row [N]; rows that are not chosen are not looked at.
 
     Args:
       path: a CSV or JSONL file, plain or gzipped.
@@ -52,8 +52,8 @@ def read(
     choice = choice or Choice()
     kept = _kept(path, choice, columns) if choice.sample or choice.min_rating is not None else None
     limit = choice.limit if kept is None else 0
-    kind, inputs, labels = read_tokens(path, puzzle, columns, rules=rules, limit=limit, kept=kept, dtype=np.uint8)
-    return kind, Pairs(inputs, labels)
+    kind, inputs, labels, rows = read_tokens(path, puzzle, columns, rules=rules, limit=limit, kept=kept, dtype=np.uint8)
+    return kind, Pairs(inputs, labels), rows
 
 
 def _kept(path: Path, choice: Choice, columns: Columns) -> NDArray[np.bool_]:

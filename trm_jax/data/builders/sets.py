@@ -57,9 +57,8 @@ def open_sets(
     columns: Columns = USUAL,
     rules: Rules | None = None,
     splits: list[str] | None = None,
-    answered: bool = False,
 ) -> list[OpenSet]:
-    """The splits of a dataset folder, train first, or the one set of a table.
+    """The splits of a dataset folder, train first, or the one set of a table, whose puzzles need no answers.
 
     Args:
       path: of either.
@@ -67,7 +66,6 @@ def open_sets(
       columns: of the question and the answer in a table.
       rules: of a user's own puzzle.
       splits: of a dataset folder; None for all.
-      answered: refuse a table whose puzzles have no answers.
 
     Raises:
       DataError: what cannot be read, or of which kind it is cannot be told.
@@ -75,7 +73,7 @@ def open_sets(
     if not path.is_dir():
         if splits:
             raise DataError(f"{path}: a table has no splits: leave out {', '.join(splits):.60}")
-        return [_open_table(path, puzzle, columns, rules, answered)]
+        return [_open_table(path, puzzle, columns, rules)]
     found = sorted(each.parent.name for each in path.glob("*/dataset.json"))
     names = splits or sorted(found, key=lambda name: (name != "train", name))
     if not names:
@@ -112,13 +110,13 @@ def _guess(puzzles: PuzzleSet) -> str:
     return "tokens"
 
 
-def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None, answered: bool) -> OpenSet:
+def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None) -> OpenSet:
     told = puzzle or _guess_text(_first_question(path, columns), path)
     about = describe(told)
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
-    kind, questions, answers = read_tokens(path, told, columns, rules=rules, answered=answered, checked=False)
-    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()))
+    kind, questions, answers, rows = read_tokens(path, told, columns, rules=rules, answered=False, checked=False)
+    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()), rows)
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
 
 

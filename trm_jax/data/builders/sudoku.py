@@ -15,6 +15,7 @@ from trm_jax.data.builders.pairs import (
     Pairs,
     Progress,
     Summary,
+    Where,
     apart,
     counting,
     drawn_images,
@@ -82,13 +83,13 @@ def build(
       DataError: names file, row and column; an overlap; an `out` that exists; a full disk.
     """
     puzzle = json.dumps({"kind": "sudoku"} | ({"box": box} if box else {}) | ({"legend": legend} if legend else {}))
-    kind, puzzles = read(train, puzzle, choice=choice, columns=columns)
+    kind, puzzles, numbers = read(train, puzzle, choice=choice, columns=columns)
     dropped, held_out = 0, None
     if test is not None:
-        other, held_out = read(test, puzzle, columns=columns)
+        other, held_out, others = read(test, puzzle, columns=columns)
         if other.cells != kind.cells:
             raise DataError(f"{test}: {other.cells} cells, but {train} has {kind.cells}: build them apart")
-        puzzles, dropped = apart(kind, puzzles, held_out, overlap, f"{train}, {test}")
+        puzzles, dropped = apart(kind, puzzles, held_out, overlap, (Where(train, numbers), Where(test, others)))
     notes = [*_ambiguous(kind, puzzles, str(train)), *(_ambiguous(kind, held_out, str(test)) if held_out else ())]
     images = drawn_images(kind, augmentations, seed) if augmentations else None
     summary = write(out, kind, puzzles, held_out, images, augmentations, progress)

@@ -15,7 +15,7 @@ from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.data.builders.verify_arc import check_examples, check_overlap
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, sudoku, sudoku_isomorphism, sudoku_search
-from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
@@ -56,7 +56,7 @@ def verify(
     Raises:
       DataError: something that cannot be read.
     """
-    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules, answered=True)]
+    sets = [each for path in paths for each in open_sets(path, puzzle, columns, rules)]
     total, done = sum(_work(each, quick) for each in sets), 0
 
     def advance(count: int) -> None:
@@ -102,7 +102,14 @@ def _described(each: OpenSet) -> str:
     puzzles, (rows, columns) = each.puzzles, each.kind.shape
     groups, count = len(puzzles.group_starts) - 1, len(puzzles.puzzle_starts) - 1
     name = f"{each.kind.to_dict()['kind']} {rows} x {columns}{' (guessed)' if each.guessed else ''}"
-    return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}"
+    unanswered = sum(int((~_answered(each, each.pairs(rows)[1])).sum()) for rows in _chunks(len(puzzles)))
+    told = f", {unanswered} of them without answers" if unanswered else ""
+    return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}{told}"
+
+
+def _answered(each: OpenSet, answers: Tokens) -> NDArray[np.bool_]:
+    """Which rows have answers, bool [n]: in a table they may be missing, in a dataset folder none may."""
+    return np.array([bool(each.split) or bool(answer.any()) for answer in answers], np.bool_)
 
 
 def _identifiers(each: OpenSet) -> Iterator[Check]:
@@ -129,16 +136,16 @@ def _chunks(count: int) -> Iterator[slice]:
 
 def _rules(each: OpenSet, advance: Advance) -> Iterator[Check]:
     """Padding where there may be none, and rules where they are known."""
-    padded, broken = Faults(), Faults()
+    padded, broken, puzzles = Faults(), Faults(), each.puzzles
     for rows in _chunks(len(each.puzzles)):
         questions, answers = each.pairs(rows)
-        whole = (questions > 0).all(axis=1) & (answers > 0).all(axis=1)
+        whole = (questions > 0).all(axis=1) & ((answers > 0).all(axis=1) | ~_answered(each, answers))
         if not isinstance(each.kind, Numbers):
             for row in np.flatnonzero(~whole).tolist():
-                padded.add(f"row {rows.start + row}: padding, which no puzzle of this kind has")
+                padded.add(f"{puzzles.row_name(rows.start + row)}: padding, which no puzzle of this kind has")
         if each.kind.has_rules:
             for row, message in _broken(each, questions, answers):
-                broken.add(f"row {rows.start + row}: {message}")
+                broken.add(f"{puzzles.row_name(rows.start + row)}: {message}")
         advance(len(questions))
     if not isinstance(each.kind, Numbers):
         yield padded.check(each.name, "no padding", len(each.puzzles))
@@ -152,20 +159,31 @@ def _rules(each: OpenSet, advance: Advance) -> Iterator[Check]:
 
 def _broken(each: OpenSet, questions: Tokens, answers: Tokens) -> Iterator[tuple[int, str]]:
     """Rows whose answer is none, with what is wrong."""
-    kind = each.kind
+    kind, answered = each.kind, _answered(each, answers)
     if isinstance(kind, Grid):
-        # The rules are the user's program, whose own errors are not the puzzles'.
-        for row in np.flatnonzero(~kind.satisfied(questions, answers)).tolist():
+        # The rules are the user's program, whose own errors are not the puzzles'; they judge answers alone.
+        rows = np.flatnonzero(answered)
+        for row in rows[~kind.satisfied(questions[rows], answers[rows])].tolist():
             yield row, "the rules do not accept the answer"
         return
     doubtful = np.arange(len(questions))
     if isinstance(kind, Sudoku):
-        doubtful = np.flatnonzero(~kind.satisfied(questions, answers))
+        doubtful = np.flatnonzero(~answered | ~kind.satisfied(questions, answers))
     for row in doubtful.tolist():
         try:
-            kind.check_pair(questions[row], answers[row])
+            if answered[row]:
+                kind.check_pair(questions[row], answers[row])
+            else:
+                _check_question(kind, questions[row])
         except DataError as error:
             yield row, str(error)
+
+
+def _check_question(kind: Kind, question: Tokens) -> None:
+    try:
+        kind.check_question(question)
+    except DataError as error:
+        raise DataError(f"question: {str(error).removeprefix('puzzle: ')}") from None
 
 
 def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
@@ -180,7 +198,7 @@ def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
             if verdict is None:
                 undecided += 1
             elif verdict:
-                faults.add(f"row {row}: {verdict}")
+                faults.add(f"{each.puzzles.row_name(row)}: {verdict}")
         advance(len(rows))
     note = f"{undecided} not decided within {_MAX_BACKTRACKS} dead ends" if undecided else ""
     return faults.check(each.name, "one solution", len(firsts), note)
@@ -189,7 +207,8 @@ def _single_solutions(each: OpenSet, workers: int, advance: Advance) -> Check:
 def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | None]:
     """For each Sudoku "" where it is as it should be, or what is wrong; None where that would take too long."""
     verdicts: list[str | None] = []
-    for question, answer in zip(*map(sudoku.decode, pairs), strict=True):
+    answered = [bool(answer.any()) for answer in pairs[1]]
+    for question, answer, known in zip(*map(sudoku.decode, pairs), answered, strict=True):
         result = sudoku_search.solve(question, layout, limit=2, max_backtracks=_MAX_BACKTRACKS)
         if len(result.solutions) > 1:
             verdicts.append("more than one solution")
@@ -198,7 +217,8 @@ def _proved(layout: sudoku.Layout, pairs: tuple[Tokens, Tokens]) -> list[str | N
         elif not result.solutions:
             verdicts.append("no solution")
         else:
-            verdicts.append("" if np.array_equal(result.solutions[0], answer) else "the label is not the solution")
+            right = not known or np.array_equal(result.solutions[0], answer)
+            verdicts.append("" if right else "the label is not the solution")
     return verdicts
 
 
@@ -207,7 +227,8 @@ def _symmetries(each: OpenSet) -> Check:
     assert isinstance(each.kind, Grid)
     faults, rows = Faults(), each.firsts()[:_TURNED]
     questions, answers = each.pairs(rows)
-    kept = each.kind.satisfied(questions, answers)
+    kept = _answered(each, answers)
+    kept[kept] = each.kind.satisfied(questions[kept], answers[kept])
     try:
         each.kind.check_symmetries(questions[kept], answers[kept])
     except RulesError:
@@ -223,6 +244,8 @@ def _tie_break(each: OpenSet) -> Check:
     for row in each.firsts():
         (question,), (answer,) = each.pairs(np.array([row]))
         try:
+            if not answer.any():
+                continue
             same += np.array_equal(maze.solve(question, each.kind.shape), answer)
         except DataError:
             continue
@@ -239,7 +262,9 @@ def _images(each: OpenSet) -> Check:
         # Where rules are known they tie the answer to its question.
         good = [_like_first(each, side) for side in (sides[:1] if each.kind.has_rules else sides)]
         for row in np.flatnonzero(~np.all(good, axis=0)):
-            faults.add(f"row {first + row}: no image of row {first}, with which its group begins")
+            faults.add(
+                f"{puzzles.row_name(first + row)}: no image of {puzzles.row_name(first)}, with which its group begins"
+            )
         checked += stop - first - 1
     return faults.check(each.name, "images", checked)
 
@@ -258,13 +283,14 @@ def _like_first(each: OpenSet, grids: Tokens) -> NDArray[np.bool_]:
 def _repeats(each: OpenSet) -> Check:
     """Groups that begin with the same question, under the same puzzle id."""
     faults, seen = Faults(), {}  # type: Faults, dict[tuple[int, bytes], int]
+    name = each.puzzles.row_name
     firsts = each.firsts()
     for rows in (firsts[part] for part in _chunks(len(firsts))):
         questions, _ = each.pairs(rows)
         for row, question in zip(rows.tolist(), questions, strict=True):
             key = int(each.puzzles.puzzle_ids[row]), question.tobytes()
             if seen.setdefault(key, row) != row:
-                faults.add(f"row {row}: the same question as in row {seen[key]}")
+                faults.add(f"{name(row)}: the same question as in {name(seen[key])}")
     return faults.check(each.name, "repeats", len(firsts))
 
 
@@ -283,5 +309,6 @@ def _overlap(one: OpenSet, other: OpenSet) -> Check:
     for i, j in found:
         if j not in seen:
             seen.add(j)
-            faults.add(f"row {others[j]} of {other.name} is row {rows[i]} of {one.name} up to symmetry")
+            here, there = one.puzzles.row_name(rows[i]), other.puzzles.row_name(others[j])
+            faults.add(f"{there} of {other.name} is {here} of {one.name} up to symmetry")
     return faults.check(f"{one.name} / {other.name}", "overlap", len(others))

@@ -43,13 +43,13 @@ def check_examples(each: OpenSet, advance: Advance) -> Iterator[Check]:
         sides = [_lift(tokens) for tokens in each.pairs(slice(int(rows[0]), int(rows[-1]) + 1))]
         for row in np.flatnonzero(~sides[0].well | ~sides[1].well):
             side = "label" if sides[0].well[row] else "input"
-            boards.add(f"row {rows[row]}: the {side} is no single grid with its end markers")
+            boards.add(f"{puzzles.row_name(rows[row])}: the {side} is no single grid with its end markers")
         well = sides[0].well & sides[1].well
         for row in np.flatnonzero(well & (sides[0].corners != sides[1].corners).any(axis=1)):
-            boards.add(f"row {rows[row]}: input and label begin at different places")
+            boards.add(f"{puzzles.row_name(rows[row])}: input and label begin at different places")
         if each.split == "test":
             for row in np.flatnonzero(well & (sides[1].corners > 0).any(axis=1)):
-                boards.add(f"row {rows[row]}: not at the top left, where answers are read")
+                boards.add(f"{puzzles.row_name(rows[row])}: not at the top left, where answers are read")
         puzzle_of = np.repeat(np.arange(first, stop), np.diff(puzzles.puzzle_starts[first : stop + 1]))
         turned = [of_puzzle[puzzle].augmentation for puzzle in puzzle_of]
         keys = _keys(*(_undo(side.boards, turned) for side in sides))
@@ -58,7 +58,8 @@ def check_examples(each: OpenSet, advance: Advance) -> Iterator[Check]:
             count = int(puzzles.puzzle_starts[puzzle + 1] - puzzles.puzzle_starts[puzzle])
             wanted = tasks_known.get(of_puzzle[puzzle].task)
             if wanted is not None:
-                _compare(keys[start : start + count], wanted, int(rows[start]), of_puzzle[puzzle].task, augmentations)
+                named = puzzles.row(int(rows[start]))
+                _compare(keys[start : start + count], wanted, named, of_puzzle[puzzle].task, augmentations)
             start += count
         advance(len(rows))
     yield boards.check(each.name, "boards", len(puzzles))
@@ -104,7 +105,7 @@ def _originals(each: OpenSet) -> Iterator[_Example]:
         sides = [_at_top_left(_lift(tokens).boards) for tokens in each.pairs(slice(first, stop))]
         for i, (question, answer) in enumerate(zip(*sides, strict=True)):
             form = arc.canonical_pair(_grid(question), _grid(answer))
-            yield _Example(task, form, f"row {first + i} of {each.name} ({task[:60]})")
+            yield _Example(task, form, f"{puzzles.row_name(first + i)} of {each.name} ({task[:60]})")
 
 
 def _demonstrations(each: OpenSet) -> set[tuple[str, bytes]]:
@@ -184,7 +185,7 @@ def _from_json(pairs: Sequence[Mapping[str, object]], where: str) -> Counter[byt
 
 
 def _compare(keys: Sequence[bytes], wanted: Counter[bytes], row: int, task: str, faults: Faults) -> None:
-    """Whether the examples of a puzzle, turned back, are those of its task."""
+    """Whether the examples of a puzzle, turned back, are those of its task; row: what people call the first."""
     left = Counter(wanted)
     for i, key in enumerate(keys):
         if left[key] > 0:

@@ -213,14 +213,18 @@ def _check_lengths(rows: Sequence[Sequence[Cell]], writing: Writing) -> None:
     if len(set(lengths)) == 1:
         return
     wanted = sizes.shape[1] if sizes.shape and len(rows) == sizes.shape[0] else lengths[0]
-    row, length = next((row[0].line, len(row)) for row in rows if len(row) != wanted)
-    expected = f"a row of this {sizes.board}" if wanted != lengths[0] else f"line {rows[0][0].line}"
+    at = next(i for i, length in enumerate(lengths) if length != wanted)
+    # Rows that a mark ends may all stand in one line.
+    alone = len({row[0].line for row in rows}) == len(rows)
+    row, first = (f"line {rows[i][0].line}" if alone else f"row {i + 1}" for i in (at, 0))
+    expected = f"a row of this {sizes.board}" if wanted != lengths[0] else first
     # Where spaces are cells, or there is no other blank, they may be what is missing.
     may_be_lost = writing.spaced or (
         " " in writing.blanks and not any(writing.is_blank(cell.sign) for row in rows for cell in row)
     )
-    lost = "; were spaces at its end lost?" if length < wanted and may_be_lost else ""
-    raise DataError(f"line {row} has {length} cells, but {expected} has {wanted}: each row is a line{lost}")
+    lost = "; were spaces at its end lost?" if lengths[at] < wanted and may_be_lost else ""
+    mend = "each row is a line" if alone else "make all rows equally long"
+    raise DataError(f"{row} has {lengths[at]} cells, but {expected} has {wanted}: {mend}{lost}")
 
 
 def _listed(lines: Sequence[Line], writing: Writing) -> list[Board]:
