@@ -29,7 +29,7 @@ from benchmarks.stages import Folder, Running, Stage, line
 from trm_jax.runs.signals import StopSignals
 
 # What is trained.
-TRAINED = "sudoku_mlp"
+TRAINED = "sudoku_fast"
 _ROOT = Path(__file__).parent.parent
 _RESULTS = "--results={out}/results.jsonl"
 # A tenth of the width and a hundredth of the batch, which a CPU gets through.

@@ -49,6 +49,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "loss.halting": (0, 1e3),
     "candidates.eliminate_below": (0, 1),
     "candidates.conflict_above": (0, 1),
+    "candidates.take_away_below": (0, 1),
     "candidates.give_up_above": (0, 1),
     "candidates.temperature": (1e-3, 1e3),
     "candidates.keep_weight": (0, 1e3),

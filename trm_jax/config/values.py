@@ -201,9 +201,11 @@ class CandidatesConfig:
     symbol_weight * cross-entropy of the symbol of each cell; conflict_weight * binary cross-entropy of a conflict.
     """
 
-    eliminate_below: float = 0.1  # a candidate goes when it is kept with a probability below this
-    conflict_above: float = 0.5  # training gives a set up when a conflict is likelier than this
-    give_up_above: float = 0.6  # and a search does; what is best is to be tried on held-out puzzles
+    eliminate_below: float = 0.1  # in training a candidate goes when it is kept with a probability below this
+    conflict_above: float = 0.5  # in training a set is given up when a conflict is likelier than this
+    # The same of a search; what is best is to be tried on held-out puzzles
+    take_away_below: float = 0.03
+    give_up_above: float = 0.6
     temperature: float = 1.5  # of the symbols that training pins
     keep_weight: float = 4.0  # of the loss of candidates that are right
     drop_weight: float = 0.5  # of those that are wrong

@@ -275,7 +275,7 @@ def _call(
         guessed = pinned(possible, symbols, jax.vmap(key_of)(numbers), 0.0)
         possible = jnp.where((numbers[:, 1] > 0)[:, None, None], guessed, possible)
         said = _in_parts(lambda *rows: model.deduce(params, *rows), possible, inputs)
-        found = eliminated(possible, given_BS, said, config.eliminate_below, config.give_up_above)
+        found = eliminated(possible, given_BS, said, config.take_away_below, config.give_up_above)
         return _Said(possible, found.possible, found.conflict, found.solved, said.symbols)
 
     specs = Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec)  # type: ignore[arg-type]
