@@ -319,7 +319,7 @@ def test_two_datasets_at_once_are_voted_on_together(place: Place, evaluate: Eval
 
 
 def test_who_predicts_every_label_reaches_all(place: Place) -> None:
-    joint = dataset.join([held_out(place.ten), held_out(place.two)], "both")
+    joint = dataset.join([held_out(place.ten), held_out(place.two)], ["one", "other"])
     for puzzles, tasks in ((held_out(place.ten), 4), (held_out(place.two), 1), (joint, 5)):
         votes = votes_for(puzzles)
         votes.add(puzzles.inputs, puzzles.labels, puzzles.puzzle_ids, np.zeros(len(puzzles)))
@@ -331,7 +331,7 @@ def test_who_predicts_every_label_reaches_all(place: Place) -> None:
 def test_names_of_several_datasets_are_told_apart(place: Place) -> None:
     """What is predicted for one set under the other's ids is turned back wrongly, or belongs to no test input."""
     ten, two = held_out(place.ten), held_out(place.two)
-    joint = dataset.join([ten, two], "both")
+    joint = dataset.join([ten, two], ["one", "other"])
     assert joint.puzzle_ids[len(ten)] == ten.num_puzzles - 1 + two.puzzle_ids[0]
     votes = votes_for(joint)
     names = json.loads((place.two / "identifiers.json").read_text())
@@ -343,7 +343,7 @@ def test_names_of_several_datasets_are_told_apart(place: Place) -> None:
 
 def test_a_task_that_two_datasets_hold_is_counted_once(place: Place) -> None:
     again = build(place.folder, "again", "training", "evaluation", seed=1)
-    joint = dataset.join([held_out(place.ten), held_out(again)], "both")
+    joint = dataset.join([held_out(place.ten), held_out(again)], ["one", "other"])
 
     votes = votes_for(joint)
     votes.add(joint.inputs, joint.labels, joint.puzzle_ids, np.zeros(len(joint)))
@@ -360,7 +360,7 @@ def test_another_task_of_the_same_name_is_refused(place: Place, tmp_path: Path) 
     clash = build(tmp_path, "clash", "training", "evaluation")
 
     with pytest.raises(DataError, match="task copied: another dataset has a different task of this name: evaluate th"):
-        votes_for(dataset.join([held_out(place.ten), held_out(clash)], "both"))
+        votes_for(dataset.join([held_out(place.ten), held_out(clash)], ["one", "other"]))
 
 
 def test_missing_names_are_told(place: Place) -> None:

@@ -102,5 +102,5 @@ def test_what_is_meant_is_given():
     assert arguments.memory("80GiB") == 80 << 30
     assert arguments.columns("q,a") == ("q", "a")
     assert arguments.columns("q") == ("q", "")
-    assert arguments.rows("0,5") == [0, 5]
+    assert arguments.rows("2,5") == [2, 5]
     assert arguments.output_folder("runs/a b/\u00e4") == Path("runs/a b/\u00e4")

@@ -164,7 +164,7 @@ def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
     for row in (0, 3):
         with pytest.raises(DataError, match=f"g: no row {row}: there are 2, counted from 1"):
             generated.example(row, "g")
-    both = join([puzzles, from_pairs(puzzles.inputs, puzzles.labels, 6)], "a.csv,set")
+    both = join([puzzles, from_pairs(puzzles.inputs, puzzles.labels, 6)], ["a.csv", "set"])
     assert [both.row_name(i) for i in (2, 3)] == ["row 7 of a.csv", "row 1 of set"]
     with pytest.raises(DataError, match=r"a\.csv,set: rows are counted in each of them: name one"):
         both.example(1, "a.csv,set")

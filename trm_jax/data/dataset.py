@@ -6,6 +6,7 @@ one augmentation), puzzles to groups (one task). In which order training visits 
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -222,7 +223,7 @@ def _read(source: str, config: DataConfig, split: str, limit: int, answered: boo
             parts.append(read_folder(path, split, limit))
         else:
             parts.append(read_table(path, config.puzzle, limit, config.table_columns, answered))
-    whole = parts[0] if len(parts) == 1 else join(parts, source)
+    whole = parts[0] if len(parts) == 1 else join(parts, source.split(","))
     return _first(whole, limit)
 
 
@@ -278,12 +279,12 @@ def in_forms(puzzles: PuzzleSet, forms: Forms, limit: int = 0) -> PuzzleSet:
     return _first(whole, limit)
 
 
-def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
+def join(parts: list[PuzzleSet], names: Sequence[str]) -> PuzzleSet:
     """One set out of several. Puzzle id 0, the blank one, is common to all; the others keep apart.
 
     Args:
       parts: sets of one kind of puzzle at one size.
-      where: their names, for an error.
+      names: of each.
 
     Raises:
       DataError: they differ in cells, tokens or kind.
@@ -294,7 +295,9 @@ def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
         ("kinds of puzzle", {part.puzzle for part in parts if part.puzzle}),
     ):
         if len(values) > 1:
-            raise DataError(f"{where}: different {what} ({', '.join(map(str, sorted(values)))}): train on them apart")
+            raise DataError(
+                f"{','.join(names)}: different {what} ({', '.join(map(str, sorted(values)))}): train on them apart"
+            )
     ids, puzzles, groups, origins = [], [np.zeros(1, np.int64)], [np.zeros(1, np.int64)], []
     shift = 0
     for part in parts:
@@ -313,7 +316,7 @@ def join(parts: list[PuzzleSet], where: str) -> PuzzleSet:
         shift + 1,
         next((part.puzzle for part in parts if part.puzzle), ""),
         np.concatenate([np.arange(1, len(part) + 1) if part.rows is None else part.rows for part in parts]),
-        tuple(zip(where.split(","), map(len, parts), strict=True)),
+        tuple(zip(names, map(len, parts), strict=True)),
         tuple(origins),
     )
 
