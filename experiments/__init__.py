@@ -21,7 +21,7 @@ def candidates() -> dict[str, float]:
     return {
         "eliminate_below": 0.1,  # probability of being right
         "conflict_above": 0.5,
-        "take_away_below": 0.03,  # in a search
+        "take_away_below": 0.05,  # in a search
         "give_up_above": 0.6,
         "temperature": 1.5,  # of the symbols that training pins
         "keep_weight": 4.0,  # of the loss on what is right: to lose it is the dearest

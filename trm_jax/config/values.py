@@ -204,7 +204,7 @@ class CandidatesConfig:
     eliminate_below: float = 0.1  # in training a candidate goes when it is kept with a probability below this
     conflict_above: float = 0.5  # in training a set is given up when a conflict is likelier than this
     # The same of a search; what is best is to be tried on held-out puzzles
-    take_away_below: float = 0.03
+    take_away_below: float = 0.05
     give_up_above: float = 0.6
     temperature: float = 1.5  # of the symbols that training pins
     keep_weight: float = 4.0  # of the loss of candidates that are right
