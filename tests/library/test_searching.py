@@ -70,7 +70,7 @@ def test_a_table_of_another_size_is_evaluated(model, tmp_path, capsys):
     assert figures["found"][200]["value"] == 1.0
     assert main(["eval", "sudoku-extreme", str(table), "--calls=200", "--devices=1"]) == 0
     assert "search with a verifier, 3 puzzles" in capsys.readouterr().out
-    assert main(["solve", "sudoku-extreme", "--data", str(table), "--row=1", "--picture", str(tmp_path / "s.png")]) == 0
+    assert main(["solve", "sudoku-extreme", "--data", str(table), "--row=3", "--picture", str(tmp_path / "s.png")]) == 0
     out = capsys.readouterr().out
     assert "call 1: " in out
     assert "verified, found by search" in out
