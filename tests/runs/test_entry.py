@@ -100,6 +100,7 @@ def facts(run: Path) -> dict[str, Any]:
 SEARCH = {
     "search": "with a verifier",
     "budget": {"calls": 64, "seconds": 0.0, "chains": 8, "seed": 0},
+    "thresholds": {"take_away_below": 0.05, "give_up_above": 0.6},
     "found": {"1": SHARE, "64": SHARE},
     "exact": SHARE,
     "first_call": SHARE | {"high": 0.7},
@@ -180,7 +181,7 @@ def test_single_chains_restarts_and_searches_stand_apart(run: Path, write: Write
     search = entry(run, write(SEARCH), Said(), ROOT)
     assert search["single"] == {"1": SHARE | {"high": 0.7}}
     assert search["search"] == {"found": SEARCH["found"], "exact": SHARE, "calls": 12.5}
-    assert search["evaluated"]["how"] == SEARCH["budget"]
+    assert search["evaluated"]["how"] == SEARCH["budget"] | SEARCH["thresholds"]
 
     for row in (one, several, search):
         append(tmp_path / "ledger.jsonl", row, ROOT)

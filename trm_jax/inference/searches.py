@@ -24,6 +24,7 @@ class SearchReport:
 
     puzzles: how many; seconds: how long all took, compilation included.
     budget: of each.
+    thresholds: of the search, by the names of `CandidatesConfig`.
     calls: after how many an answer was found that keeps to the rules, [N]; 0: none was.
     made: calls made, [N].
     unlabelled: puzzles without a labelled cell, which exact and first_call leave out; they are None if all are such.
@@ -36,6 +37,7 @@ class SearchReport:
     puzzles: int
     seconds: float
     budget: Budget
+    thresholds: dict[str, float]
     calls: NDArray[np.int64]
     made: NDArray[np.int64]
     unlabelled: int
@@ -70,6 +72,7 @@ class SearchReport:
             "puzzles": self.puzzles,
             "seconds": self.seconds,
             "budget": vars(self.budget),
+            "thresholds": self.thresholds,
             "found": {calls: vars(self.found(calls)) for calls in self.marks},
             "unlabelled": self.unlabelled,
             "exact": None if self.exact is None else vars(self.exact),
@@ -127,6 +130,7 @@ class Searches:
             puzzles=count,
             seconds=time.perf_counter() - began,
             budget=self._budget,
+            thresholds={name: getattr(self._config, name) for name in ("take_away_below", "give_up_above")},
             calls=calls,
             made=made,
             unlabelled=int((~labelled).sum()),

@@ -213,7 +213,7 @@ def _evaluated(told: Mapping[str, Any], run: Path, root: Path | None) -> dict[st
 def _of_search(told: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """One call is one supervision step: what it says unsearched is the single chain of that depth."""
     search = {"found": told["found"], "exact": told["exact"], "calls": told["calls"]}
-    return {"single": {"1": told["first_call"]}, "search": search}, dict(told["budget"])
+    return {"single": {"1": told["first_call"]}, "search": search}, told["budget"] | told["thresholds"]
 
 
 def _of_attempts(told: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
