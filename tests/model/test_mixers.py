@@ -81,6 +81,7 @@ def run(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow  # of any mixer in tests/runs/test_resume.py
 def test_what_was_cut_and_resumed_is_what_was_not(run: Path, tmp_path: Path) -> None:
     experiment, weights = load(run, averaged=False)
     cut = tmp_path / "cut"

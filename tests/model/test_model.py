@@ -101,7 +101,13 @@ def test_heads_and_puzzle_table_start_as_the_original_has_them():
 
 @pytest.mark.parametrize(
     ("puzzle_tokens", "puzzle_dim", "front"),
-    [(0, 0, 0), (16, 0, 16), (0, 1, 1), (0, 16, 1), (0, 17, 2), (0, 48, 3), (2, 24, 2), (5, 16, 5)],
+    [
+        *((0, 0, 0), (0, 17, 2), (5, 16, 5)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((16, 0, 16), (0, 1, 1), (0, 16, 1), (0, 48, 3), (2, 24, 2))
+        ),
+    ],
 )
 def test_positions_in_front(puzzle_tokens, puzzle_dim, front):
     config = replace(SMALL, puzzle_tokens=puzzle_tokens, puzzle_dim=puzzle_dim)
@@ -111,8 +117,14 @@ def test_positions_in_front(puzzle_tokens, puzzle_dim, front):
     assert model.start(weights.starts, 3).y.shape == (3, front + 6, 16)
 
 
-@pytest.mark.parametrize("positions", ["rope", "learned"])
-@pytest.mark.parametrize(("puzzle_tokens", "puzzle_dim"), [(0, 0), (3, 0), (2, 24), (0, 32), (4, 16)])
+@pytest.mark.parametrize(
+    ("positions", "puzzle_tokens", "puzzle_dim"),
+    [
+        *(("rope", 0, 0), ("learned", 2, 24)),
+        *(pytest.param("rope", *case, marks=pytest.mark.slow) for case in ((3, 0), (2, 24), (0, 32), (4, 16))),
+        *(pytest.param("learned", *case, marks=pytest.mark.slow) for case in ((0, 0), (3, 0), (0, 32), (4, 16))),
+    ],
+)
 def test_the_embedding_by_hand(positions, puzzle_tokens, puzzle_dim):
     config = replace(SMALL, positions=positions, puzzle_tokens=puzzle_tokens, puzzle_dim=puzzle_dim)
     model, weights, inputs, rows = problem(config)
@@ -220,7 +232,10 @@ def test_attention_without_positions_does_not_know_the_order_of_cells(positions,
         assert error > 1e-2
 
 
-@pytest.mark.parametrize(("latent_steps", "cycles"), [(1, 1), (5, 1), (1, 7), (7, 5)])
+@pytest.mark.parametrize(
+    ("latent_steps", "cycles"),
+    [(1, 1), (7, 5), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((5, 1), (1, 7)))],
+)
 def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
     model, weights, inputs, rows = problem(replace(SMALL, latent_steps=latent_steps, cycles=cycles))
     state, readout = think(model, weights, inputs, rows)
@@ -276,7 +291,7 @@ def test_the_start_is_one_vector_for_every_row_and_position():
     assert Model(replace(SMALL, states="y")).start(State(starts.y, None), 2).z is None
 
 
-@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+@pytest.mark.parametrize("mixer", [pytest.param("attention", marks=pytest.mark.slow), "mlp"])
 def test_tables_of_rows_columns_and_boxes_are_summed_for_each_cell(mixer):
     config = replace(SMALL, mixer=mixer, seq_len=36, vocab_size=8, puzzle="sudoku", positions="row_column_box")
     _, weights, inputs, rows = problem(config)

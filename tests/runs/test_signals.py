@@ -188,12 +188,18 @@ def assert_ended_well(ended: Ended, moment: Moment) -> None:
         assert word not in ended.told, ended.told
 
 
-def test_one_run_is_stopped_again_and_again(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [("training",), pytest.param(("importing", "compiling", "training", "evaluating"), marks=pytest.mark.slow)],
+    ids=len,
+)
+def test_one_run_is_stopped_again_and_again(
+    names: tuple[str, ...], undisturbed: tuple[Any, ...], tmp_path: Path
+) -> None:
     """The same command again and again, until nobody stops it any more."""
     command = Command(tmp_path)
-    quick = ("importing", "compiling", "training", "evaluating")
     numbers = itertools.cycle(ASKING)
-    for name in quick:
+    for name in names:
         ended = command.stop(MOMENTS[name], next(numbers))
         assert_ended_well(ended, MOMENTS[name])
         if name in ("importing", "compiling"):

@@ -106,7 +106,7 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
 @pytest.mark.parametrize(
     "model",
     [
-        {"mixer": "attention", "positions": "rope", "heads": 2},
+        pytest.param({"mixer": "attention", "positions": "rope", "heads": 2}, marks=pytest.mark.slow),
         pytest.param({"mixer": "attention", "positions": "learned", "heads": 2, "states": "z"}, marks=pytest.mark.slow),
         pytest.param({"latents": 3, "latent_steps": 4, "dtype": "bfloat16"}, marks=pytest.mark.slow),
         pytest.param(

@@ -61,7 +61,7 @@ def poison(monkeypatch, fault, value):
     monkeypatch.setattr(step, "_gradients", poisoned)
 
 
-@pytest.mark.parametrize("fault", [bad_weight, bad_row, bad_loss])
+@pytest.mark.parametrize("fault", [bad_weight, *(pytest.param(f, marks=pytest.mark.slow) for f in (bad_row, bad_loss))])
 def test_a_step_that_is_not_finite_changes_nothing_that_learns(fault, monkeypatch):
     state, _ = small_step.step(EXPERIMENT, with_table(init(EXPERIMENT)), batch_of(IDS))
     values = iter([np.nan, np.inf, -np.inf, np.nan])

@@ -136,7 +136,10 @@ def test_the_loss_is_what_the_formulas_say(monkeypatch):
     np.testing.assert_allclose(total, sum(elimination) + naming + 0.1 * parts["conflict_loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("memory", [MemoryConfig(policy="step", micro_batches=2), MemoryConfig(policy="dots")])
+@pytest.mark.parametrize(
+    "memory",
+    [MemoryConfig(policy="step", micro_batches=2), pytest.param(MemoryConfig(policy="dots"), marks=pytest.mark.slow)],
+)
 def test_parts_and_policies_change_nothing(memory):
     step = jax.jit(train_step, static_argnums=0)
     state = init_state(EXPERIMENT)

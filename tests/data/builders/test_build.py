@@ -525,6 +525,7 @@ class TestKilled:
         assert len(dataset.read_folder(tmp_path / "out", "train")) == 300
         assert {path.name for path in tmp_path.iterdir()} == {"train.csv", "out"}
 
+    @pytest.mark.slow  # tests/runs/test_signals.py stops builders too
     def test_while_processes_help(self, tmp_path: Path) -> None:
         command = [*TRM, "sudoku", "out", "--generate", "100000", "--workers", "2"]
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)

@@ -35,6 +35,7 @@ KINDS = {
     "jigsaw": (JIGSAW, 16),
     "cages, symbols with names": (CAGES, 9),
 }
+QUICK = ("jigsaw", "cages, symbols with names")
 
 
 think = jax.jit(Model.think, static_argnums=0)
@@ -77,7 +78,9 @@ def moved(symmetries, values_nSV, first):
     return np.take_along_axis(new, where[:, None, :], axis=2)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
 def test_symmetries_permute_the_answer_and_leave_q(name):
     kind = kind_of(*KINDS[name])
     config = config_of(kind, puzzle=KINDS[name][0])
