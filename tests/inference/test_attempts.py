@@ -212,14 +212,9 @@ def test_a_race_ends_all_attempts_at_a_puzzle_with_the_first_that_halts(weights,
     assert narrow.steps.sum() < free.steps.sum()
 
 
+@pytest.mark.slow  # tests/inference/test_thoughts.py traces each attempt
 @pytest.mark.parametrize("number", [0, 2])
-@pytest.mark.parametrize(
-    "noise",
-    [
-        {"start_noise": 0.3, "latent_noise": 0.2},
-        *(pytest.param(noise, marks=pytest.mark.slow) for noise in ({}, {"symmetries": True})),
-    ],
-)
+@pytest.mark.parametrize("noise", [{}, {"start_noise": 0.3, "latent_noise": 0.2}, {"symmetries": True}])
 def test_a_trace_repeats_an_attempt_cycle_by_cycle(number, noise, weights, puzzles):
     if number and not noise:
         pytest.skip("a single attempt has no second one")

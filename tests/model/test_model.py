@@ -19,6 +19,10 @@ SMALL = ModelConfig(
 
 init = jax.jit(Model.init, static_argnums=0)
 _think = jax.jit(Model.think, static_argnums=0)
+_embed = jax.jit(
+    lambda model, params, inputs, rows: model._core.apply({"params": params}, inputs, rows, method="embed"),
+    static_argnums=0,
+)
 
 
 def problem(config: ModelConfig, batch: int = 3, seed: int = 0):
@@ -38,7 +42,7 @@ def think(model, weights, inputs, rows):
 
 
 def embed(model, weights, inputs, rows):
-    return np.asarray(model._core.apply({"params": weights.params}, inputs, rows, method="embed"))
+    return np.asarray(_embed(model, weights.params, inputs, rows))
 
 
 def assert_truncated_normal(values, std: float, tolerance: float) -> None:

@@ -257,6 +257,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow  # what a full disk is told as is below, in process
 @pytest.mark.parametrize(("befalls", "reason", "left", "latest_row", "mend"), FAULTS)
 def test_a_disk_that_fails(
     befalls: Callable[[Disk], None],

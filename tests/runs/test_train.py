@@ -85,7 +85,7 @@ def test_a_workdir_of_another_experiment_is_refused_and_left_alone(uncut, tmp_pa
 
 def test_converted_weights_cannot_be_resumed(tmp_path):
     config = replace(experiment(), model=replace(experiment().model, vocab_size=6, seq_len=16, num_puzzles=1))
-    weights = Model(config.model).init(jax.random.key(0))
+    weights = jax.jit(Model(config.model).init)(jax.random.key(0))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save_weights(weights, Meta(config))
     with pytest.raises(CheckpointError, match="without a training state"):

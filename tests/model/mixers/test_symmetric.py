@@ -38,6 +38,7 @@ KINDS = {
 QUICK = ("jigsaw", "cages, symbols with names")
 
 
+init = jax.jit(Model.init, static_argnums=0)
 think = jax.jit(Model.think, static_argnums=0)
 
 
@@ -51,7 +52,7 @@ def config_of(kind, **changes):
 
 
 def weights_of(config):
-    return shaken(Model(config).init(jax.random.key(1)), seed=2)
+    return shaken(init(Model(config), jax.random.key(1)), seed=2)
 
 
 def questions(kind, n, seed=0):
@@ -173,7 +174,7 @@ def test_sums_and_their_transposes_are_those_of_the_groups():
         member = np.arange(len(node.cells))[:, None] == node.group_of[None]
         np.testing.assert_allclose(found[-1], jnp.einsum("gs,bsvc->bgvc", member, below), rtol=1e-6)
         np.testing.assert_allclose(spread(node, found[-1]), jnp.einsum("gs,bgvc->bsvc", member, found[-1]), rtol=1e-6)
-        pulled = jax.grad(lambda below, node=node: (sums(node, below) ** 2).sum())(below)
+        pulled = jax.jit(jax.grad(lambda below, node=node: (sums(node, below) ** 2).sum()))(below)
         np.testing.assert_allclose(pulled, 2 * jnp.einsum("gs,bgvc->bsvc", member, found[-1]), rtol=1e-5)
 
 
@@ -183,7 +184,7 @@ def test_damping_moves_part_of_the_way():
     weights, inputs = weights_of(plain), questions(kind, 2)
     start = Model(plain).start(weights.starts, 2)
     new, damped = (
-        Model(config).think(weights.params, None, start, inputs)[0].y
+        think(Model(config), weights.params, None, start, inputs)[0].y
         for config in (plain, replace(plain, damping=0.25))
     )
     np.testing.assert_allclose(damped, 0.25 * start.y + 0.75 * new, atol=1e-5)
