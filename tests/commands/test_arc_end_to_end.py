@@ -30,7 +30,7 @@ SETTINGS = (
     "model.puzzle_tokens=1", "model.latent_steps=1", "model.cycles=1", "model.supervision_steps=2",
     "model.dtype=float32", "optim.learning_rate=0.01", "optim.warmup_steps=5", "optim.ema_decay=0.8",
     "devices.data=1", "train.steps=40", "train.batch_size=8", "train.eval_batch_size=16", "train.save_every=25",
-    "train.log_every=20",
+    "train.log_every=20", "train.eval_every=0",
 )  # fmt: skip
 # The examples of each task: "copy" or "turn" for each demonstration, and for each test input.
 TRAINING = {f"train{i}": (["copy"] * 3, ["copy"]) for i in range(6)}

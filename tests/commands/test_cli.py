@@ -136,6 +136,7 @@ def test_training_leaves_figures_and_a_checkpoint(workdir: Path) -> None:
     assert (workdir / "checkpoints" / "3").is_dir()
 
 
+@pytest.mark.slow  # tests/runs/test_resume.py goes on
 def test_training_with_more_steps_goes_on(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(workdir, run)

@@ -58,7 +58,9 @@ def assert_truncated_normal(values, std: float, tolerance: float) -> None:
 LARGE = replace(SMALL, vocab_size=2000, seq_len=150, width=64, puzzle_dim=64, puzzle_tokens=1, positions="learned")
 
 
-@pytest.mark.parametrize(("mixer", "separate"), [("attention", False), ("mlp", True)])
+@pytest.mark.parametrize(
+    ("mixer", "separate"), [pytest.param("attention", False, marks=pytest.mark.slow), ("mlp", True)]
+)
 def test_tables_and_projections_have_true_standard_deviation_one_over_root_fan_in(mixer, separate):
     config = replace(LARGE, mixer=mixer, separate_networks=separate)
     params = init(Model(config), jax.random.key(1)).params
@@ -163,7 +165,7 @@ def test_q_is_read_from_the_first_position_and_logits_from_the_cells(puzzle_toke
     np.testing.assert_allclose(readout.logits, cells @ np.asarray(params["token_head"]["kernel"]), atol=1e-5)
 
 
-@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+@pytest.mark.parametrize("mixer", ["attention", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_bfloat16_computes_in_it_reads_out_in_float32_and_stays_close(mixer):
     config = replace(SMALL, mixer=mixer)
     model, weights, inputs, rows = problem(config)

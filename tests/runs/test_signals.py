@@ -311,7 +311,7 @@ def test_builders_leave_nothing(name: str, number: signal.Signals, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
 
 
-@pytest.mark.parametrize("number", ASKING)
+@pytest.mark.parametrize("number", [ASKING[0], *(pytest.param(each, marks=pytest.mark.slow) for each in ASKING[1:])])
 def test_work_is_left_at_a_signal_and_its_result_ignored(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def run_of(name: str, **changes):
     return replace(small_experiment(**short | changes), name=name)
 
 
+@pytest.mark.slow  # so does the run of the next test, and a step of the ones above
 def test_a_run_goes_on_past_steps_that_are_not_finite(tmp_path, monkeypatch, capsys):
     poisoned_steps(monkeypatch, {3, 6, 7})
     config = run_of("some", train__bad_steps=3)

@@ -147,7 +147,7 @@ def test_the_loss_is_what_the_formulas_say(monkeypatch):
 )
 def test_parts_and_policies_change_nothing(memory):
     step = jax.jit(train_step, static_argnums=0)
-    state = init_state(EXPERIMENT)
+    state = jax.jit(init_state, static_argnums=0)(EXPERIMENT)
     state = replace(state, weights=shaken(state.weights, seed=1))
     data = carry_of(*[np.ones((16, 4), np.bool_)] * 4).data
     plain, figures = step(EXPERIMENT, state, data)

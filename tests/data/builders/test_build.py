@@ -472,7 +472,7 @@ TRM = [sys.executable, "-c", "import sys; from trm_jax.commands.cli import main;
 
 
 class TestFullDisk:
-    @pytest.mark.parametrize("out", ["out", "out.csv", "out.csv.gz"])
+    @pytest.mark.parametrize("out", ["out", "out.csv.gz", pytest.param("out.csv", marks=pytest.mark.slow)])
     def test_nothing_half_stays(self, tmp_path: Path, out: str) -> None:
         done = subprocess.run(
             # In blocks of 1,024 bytes.
