@@ -500,9 +500,8 @@ class TestKilled:
         time.sleep(0.3)
         return process
 
-    @pytest.mark.parametrize(
-        ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow  # tests/runs/test_signals.py stops builders too
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_by_a_signal_that_can_be_answered(self, tmp_path: Path, number: int, code: int) -> None:
         process = self.start(tmp_path)
         process.send_signal(number)
