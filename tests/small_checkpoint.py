@@ -1,6 +1,7 @@
 """A state to save that no training made: every array of it is random and unlike the others."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,11 @@ EXPERIMENT = Experiment(
 TOTALS = {"loss": jnp.zeros((), jnp.float32)}
 
 
+@cache
+def _shapes(experiment: Experiment):
+    return jax.eval_shape(lambda: init_state(experiment))
+
+
 def drawn_state(experiment: Experiment, seed: int = 0, step: int = 7):
     """A state in which no array is like another, of the shapes and dtypes of training."""
     rng = np.random.default_rng(seed)
@@ -31,8 +37,7 @@ def drawn_state(experiment: Experiment, seed: int = 0, step: int = 7):
             return jnp.asarray(rng.integers(0, 1 << 30, leaf.shape), leaf.dtype)
         return jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)
 
-    shapes = jax.eval_shape(lambda: init_state(experiment))
-    return replace(jax.tree.map(draw, shapes), step=jnp.asarray(step, jnp.int32))
+    return replace(jax.tree.map(draw, _shapes(experiment)), step=jnp.asarray(step, jnp.int32))
 
 
 def zeros_like(state):

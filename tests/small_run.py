@@ -95,7 +95,7 @@ def figures(workdir: Path) -> list[Row]:
 def final_state(config: Experiment, workdir: Path) -> tuple[Any, dict[str, jax.Array]]:
     """The state and totals of the last checkpoint of a run."""
     resolved = replace(config, model=load(workdir)[0].model)
-    state = init_state(resolved)
+    state = jax.jit(init_state, static_argnums=0)(resolved)
     with Checkpoints(workdir) as checkpoints:
         folder = workdir / "checkpoints" / str(checkpoints.latest)
         item = checkpoints._orbax.metadata(folder).item_metadata["training"]

@@ -244,6 +244,7 @@ def listening(pid: int) -> list[str]:
     return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own]
 
 
+@pytest.mark.slow  # tests/devices/test_cluster.py looks at one that does not train
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are looked up in /proc")
 def test_a_process_that_trains_alone_listens_nowhere(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)):

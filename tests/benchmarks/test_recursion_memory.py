@@ -72,7 +72,7 @@ def test_the_key_of_a_point_stays() -> None:
         assert Point(**{**vars(point), name: value}).key != point.key, name
 
 
-@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("platform", [pytest.param("cpu", marks=pytest.mark.slow), "gpu"])
 def test_what_a_full_sweep_holds(platform: str) -> None:
     groups = sweep("full", platform)
     points = [point for group in groups for point in group]

@@ -136,6 +136,7 @@ def test_training_leaves_figures_and_a_checkpoint(workdir: Path) -> None:
     assert (workdir / "checkpoints" / "3").is_dir()
 
 
+@pytest.mark.slow  # tests/runs/test_resume.py goes on
 def test_training_with_more_steps_goes_on(workdir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(workdir, run)
@@ -256,7 +257,9 @@ def test_estimate_takes_sizes_from_the_puzzles_that_are_there(tmp_path: Path) ->
         sizes(*sudoku, "--config.data.train=gone")
 
 
-def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times are measured in tests/training/test_planner.py.
+    monkeypatch.setattr("trm_jax.training.costs._rates", lambda experiment: (1e9, 0.5e9))
     assert main(["estimate", *SMALL_DEMO]) == 0
     table = capsys.readouterr().out
     assert main(["estimate", *SMALL_DEMO, "--json"]) == 0
@@ -271,6 +274,7 @@ def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> 
     assert figures["flops_per_step"] == 4 * figures["flops_per_puzzle_step"]
 
 
+@pytest.mark.slow  # tests/original/test_parity.py has the same recording, and the table
 def test_parity_with_a_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = TESTDATA / "forward_mlp.npz"
     shutil.copy(recording, tmp_path)

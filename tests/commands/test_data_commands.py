@@ -73,6 +73,7 @@ class TestBuilding:
         assert trm("sudoku", tmp_path / "t", "--generate", 60, "--box", "2x2", "--clues", "8,9") == 0
         assert "puzzles have more" not in capsys.readouterr().out
 
+    @pytest.mark.slow  # tests/data/builders/test_build.py has what is told
     def test_a_request_that_cannot_be_met_is_refused_soon(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -174,8 +174,13 @@ def test_puzzles_without_answers_are_judged_by_the_rules(
     assert "no table, and --columns are of tables: leave it out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("with_rules", [False, True])
-@pytest.mark.parametrize("halting", [[], ["--halting"]])
+@pytest.mark.parametrize(
+    ("halting", "with_rules"),
+    [
+        (["--halting"], True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (([], False), ([], True), (["--halting"], False))),
+    ],
+)
 def test_the_table_on_standard_output_has_the_figures_of_the_report(
     halting: list[str], with_rules: bool, place: Path, run_eval: Files
 ) -> None:
@@ -230,14 +235,16 @@ def test_what_no_figure_can_say_is_said_in_words(run_eval: Files, monkeypatch: p
 @pytest.mark.parametrize(
     ("arguments", "effort", "selection"),
     [
-        (["--steps=1,4"], Effort((1, 4)), "q"),
-        (["--steps=5", "--halting"], Effort((5,), halting=True), "q"),
+        pytest.param(["--steps=1,4"], Effort((1, 4)), "q", marks=pytest.mark.slow),
+        pytest.param(["--steps=5", "--halting"], Effort((5,), halting=True), "q", marks=pytest.mark.slow),
         (["--steps=5", "--halting", "--halt-above=1.5"], Effort((5,), halting=True, halt_above=1.5), "q"),
         (
             ["--steps=2,4", "--attempts=3", "--start-noise=0.5", "--latent-noise=0.25", "--seed=7", "--select=vote"],
             Effort((2, 4), attempts=3, start_noise=0.5, latent_noise=0.25, seed=7), "vote",
         ),
-        (["--attempts=2", "--symmetries"], Effort((3,), attempts=2, symmetries=True), "q"),
+        pytest.param(
+            ["--attempts=2", "--symmetries"], Effort((3,), attempts=2, symmetries=True), "q", marks=pytest.mark.slow
+        ),
     ],
 )  # fmt: skip
 def test_json_holds_all_that_an_evaluator_says(
@@ -271,7 +278,7 @@ def test_json_holds_all_that_an_evaluator_says(
             assert 0 <= row[name]["low"] <= row[name]["value"] <= row[name]["high"] <= 1
 
 
-@pytest.mark.parametrize("with_rules", [False, True])
+@pytest.mark.parametrize("with_rules", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_csv_table_reads_back_as_the_json_table(
     with_rules: bool, place: Path, tmp_path: Path, run_eval: Files
 ) -> None:
@@ -295,7 +302,14 @@ def test_the_csv_table_reads_back_as_the_json_table(
 
 
 @pytest.mark.parametrize(
-    "variation", [["--start-noise=0.5"], ["--latent-noise=0.5"], ["--symmetries"], ["--symmetries", "--latent-noise=1"]]
+    "variation",
+    [
+        ["--symmetries", "--latent-noise=1"],
+        *(
+            pytest.param([v], marks=pytest.mark.slow)
+            for v in ("--start-noise=0.5", "--latent-noise=0.5", "--symmetries")
+        ),
+    ],
 )
 def test_attempts_have_a_table_by_number_and_by_what_chooses(
     variation: list[str], place: Path, run_eval: Files
@@ -322,7 +336,9 @@ def test_attempts_have_a_table_by_number_and_by_what_chooses(
     assert by_key[5, "q"]["flops"] == 5 * plain[1]["flops"]
 
 
-@pytest.mark.parametrize("rule", ["first", "q", "change", "vote", "rules"])
+@pytest.mark.parametrize(
+    "rule", ["change", *(pytest.param(rule, marks=pytest.mark.slow) for rule in ("first", "q", "vote", "rules"))]
+)
 def test_the_rows_are_those_of_the_selection_asked_for(rule: str, place: Path, run_eval: Files) -> None:
     out, report = run_eval(
         "--steps=1,4", "--attempts=4", "--latent-noise=1", f"--select={rule}", "--rules", str(place / "rules.py")
@@ -415,7 +431,14 @@ def test_weights_that_have_diverged_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [["--steps=1,2,4"], ["--steps=1,2,4", "--attempts=8", "--latent-noise=0.5"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--steps=1,4", "--attempts=4", "--latent-noise=1"],
+        pytest.param(["--steps=1,2,4"], marks=pytest.mark.slow),
+        pytest.param(["--steps=1,2,4", "--attempts=8", "--latent-noise=0.5"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_plot_is_a_picture(arguments: list[str], tmp_path: Path, run_eval: Files) -> None:
     path = tmp_path / "plot.png"
 
@@ -496,14 +519,14 @@ def test_a_missing_matplotlib_is_told_before_the_work(
     assert capsys.readouterr().err == 'trm: error: pictures need matplotlib: pip install "trm_jax[viz]"\n'
 
 
-@pytest.mark.parametrize("option", ["--json", "--table"])
+@pytest.mark.parametrize("option", [pytest.param("--json", marks=pytest.mark.slow), "--table"])
 def test_a_full_disk_is_one_line(option: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--devices=1", str(place / "run"), option, "/dev/full"]) == 2
     err = capsys.readouterr().err
     assert err.splitlines()[-1] == "trm: error: /dev/full: cannot be written: No space left on device"
 
 
-@pytest.mark.parametrize("command", ["eval", "solve"])
+@pytest.mark.parametrize("command", [pytest.param("eval", marks=pytest.mark.slow), "solve"])
 def test_a_dataset_with_other_puzzles_under_its_ids_is_refused(
     command: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

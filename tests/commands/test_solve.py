@@ -901,7 +901,7 @@ def test_with_a_model_ids_and_attempts_matter(
         puzzle_tokens=0, supervision_steps=2, mixer="mlp", positions="none", dtype="float32",
     )  # fmt: skip
     model = Model(config)
-    fresh = model.init(jax.random.key(0))
+    fresh = jax.jit(model.init)(jax.random.key(0))
     assert fresh.puzzle_table is not None
     weights = Weights(fresh.params, fresh.starts, jax.random.normal(jax.random.key(1), fresh.puzzle_table.shape))
     experiment = Experiment(model=config, data=DataConfig(puzzle="tokens"))

@@ -163,7 +163,7 @@ def test_a_process_that_failed_waits_for_nobody_and_sigterm_still_ends_one(
     assert first.wait(10) == -signal.SIGTERM
 
 
-@pytest.mark.parametrize("process", [0, 1])
+@pytest.mark.parametrize("process", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_the_command_line_tells_who_is_missing_in_one_line(
     process: int, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -364,12 +364,12 @@ class Part:
     rows: list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory, start: Start) -> tuple[Part, Part]:
+@pytest.fixture(scope="module", params=[(1,), pytest.param((1, 0), marks=pytest.mark.slow)], ids=["once", "twice"])
+def stopped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, start: Start) -> tuple[Part, ...]:
     """`trm train` in two processes, of which one gets SIGTERM; the same again, and then the other gets it."""
     folder = tmp_path_factory.mktemp("stopped")
     parts = []
-    for signalled in (1, 0):
+    for signalled in request.param:
         running = start_run(start, folder)
         listening = tuple(map(listening_of, running))
         running[signalled].send_signal(signal.SIGTERM)
@@ -386,7 +386,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, start: Start) -> tuple[Par
                 read_metrics(folder / "run"),
             )
         )
-    return parts[0], parts[1]
+    return tuple(parts)
 
 
 def listening_of(process: subprocess.Popen[str]) -> tuple[str, ...]:
@@ -397,9 +397,9 @@ def listening_of(process: subprocess.Popen[str]) -> tuple[str, ...]:
     return tuple(row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in own)
 
 
-def test_sigterm_to_one_process_stops_both_at_the_same_step(stopped: tuple[Part, Part], alone: Path) -> None:
+def test_sigterm_to_one_process_stops_both_at_the_same_step(stopped: tuple[Part, ...], alone: Path) -> None:
     made = 0
-    for part, name in zip(stopped, ("another process", "SIGTERM"), strict=True):
+    for part, name in zip(stopped, ("another process", "SIGTERM"), strict=False):
         assert part.codes == (75, 75)
         last = re.search(rf"stopped at step (\d+) by {name}; saved: the same command goes on from here", part.err[0])
         assert last, part.err[0]
@@ -409,12 +409,12 @@ def test_sigterm_to_one_process_stops_both_at_the_same_step(stopped: tuple[Part,
         made = int(last[1])
         assert [row["step"] for row in part.rows] == list(range(1, made + 1))
     theirs = [row for row in read_metrics(alone) if "train/loss" in row][:made]
-    assert_same_figures(stopped[1].rows[: len(theirs)], theirs)
-    with Checkpoints(stopped[1].workdir) as checkpoints:
+    assert_same_figures(stopped[-1].rows[: len(theirs)], theirs)
+    with Checkpoints(stopped[-1].workdir) as checkpoints:
         assert checkpoints.latest == made
 
 
-def test_one_process_speaks_and_writes(stopped: tuple[Part, Part]) -> None:
+def test_one_process_speaks_and_writes(stopped: tuple[Part, ...]) -> None:
     for number, part in enumerate(stopped):
         assert part.out == ("", "")
         assert part.err[1] == ""
@@ -425,7 +425,7 @@ def test_one_process_speaks_and_writes(stopped: tuple[Part, Part]) -> None:
         assert not any(f".{part.pids[1]}." in name for name in events)
 
 
-def test_nothing_listens_but_on_the_loopback(stopped: tuple[Part, Part]) -> None:
+def test_nothing_listens_but_on_the_loopback(stopped: tuple[Part, ...]) -> None:
     loopback = re.compile(r"[0-9A-F]{6}7F:|0{24}01000000:|0{16}FFFF0000[0-9A-F]{6}7F:")
     for part in stopped:
         for addresses in part.listening:
@@ -433,6 +433,7 @@ def test_nothing_listens_but_on_the_loopback(stopped: tuple[Part, Part]) -> None
             assert all(map(loopback.match, addresses)), addresses
 
 
+@pytest.mark.slow  # of the same refusal test_faults_are_told_by_all looks at the line
 def test_the_command_line_refuses_two_experiments_as_one(tmp_path: Path, start: Start) -> None:
     port = free_port()
     running = [start(*command(tmp_path, process, port, train__seed=process)) for process in range(2)]

@@ -31,6 +31,8 @@ SUDOKU_9 = (
 )
 MAZE = "S#  " "  # " "# ##" "#  G", "S#  " "oo# " "#o##" "#ooG"  # fmt: skip
 CASES = [("sudoku", *SUDOKU_4), ("sudoku", *SUDOKU_9), ("maze", *MAZE), ("arc", "123/456", "0123/4567")]
+# Drawing takes long where there are many cells: small Sudokus stand for large ones, but in `make test-all`.
+CASES_BY_SIZE = [pytest.param(*case, marks=pytest.mark.slow) if case[1] == SUDOKU_9[0] else case for case in CASES]
 
 COLOURS = (canvas.WHITE, canvas.GIVEN, canvas.WALL, canvas.PATH, canvas.CHANGED_PATH, canvas.START, canvas.GOAL)
 
@@ -80,8 +82,10 @@ def curves(figure: Figure) -> list[Any]:
 # ---- filmstrips ----
 
 
-@pytest.mark.parametrize(("puzzle", "question", "answer"), CASES)
-@pytest.mark.parametrize(("steps", "across", "down"), [(1, 2, 1), (4, 6, 1), (40, 5, 2)])
+@pytest.mark.parametrize(("puzzle", "question", "answer"), CASES_BY_SIZE)
+@pytest.mark.parametrize(
+    ("steps", "across", "down"), [(1, 2, 1), (4, 6, 1), pytest.param(40, 5, 2, marks=pytest.mark.slow)]
+)
 def test_filmstrip(
     puzzle: str, question: str, answer: str, steps: int, across: int, down: int, tmp_path: Path, drawn: list[Figure]
 ) -> None:
@@ -224,10 +228,11 @@ def test_the_curves_are_of_confidence_and_change(tmp_path: Path, drawn: list[Fig
 @pytest.mark.parametrize(
     ("puzzle", "question", "answer", "cycles"),
     [
-        *((*case, cycles) for case in CASES for cycles in (0, 2) if case[1] != SUDOKU_9[0] or not cycles),
-        ("sudoku", "." * 256, "." * 256, 0),
+        *((*case, 2) for case in CASES if case[1] != SUDOKU_9[0]),
+        *(pytest.param(*case, 0, marks=pytest.mark.slow) for case in CASES),
+        pytest.param("sudoku", "." * 256, "." * 256, 0, marks=pytest.mark.slow),
         ("tokens", " ".join("7" * 50), " ".join("9" * 50), 0),
-        ("tokens", " ".join("7" * 50), " ".join("9" * 50), 2),
+        pytest.param("tokens", " ".join("7" * 50), " ".join("9" * 50), 2, marks=pytest.mark.slow),
     ],
 )
 def test_no_text_lies_on_another(
@@ -317,7 +322,10 @@ def frames_of(path: Path) -> tuple[list[NDArray[np.uint8]], list[int]]:
     return frames, durations
 
 
-@pytest.mark.parametrize(("puzzle", "question", "answer"), CASES)
+@pytest.mark.parametrize(
+    ("puzzle", "question", "answer"),
+    [case if case[0] == "maze" else pytest.param(*case, marks=pytest.mark.slow) for case in CASES],
+)
 def test_an_animation_has_a_frame_for_each_cycle_and_holds_the_last(
     puzzle: str, question: str, answer: str, tmp_path: Path
 ) -> None:

@@ -148,8 +148,8 @@ def test_ticks_are_told_apart_and_no_share_goes_beyond_its_ends(drawn: Any) -> N
     "rows",
     [
         single(16),
-        single(1, 2, exact=0.0),
-        [row(depth, 1, "only", 1.0, 1.0) for depth in (1, 2)],
+        pytest.param(single(1, 2, exact=0.0), marks=pytest.mark.slow),
+        pytest.param([row(depth, 1, "only", 1.0, 1.0) for depth in (1, 2)], marks=pytest.mark.slow),
         [row(2, 8, name, 0.5, 3.0, 0.6) for name in RULES],  # of a race, nothing is known of fewer attempts
         pytest.param(several(tuple(range(1, 12)), (2, 4, 8)), marks=pytest.mark.slow),
     ],

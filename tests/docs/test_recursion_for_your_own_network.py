@@ -39,6 +39,7 @@ def test_the_network_has_about_twenty_lines() -> None:
     assert 15 <= len(re.search(r"def init.*?(?=```)", PAGE, re.DOTALL)[0].strip().splitlines()) <= 20  # type: ignore[index]
 
 
+@pytest.mark.slow  # tests/recursion has each promise of the page in small
 def test_it_learns(page: tuple[Any, str]) -> None:
     losses = [float(loss) for loss in re.findall(r"^step +\d+  loss ([\d.]+)$", page[1], re.MULTILINE)]
     assert len(losses) == STEPS / 20
@@ -47,6 +48,7 @@ def test_it_learns(page: tuple[Any, str]) -> None:
     assert int(re.search(r"^(\d+) of all 64", page[1], re.MULTILINE)[1]) > 36  # type: ignore[index]
 
 
+@pytest.mark.slow  # tests/recursion has each promise of the page in small
 def test_the_memory_is_as_claimed(page: tuple[Any, str]) -> None:
     claimed = megabytes(re.search(r"```\n(policy.*?)```", PAGE, re.DOTALL)[1])  # type: ignore[index]
     assert list(claimed) == ["none", "step", "nested", "binomial", "four repetitions"]
@@ -54,6 +56,7 @@ def test_the_memory_is_as_claimed(page: tuple[Any, str]) -> None:
     assert claimed["none"] > 100 * claimed["binomial"]
 
 
+@pytest.mark.slow  # tests/recursion has each promise of the page in small
 def test_the_refusal_is_as_claimed(page: tuple[Any, str]) -> None:
     (said,) = re.findall(r"print\(error\)  # (.*)", PAGE)
     assert page[1].endswith(f"{said}\n")

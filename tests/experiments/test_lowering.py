@@ -12,7 +12,7 @@ from trm_jax.config.files import names
 from trm_jax.config.mixers import mixer
 from trm_jax.training.memory import trace_step
 
-QUICK = ("sudoku_mlp", "sudoku_attention")
+QUICK = ("sudoku_mlp",)
 
 
 def has_a_fused_kernel(experiment: Experiment) -> bool:

@@ -27,8 +27,7 @@ from trm_jax.training.supervision import Batch
 
 CASES = [f"{name}:{variant}" for name in names() for variant in ("", *execute(find(name)).VARIANTS)]
 # Of `make test`; the others are slow.
-TRAINED_QUICKLY = {"demo:smoke"}
-LOWERED_QUICKLY = {"arc1:", "ablations/latent_steps_and_cycles:n12_T6"}
+LOWERED_QUICKLY = {"arc1:"}
 # What a variant of the full size takes over from the variant smoke to be trained here: nothing that sets it apart.
 SIZES = {
     "model": ("width", "heads", "puzzle_dim", "puzzle_tokens", "supervision_steps", "dtype"),
@@ -64,7 +63,7 @@ def tiny(case: str, folder: Path) -> Experiment:
     return experiment_from(values)
 
 
-@pytest.fixture(scope="module", params=cases(TRAINED_QUICKLY))
+@pytest.fixture(scope="module", params=cases(set()))
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("matrix")
     found = tiny(request.param, folder)

@@ -79,7 +79,7 @@ def test_the_example_halts_at_many_steps_and_also_never(loop):
     assert np.abs(loop[1]).min() > 1e-3, "no q so near to zero that its sign is rounding"
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 13, 50])
+@pytest.mark.parametrize("batch_size", [4, 50, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 13))])
 def test_fixed_steps_are_those_of_the_loop(batch_size, weights, puzzles, loop):
     tokens, q, change = loop
     found = run(weights, puzzles, batch_size, depths=(1, 4, 6))
@@ -91,7 +91,7 @@ def test_fixed_steps_are_those_of_the_loop(batch_size, weights, puzzles, loop):
     assert found.answers.dtype == np.uint8
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5, 50])
+@pytest.mark.parametrize("batch_size", [4, 50, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 2, 5))])
 def test_with_halting_an_attempt_stops_where_the_loop_says_so_and_its_end_stands(batch_size, weights, puzzles, loop):
     tokens, q, _ = loop
     found = run(weights, puzzles, batch_size, depths=(1, 2, 5), halting=True)
@@ -212,6 +212,7 @@ def test_a_race_ends_all_attempts_at_a_puzzle_with_the_first_that_halts(weights,
     assert narrow.steps.sum() < free.steps.sum()
 
 
+@pytest.mark.slow  # tests/inference/test_thoughts.py traces each attempt
 @pytest.mark.parametrize("number", [0, 2])
 @pytest.mark.parametrize("noise", [{}, {"start_noise": 0.3, "latent_noise": 0.2}, {"symmetries": True}])
 def test_a_trace_repeats_an_attempt_cycle_by_cycle(number, noise, weights, puzzles):

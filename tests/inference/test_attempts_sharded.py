@@ -119,7 +119,9 @@ def test_the_example_tells_lanes_apart(alone: Attempts) -> None:
     assert len(np.unique(ends, axis=0)) > len(ends) / 2
 
 
-@pytest.mark.parametrize(("lay_out", "count"), [(split, 2), (mesh_layout, 2), (split, 8)])
+@pytest.mark.parametrize(
+    ("lay_out", "count"), [pytest.param(split, 2, marks=pytest.mark.slow), (mesh_layout, 2), (split, 8)]
+)
 def test_any_number_of_devices_finds_the_same(lay_out: Callable[[int], Layout], count: int, alone: Attempts) -> None:
     assert_same(tried(lay_out(count)), alone)
 

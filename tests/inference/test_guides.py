@@ -25,7 +25,9 @@ Y_Z = replace(CANDIDATES, states="y_z", mixer="attention", heads=2, positions="r
 def test_candidates_share_the_probability_of_their_set(config: ModelConfig) -> None:
     model, question = Model(config), KIND.parse("1.............2.")
     rng = np.random.default_rng(0)
-    weights = jax.tree.map(lambda a: a + 0.3 * rng.normal(size=a.shape).astype(a.dtype), model.init(jax.random.key(0)))
+    weights = jax.tree.map(
+        lambda a: a + 0.3 * rng.normal(size=a.shape).astype(a.dtype), jax.jit(model.init)(jax.random.key(0))
+    )
     search = CompleteSearch(KIND)
     guide = guide_by(model, weights, question, search.units, 0)
     possible = search.conclude(search.start(question))

@@ -27,7 +27,7 @@ PUZZLES = np.stack([KIND.parse(text) for text in ("1.............2.", "..3.4....
 @pytest.fixture(scope="module")
 def made():
     model = Model(CONFIG)
-    return model, model.init(jax.random.key(0))
+    return model, jax.jit(model.init)(jax.random.key(0))
 
 
 def shares_a_unit():

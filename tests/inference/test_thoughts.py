@@ -149,7 +149,7 @@ def test_cells_without_a_label_do_not_differ() -> None:
 
 def random_weights(model: Model) -> Weights:
     """Weights whose answers depend on puzzle id and noise, and change from step to step."""
-    weights = model.init(jax.random.key(1))
+    weights = jax.jit(model.init)(jax.random.key(1))
     assert weights.puzzle_table is not None
     return Weights(weights.params, weights.starts, jax.random.normal(jax.random.key(2), weights.puzzle_table.shape))
 

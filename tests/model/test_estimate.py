@@ -151,12 +151,12 @@ def test_attention_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("mixer", "seq_len"), [("mlp", 36), ("attention", 252)])
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("layers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_one_application_costs_what_xla_counts(mixer: Any, seq_len: int, layers: int) -> None:
     model = ModelConfig(width=64, heads=2, seq_len=seq_len, puzzle_dim=0, puzzle_tokens=4, mixer=mixer, dtype="float32")
     network = Network(model, layers)
     h_BLD = jnp.zeros((1, model.positions_total, model.width))
-    params = network.init(jax.random.key(0), h_BLD, 0.0)
+    params = jax.jit(network.init)(jax.random.key(0), h_BLD, 0.0)
 
     cost = jax.jit(network.apply).lower(params, h_BLD, h_BLD).compile().cost_analysis()
 

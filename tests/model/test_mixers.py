@@ -81,6 +81,7 @@ def run(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow  # of any mixer in tests/runs/test_resume.py
 def test_what_was_cut_and_resumed_is_what_was_not(run: Path, tmp_path: Path) -> None:
     experiment, weights = load(run, averaged=False)
     cut = tmp_path / "cut"
@@ -169,7 +170,7 @@ def test_a_name_that_is_registered_again_stands_for_the_new_network() -> None:
 
     def weights(block: Any) -> set[str]:
         register_mixer("changing", block)
-        return set(compiled(replace(model), jax.random.key(0)).params["latent_net"]["block_0"])
+        return set(compiled.eval_shape(replace(model), jax.random.key(0)).params["latent_net"]["block_0"])
 
     once, functions = registry.revision(), (lambda key, config: jnp.ones((1, 1, 16)), lambda w, h, config: w * h)
     assert weights(Linear) == {"Dense_0"}

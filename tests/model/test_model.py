@@ -19,6 +19,10 @@ SMALL = ModelConfig(
 
 init = jax.jit(Model.init, static_argnums=0)
 _think = jax.jit(Model.think, static_argnums=0)
+_embed = jax.jit(
+    lambda model, params, inputs, rows: model._core.apply({"params": params}, inputs, rows, method="embed"),
+    static_argnums=0,
+)
 
 
 def problem(config: ModelConfig, batch: int = 3, seed: int = 0):
@@ -38,7 +42,7 @@ def think(model, weights, inputs, rows):
 
 
 def embed(model, weights, inputs, rows):
-    return np.asarray(model._core.apply({"params": weights.params}, inputs, rows, method="embed"))
+    return np.asarray(_embed(model, weights.params, inputs, rows))
 
 
 def assert_truncated_normal(values, std: float, tolerance: float) -> None:
@@ -54,7 +58,9 @@ def assert_truncated_normal(values, std: float, tolerance: float) -> None:
 LARGE = replace(SMALL, vocab_size=2000, seq_len=150, width=64, puzzle_dim=64, puzzle_tokens=1, positions="learned")
 
 
-@pytest.mark.parametrize(("mixer", "separate"), [("attention", False), ("mlp", True)])
+@pytest.mark.parametrize(
+    ("mixer", "separate"), [pytest.param("attention", False, marks=pytest.mark.slow), ("mlp", True)]
+)
 def test_tables_and_projections_have_true_standard_deviation_one_over_root_fan_in(mixer, separate):
     config = replace(LARGE, mixer=mixer, separate_networks=separate)
     params = init(Model(config), jax.random.key(1)).params
@@ -101,7 +107,13 @@ def test_heads_and_puzzle_table_start_as_the_original_has_them():
 
 @pytest.mark.parametrize(
     ("puzzle_tokens", "puzzle_dim", "front"),
-    [(0, 0, 0), (16, 0, 16), (0, 1, 1), (0, 16, 1), (0, 17, 2), (0, 48, 3), (2, 24, 2), (5, 16, 5)],
+    [
+        *((0, 0, 0), (0, 17, 2), (5, 16, 5)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((16, 0, 16), (0, 1, 1), (0, 16, 1), (0, 48, 3), (2, 24, 2))
+        ),
+    ],
 )
 def test_positions_in_front(puzzle_tokens, puzzle_dim, front):
     config = replace(SMALL, puzzle_tokens=puzzle_tokens, puzzle_dim=puzzle_dim)
@@ -111,8 +123,14 @@ def test_positions_in_front(puzzle_tokens, puzzle_dim, front):
     assert model.start(weights.starts, 3).y.shape == (3, front + 6, 16)
 
 
-@pytest.mark.parametrize("positions", ["rope", "learned"])
-@pytest.mark.parametrize(("puzzle_tokens", "puzzle_dim"), [(0, 0), (3, 0), (2, 24), (0, 32), (4, 16)])
+@pytest.mark.parametrize(
+    ("positions", "puzzle_tokens", "puzzle_dim"),
+    [
+        *(("rope", 0, 0), ("learned", 2, 24)),
+        *(pytest.param("rope", *case, marks=pytest.mark.slow) for case in ((3, 0), (2, 24), (0, 32), (4, 16))),
+        *(pytest.param("learned", *case, marks=pytest.mark.slow) for case in ((0, 0), (3, 0), (0, 32), (4, 16))),
+    ],
+)
 def test_the_embedding_by_hand(positions, puzzle_tokens, puzzle_dim):
     config = replace(SMALL, positions=positions, puzzle_tokens=puzzle_tokens, puzzle_dim=puzzle_dim)
     model, weights, inputs, rows = problem(config)
@@ -147,7 +165,7 @@ def test_q_is_read_from_the_first_position_and_logits_from_the_cells(puzzle_toke
     np.testing.assert_allclose(readout.logits, cells @ np.asarray(params["token_head"]["kernel"]), atol=1e-5)
 
 
-@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+@pytest.mark.parametrize("mixer", ["attention", pytest.param("mlp", marks=pytest.mark.slow)])
 def test_bfloat16_computes_in_it_reads_out_in_float32_and_stays_close(mixer):
     config = replace(SMALL, mixer=mixer)
     model, weights, inputs, rows = problem(config)
@@ -220,7 +238,10 @@ def test_attention_without_positions_does_not_know_the_order_of_cells(positions,
         assert error > 1e-2
 
 
-@pytest.mark.parametrize(("latent_steps", "cycles"), [(1, 1), (5, 1), (1, 7), (7, 5)])
+@pytest.mark.parametrize(
+    ("latent_steps", "cycles"),
+    [(1, 1), (7, 5), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((5, 1), (1, 7)))],
+)
 def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
     model, weights, inputs, rows = problem(replace(SMALL, latent_steps=latent_steps, cycles=cycles))
     state, readout = think(model, weights, inputs, rows)
@@ -276,7 +297,7 @@ def test_the_start_is_one_vector_for_every_row_and_position():
     assert Model(replace(SMALL, states="y")).start(State(starts.y, None), 2).z is None
 
 
-@pytest.mark.parametrize("mixer", ["attention", "mlp"])
+@pytest.mark.parametrize("mixer", [pytest.param("attention", marks=pytest.mark.slow), "mlp"])
 def test_tables_of_rows_columns_and_boxes_are_summed_for_each_cell(mixer):
     config = replace(SMALL, mixer=mixer, seq_len=36, vocab_size=8, puzzle="sudoku", positions="row_column_box")
     _, weights, inputs, rows = problem(config)

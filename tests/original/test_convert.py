@@ -150,7 +150,7 @@ def test_torch_reads_what_is_exported(tmp_path, torch, mlp_file):
 
 def test_averaged_or_trained_weights_go_out(tmp_path):
     experiment = experiment_for("attention")
-    state = init_state(experiment)
+    state = jax.jit(init_state, static_argnums=0)(experiment)
     state = dataclasses.replace(state, ema=jax.tree.map(lambda w: w + 1, state.weights.params))
     with checkpoint.Checkpoints(tmp_path / "run") as checkpoints:
         checkpoints.save(state, {}, Meta(experiment))

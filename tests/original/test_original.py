@@ -73,7 +73,7 @@ TRAINING = {
 
 def weights_of(variant, **changes):
     model = Model(dataclasses.replace(TINY, **(VARIANTS[variant] | changes)))
-    weights = model.init(jax.random.key(1))
+    weights = jax.jit(model.init)(jax.random.key(1))
     rng = np.random.default_rng(0)
     # Tables and heads that start at zero would hide a mix-up.
     return jax.tree.map(lambda w: jnp.asarray(rng.standard_normal(w.shape), jnp.float32), weights)

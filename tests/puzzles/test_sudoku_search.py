@@ -135,7 +135,11 @@ def test_generated_puzzles(side, n):
 
 
 @pytest.mark.parametrize(
-    "box", ["1x2", "1x3", "3x1", "1x4", "2x2", "2x3", "3x2", "1x7", "2x4", "3x3", "2x5", "3x4", "4x4"]
+    "box",
+    [
+        *("1x2", "1x3", "3x1", "1x4", "2x2", "2x3", "3x2", "1x7", "2x4", "3x3", "2x5"),
+        *(pytest.param(box, marks=pytest.mark.slow) for box in ("3x4", "4x4")),
+    ],
 )
 def test_generated_puzzles_against_a_sat_solver(box):
     layout = sudoku.layout_from(box)
@@ -147,7 +151,7 @@ def test_generated_puzzles_against_a_sat_solver(box):
                 assert all(oracle(box).needs(puzzle, cell) for cell in np.flatnonzero(puzzle))
 
 
-@pytest.mark.parametrize("box", ["3x6", "4x5", "5x5"])
+@pytest.mark.parametrize("box", ["3x6", *(pytest.param(box, marks=pytest.mark.slow) for box in ("4x5", "5x5"))])
 def test_large_puzzles_come_in_good_time_and_are_right(box):
     layout = sudoku.layout_from(box)
     puzzles, found = search.generate(1, layout, 0)

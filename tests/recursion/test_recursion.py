@@ -160,7 +160,12 @@ MEMORY = [
 
 @pytest.mark.parametrize(
     ("states", "latents"),
-    [("yz", 1), pytest.param("yz", 3, marks=pytest.mark.slow), pytest.param("z", 1, marks=pytest.mark.slow), ("y", 1)],
+    [
+        ("yz", 1),
+        pytest.param("yz", 3, marks=pytest.mark.slow),
+        pytest.param("z", 1, marks=pytest.mark.slow),
+        pytest.param("y", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_no_policy_changes_a_gradient(states, latents, optimised):
     """As compiled for speed; bit by bit in test_gradients.py."""

@@ -88,7 +88,7 @@ def test_saves_leave_no_memory_behind(tmp_path):
     state, counts = drawn_state(EXPERIMENT), []
     gc.freeze()  # what other tests have left need not be looked through
     with Checkpoints(tmp_path) as checkpoints:
-        for step in range(1, 16):
+        for step in range(1, 11):
             checkpoints.save(replace(state, step=jnp.asarray(step)), TOTALS, Meta(EXPERIMENT))
             checkpoints.wait()
             gc.collect()
@@ -159,7 +159,7 @@ def test_weights_alone(tmp_path):
         checkpoints.save_weights(weights, Meta(WITHOUT_TABLE))
 
 
-@pytest.mark.parametrize("keep", [1, 2])
+@pytest.mark.parametrize("keep", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_only_the_newest_are_kept(keep, tmp_path):
     with Checkpoints(tmp_path, keep) as checkpoints:
         for step in (1, 2, 3, 10):

@@ -169,12 +169,13 @@ def test_pairs(count: int) -> None:
     assert {kind for _, kind in pairs} == set(MUTATIONS)
 
 
-def test_two_hundred_mutations(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("count", [60, pytest.param(200, marks=pytest.mark.slow)])
+def test_two_hundred_mutations(count: int, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is noticed and told in one line that names the file; the step is set aside, whole, and the next one used."""
     names, kinds = files(sound / "checkpoints" / "9"), list(MUTATIONS)
     assert len(names) > 20
     state = drawn_state(EXPERIMENT, seed=7, step=7)
-    for i, (name, kind) in enumerate(two_hundred_pairs(names, kinds)):
+    for i, (name, kind) in enumerate(two_hundred_pairs(names, kinds)[:count]):
         rng = random.Random(i)
         workdir = copy(sound, tmp_path / str(i))
         here = workdir / "checkpoints"
@@ -456,10 +457,10 @@ def a_file_for_the_newest(folder: Path) -> None:
     ("befall", "aside", "lines"),
     [
         (flipped(12), ["12.damaged"], 1),
-        (flipped(8, 12), ["12.damaged", "8.damaged"], 2),
+        pytest.param(flipped(8, 12), ["12.damaged", "8.damaged"], 2, marks=pytest.mark.slow),
         pytest.param(emptied_and_a_newer_one, ["12.damaged", "999.damaged"], 2, marks=pytest.mark.slow),
         pytest.param(a_file_for_the_newest, ["12.damaged"], 1, marks=pytest.mark.slow),
-        (lambda folder: (folder / "16").mkdir(), ["16.damaged"], 1),
+        pytest.param(lambda folder: (folder / "16").mkdir(), ["16.damaged"], 1, marks=pytest.mark.slow),
     ],
     ids=["bit", "two", "empty", "file", "the next to be saved"],
 )

@@ -33,6 +33,7 @@ def test_losses_are_those_on_record(name: str) -> None:
     assert done.stdout.endswith(", right\n")
 
 
+@pytest.mark.slow  # test_losses_are_those_on_record has a process of its own too
 def test_two_runs_in_one_process_and_one_in_another_give_the_same_bits(tmp_path: Path) -> None:
     """The other one is of a command that has compiled nothing before, with the flag that counts on GPUs alone."""
     first = losses("demo", tmp_path / "first")

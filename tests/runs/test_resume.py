@@ -282,7 +282,8 @@ def test_cuts_while_evaluating_leave_no_trace(uncut: Uncut, tmp_path: Path) -> N
     assert figures(tmp_path) == uncut.rows
 
 
-@pytest.mark.parametrize("due", [10, pytest.param(STEPS, marks=pytest.mark.slow)])
+@pytest.mark.slow  # a cut amid an evaluation, above, leaves the same checkpoint
+@pytest.mark.parametrize("due", [10, STEPS])
 def test_a_kill_after_a_late_evaluation_was_written_does_not_repeat_it(
     due: int, uncut: Uncut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,16 +343,11 @@ def thirteen_steps_of_four(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workdir
 
 
+@pytest.mark.slow  # tests/devices/test_sharding.py restores on other devices, and steps on them
 @pytest.mark.parametrize("uncut", ["spread"], indirect=True)
 @pytest.mark.parametrize(
     ("count", "weights"),
-    [
-        (2, "sharded"),
-        pytest.param(1, "replicated", marks=pytest.mark.slow),
-        pytest.param(4, "replicated", marks=pytest.mark.slow),
-        pytest.param(8, "replicated", marks=pytest.mark.slow),
-        pytest.param(8, "sharded", marks=pytest.mark.slow),
-    ],
+    [(2, "sharded"), (1, "replicated"), (4, "replicated"), (8, "replicated"), (8, "sharded")],
 )
 def test_other_devices_begin_with_the_same_bits_and_make_nearly_the_same_steps(
     count: int, weights: str, uncut: Uncut, thirteen_steps_of_four: Path, tmp_path: Path

@@ -188,12 +188,18 @@ def assert_ended_well(ended: Ended, moment: Moment) -> None:
         assert word not in ended.told, ended.told
 
 
-def test_one_run_is_stopped_again_and_again(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [("training",), pytest.param(("importing", "compiling", "training", "evaluating"), marks=pytest.mark.slow)],
+    ids=len,
+)
+def test_one_run_is_stopped_again_and_again(
+    names: tuple[str, ...], undisturbed: tuple[Any, ...], tmp_path: Path
+) -> None:
     """The same command again and again, until nobody stops it any more."""
     command = Command(tmp_path)
-    quick = ("importing", "compiling", "training", "evaluating")
     numbers = itertools.cycle(ASKING)
-    for name in quick:
+    for name in names:
         ended = command.stop(MOMENTS[name], next(numbers))
         assert_ended_well(ended, MOMENTS[name])
         if name in ("importing", "compiling"):
@@ -305,7 +311,7 @@ def test_builders_leave_nothing(name: str, number: signal.Signals, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
 
 
-@pytest.mark.parametrize("number", ASKING)
+@pytest.mark.parametrize("number", [ASKING[0], *(pytest.param(each, marks=pytest.mark.slow) for each in ASKING[1:])])
 def test_work_is_left_at_a_signal_and_its_result_ignored(
     number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:

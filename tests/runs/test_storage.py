@@ -257,6 +257,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow  # what a full disk is told as is below, in process
 @pytest.mark.parametrize(("befalls", "reason", "left", "latest_row", "mend"), FAULTS)
 def test_a_disk_that_fails(
     befalls: Callable[[Disk], None],
@@ -294,7 +295,6 @@ def test_a_disk_that_fails(
 
 def test_a_save_that_failed_is_told_with_the_next_row(
     config: str,
-    undisturbed: Results,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -437,6 +437,7 @@ def test_what_stops_a_run_says_from_where_it_can_go_on(tmp_path: Path) -> None:
 # --- Readers
 
 
+@pytest.mark.slow  # tests/runs/test_damage.py lists what a reader leaves
 def test_readers_write_nothing(
     disk: Disk, config: str, undisturbed: Results, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,7 +85,7 @@ def test_a_workdir_of_another_experiment_is_refused_and_left_alone(uncut, tmp_pa
 
 def test_converted_weights_cannot_be_resumed(tmp_path):
     config = replace(experiment(), model=replace(experiment().model, vocab_size=6, seq_len=16, num_puzzles=1))
-    weights = Model(config.model).init(jax.random.key(0))
+    weights = jax.jit(Model(config.model).init)(jax.random.key(0))
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save_weights(weights, Meta(config))
     with pytest.raises(CheckpointError, match="without a training state"):
@@ -117,15 +117,18 @@ def test_sizes_come_from_the_data_and_contradictions_are_told(tmp_path):
             {"separate_networks": True, "gradient": "one_step", "halt_by": "q_continue"}, marks=pytest.mark.slow
         ),
         pytest.param({"states": "y", "layers": 3, "mixer": "attention", "heads": 2}, marks=pytest.mark.slow),
-        {
-            "cycles": 2,
-            "grad_cycles": 2,
-            "backprop_steps": 2,
-            "supervision_steps": 4,
-            "memory__policy": "binomial",
-            "memory__outer_policy": "step",
-            "memory__micro_batches": 2,
-        },
+        pytest.param(
+            {
+                "cycles": 2,
+                "grad_cycles": 2,
+                "backprop_steps": 2,
+                "supervision_steps": 4,
+                "memory__policy": "binomial",
+                "memory__outer_policy": "step",
+                "memory__micro_batches": 2,
+            },
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"gradient": "implicit", "memory__slices": 2}, marks=pytest.mark.slow),
         pytest.param({"puzzle_dim": 0, "puzzle_tokens": 0}, marks=pytest.mark.slow),
         pytest.param({"puzzle_dim": 0, "puzzle_tokens": 16}, marks=pytest.mark.slow),
@@ -149,6 +152,7 @@ def test_every_kind_of_model_trains_on_what_it_remembers(model, tmp_path):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow  # tests/model/test_losses.py and tests/training/test_optim.py have them alone
 def test_both_losses_and_the_other_form_of_the_update_train(tmp_path):
     values = to_dict(experiment())
     values["train"] |= {"steps": 6, "log_every": 3, "eval_every": 0, "save_every": 0}

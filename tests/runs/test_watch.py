@@ -61,7 +61,7 @@ def poison(monkeypatch, fault, value):
     monkeypatch.setattr(step, "_gradients", poisoned)
 
 
-@pytest.mark.parametrize("fault", [bad_weight, bad_row, bad_loss])
+@pytest.mark.parametrize("fault", [bad_weight, *(pytest.param(f, marks=pytest.mark.slow) for f in (bad_row, bad_loss))])
 def test_a_step_that_is_not_finite_changes_nothing_that_learns(fault, monkeypatch):
     state, _ = small_step.step(EXPERIMENT, with_table(init(EXPERIMENT)), batch_of(IDS))
     values = iter([np.nan, np.inf, -np.inf, np.nan])
@@ -142,6 +142,7 @@ def run_of(name: str, **changes):
     return replace(small_experiment(**short | changes), name=name)
 
 
+@pytest.mark.slow  # so does the run of the next test, and a step of the ones above
 def test_a_run_goes_on_past_steps_that_are_not_finite(tmp_path, monkeypatch, capsys):
     poisoned_steps(monkeypatch, {3, 6, 7})
     config = run_of("some", train__bad_steps=3)

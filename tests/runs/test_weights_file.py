@@ -24,7 +24,7 @@ LEDGER = ROOT / "benchmarks" / "results" / "ledger.jsonl"
 @pytest.fixture(scope="module")
 def model():
     experiment = small_run.experiment(model__vocab_size=6, model__seq_len=16, model__num_puzzles=1)
-    return experiment, Model(experiment.model).init(jax.random.key(3))
+    return experiment, jax.jit(Model(experiment.model).init)(jax.random.key(3))
 
 
 @pytest.fixture

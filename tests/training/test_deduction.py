@@ -11,7 +11,8 @@ from untrained import shaken
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig, OptimConfig, TrainConfig
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kinds import kind_of
-from trm_jax.recursion.candidates import Deduction, eliminated, pinned
+from trm_jax.recursion import candidates
+from trm_jax.recursion.candidates import Deduction, eliminated
 from trm_jax.recursion.recursion import State
 from trm_jax.training import deduction
 from trm_jax.training.step import init_state, train_step
@@ -49,8 +50,12 @@ def said_of(n, keep=5.0, conflict=-5.0, symbols=None):
     return Deduction(jnp.asarray(keep), jnp.asarray(symbols), jnp.full(n, conflict, jnp.float32))
 
 
+_next_carry = jax.jit(deduction.next_carry, static_argnums=(0, 1))
+pinned = jax.jit(candidates.pinned, static_argnums=3)
+
+
 def after(carry, said):
-    return deduction.next_carry(EXPERIMENT, MODEL, carry, said, jax.random.key(0))
+    return _next_carry(EXPERIMENT, MODEL, carry, said, jax.random.key(0))
 
 
 def test_what_is_doubted_goes_and_what_is_given_stays():
@@ -136,10 +141,13 @@ def test_the_loss_is_what_the_formulas_say(monkeypatch):
     np.testing.assert_allclose(total, sum(elimination) + naming + 0.1 * parts["conflict_loss"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("memory", [MemoryConfig(policy="step", micro_batches=2), MemoryConfig(policy="dots")])
+@pytest.mark.parametrize(
+    "memory",
+    [MemoryConfig(policy="step", micro_batches=2), pytest.param(MemoryConfig(policy="dots"), marks=pytest.mark.slow)],
+)
 def test_parts_and_policies_change_nothing(memory):
     step = jax.jit(train_step, static_argnums=0)
-    state = init_state(EXPERIMENT)
+    state = jax.jit(init_state, static_argnums=0)(EXPERIMENT)
     state = replace(state, weights=shaken(state.weights, seed=1))
     data = carry_of(*[np.ones((16, 4), np.bool_)] * 4).data
     plain, figures = step(EXPERIMENT, state, data)

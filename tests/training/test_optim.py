@@ -28,9 +28,9 @@ def test_adam_atan2_is_its_formula_over_many_steps(form):
     w, grads = rng.normal(size=(40,)), rng.normal(size=(30, 40)) * 10.0 ** rng.uniform(-6, 3, size=40)
     optimiser = adam_atan2(lambda t: jnp.float32(0.01), 0.9, 0.95, 0.3, form)
     params = {"w": jnp.asarray(w, jnp.float32)}
-    state = optimiser.init(params)
+    state, update = optimiser.init(params), jax.jit(optimiser.update)
     for g in grads:
-        updates, state = optimiser.update({"w": jnp.asarray(g, jnp.float32)}, state, params)
+        updates, state = update({"w": jnp.asarray(g, jnp.float32)}, state, params)
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["w"], reference(form, w, grads, 0.01, 0.9, 0.95, 0.3), atol=3e-6)
 

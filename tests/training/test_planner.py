@@ -210,13 +210,14 @@ def test_policies_that_come_to_the_same_plan_are_listed_once() -> None:
     assert "dots" not in {memory.policy for memory in sliced}
 
 
+@pytest.mark.slow  # test_memory_grows_by_the_states_of_the_plan has it in small
 @pytest.mark.parametrize(
     ("n", "cycles", "memory", "most"),
     [
         # The paper's table 3: out of memory.
-        pytest.param(12, 6, MemoryConfig("step"), 16e9, marks=pytest.mark.slow),
-        pytest.param(384, 3, MemoryConfig("binomial", repetitions=3, slices=16), 4e9, marks=pytest.mark.slow),
-        pytest.param(10_000, 3, MemoryConfig("binomial", repetitions=3), 16e9, marks=pytest.mark.slow),
+        (12, 6, MemoryConfig("step"), 16e9),
+        (384, 3, MemoryConfig("binomial", repetitions=3, slices=16), 4e9),
+        (10_000, 3, MemoryConfig("binomial", repetitions=3), 16e9),
         (10_000, 3, MemoryConfig("binomial", repetitions=4, slices=16), 5e9),
     ],
 )

@@ -16,7 +16,7 @@ CONFIG = ModelConfig(
     supervision_steps=6, exploration=0.0,
 )  # fmt: skip
 MODEL = Model(CONFIG)
-STARTS = MODEL.init(jax.random.key(0)).starts
+STARTS = jax.jit(MODEL.init)(jax.random.key(0)).starts
 
 
 def batch_of(value, size=3):

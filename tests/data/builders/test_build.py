@@ -472,7 +472,7 @@ TRM = [sys.executable, "-c", "import sys; from trm_jax.commands.cli import main;
 
 
 class TestFullDisk:
-    @pytest.mark.parametrize("out", ["out", "out.csv", "out.csv.gz"])
+    @pytest.mark.parametrize("out", ["out", "out.csv.gz", pytest.param("out.csv", marks=pytest.mark.slow)])
     def test_nothing_half_stays(self, tmp_path: Path, out: str) -> None:
         done = subprocess.run(
             # In blocks of 1,024 bytes.
@@ -500,9 +500,8 @@ class TestKilled:
         time.sleep(0.3)
         return process
 
-    @pytest.mark.parametrize(
-        ("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-    )
+    @pytest.mark.slow  # tests/runs/test_signals.py stops builders too
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_by_a_signal_that_can_be_answered(self, tmp_path: Path, number: int, code: int) -> None:
         process = self.start(tmp_path)
         process.send_signal(number)
@@ -525,6 +524,7 @@ class TestKilled:
         assert len(dataset.read_folder(tmp_path / "out", "train")) == 300
         assert {path.name for path in tmp_path.iterdir()} == {"train.csv", "out"}
 
+    @pytest.mark.slow  # tests/runs/test_signals.py stops builders too
     def test_while_processes_help(self, tmp_path: Path) -> None:
         command = [*TRM, "sudoku", "out", "--generate", "100000", "--workers", "2"]
         process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)

@@ -35,8 +35,10 @@ KINDS = {
     "jigsaw": (JIGSAW, 16),
     "cages, symbols with names": (CAGES, 9),
 }
+QUICK = ("jigsaw", "cages, symbols with names")
 
 
+init = jax.jit(Model.init, static_argnums=0)
 think = jax.jit(Model.think, static_argnums=0)
 
 
@@ -50,7 +52,7 @@ def config_of(kind, **changes):
 
 
 def weights_of(config):
-    return shaken(Model(config).init(jax.random.key(1)), seed=2)
+    return shaken(init(Model(config), jax.random.key(1)), seed=2)
 
 
 def questions(kind, n, seed=0):
@@ -77,7 +79,9 @@ def moved(symmetries, values_nSV, first):
     return np.take_along_axis(new, where[:, None, :], axis=2)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KINDS]
+)
 def test_symmetries_permute_the_answer_and_leave_q(name):
     kind = kind_of(*KINDS[name])
     config = config_of(kind, puzzle=KINDS[name][0])
@@ -170,7 +174,7 @@ def test_sums_and_their_transposes_are_those_of_the_groups():
         member = np.arange(len(node.cells))[:, None] == node.group_of[None]
         np.testing.assert_allclose(found[-1], jnp.einsum("gs,bsvc->bgvc", member, below), rtol=1e-6)
         np.testing.assert_allclose(spread(node, found[-1]), jnp.einsum("gs,bgvc->bsvc", member, found[-1]), rtol=1e-6)
-        pulled = jax.grad(lambda below, node=node: (sums(node, below) ** 2).sum())(below)
+        pulled = jax.jit(jax.grad(lambda below, node=node: (sums(node, below) ** 2).sum()))(below)
         np.testing.assert_allclose(pulled, 2 * jnp.einsum("gs,bgvc->bsvc", member, found[-1]), rtol=1e-5)
 
 
@@ -180,7 +184,7 @@ def test_damping_moves_part_of_the_way():
     weights, inputs = weights_of(plain), questions(kind, 2)
     start = Model(plain).start(weights.starts, 2)
     new, damped = (
-        Model(config).think(weights.params, None, start, inputs)[0].y
+        think(Model(config), weights.params, None, start, inputs)[0].y
         for config in (plain, replace(plain, damping=0.25))
     )
     np.testing.assert_allclose(damped, 0.25 * start.y + 0.75 * new, atol=1e-5)
