@@ -35,8 +35,8 @@ def experiment(data: int = 1, **changes) -> Experiment:
     values = {
         "name": "shared",
         "model": {
-            "width": 32, "heads": 2, "mixer": "attention", "puzzle_dim": 32, "puzzle_tokens": 1, "layers": 1,
-            "latent_steps": 2, "cycles": 2, "supervision_steps": 3, "exploration": 0.5, "dtype": "float32",
+            "width": 32, "heads": 2, "mixer": "attention", "puzzle_dim": 32, "puzzle_tokens": 1, "latent_steps": 2,
+            "cycles": 2, "supervision_steps": 3, "exploration": 0.5, "dtype": "float32",
         },
         "optim": {"learning_rate": 1e-3, "warmup_steps": 3, "ema_decay": 0.9, "puzzle_learning_rate": 1e-3},
         "data": DATA,
