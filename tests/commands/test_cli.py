@@ -223,6 +223,13 @@ def test_files_that_were_written_are_told(workdir: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().err.splitlines()[-1] == f"wrote {path}"
 
 
+def test_a_submission_that_is_scored_is_not_told_as_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.json").write_text('{"a": [{"attempt_1": [[1]], "attempt_2": null}]}')
+    (tmp_path / "solutions.json").write_text('{"a": [[[1]]]}')
+    assert main(["eval", "arc-score", str(tmp_path / "s.json"), str(tmp_path / "solutions.json")]) == 0
+    assert "wrote" not in capsys.readouterr().err
+
+
 def test_a_quick_estimate_counts_and_compiles_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

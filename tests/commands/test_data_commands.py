@@ -369,6 +369,42 @@ class TestShow:
             shown = "".join(char for line in cells for char in line[side] if char in ".123456789")
             assert shown == sudokus.to_text(sudokus.decode(wanted))
 
+    def test_without_answers_it_shows_the_questions_alone(
+        self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        pytest.importorskip("matplotlib")
+        rows = [",".join(line.split(",")[::2]) for line in table.read_text().splitlines()]
+        table.write_text("\n".join(rows))
+        assert trm("show", table, "--count", 1, "--picture", tmp_path / "p.png") == 0
+        told = capsys.readouterr().out.splitlines()
+        assert told[0] == f"{table} row 2, no known answer"
+        assert "".join(told[1:12]).translate(str.maketrans("", "", " |-+")).isprintable()
+        assert sum(line.count(".") for line in told[1:]) < 81
+
+    def test_kinds_that_cannot_be_guessed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "t.csv"
+        for question, mend in (
+            (
+                "4.3e+79",
+                "; a spreadsheet has rounded it as a number: fetch the file again, and import the column as text",
+            ),
+            (
+                "1" * 80,
+                "; did a spreadsheet drop zeros at its start? fetch the file again, and import the column as text",
+            ),
+            ("#S G###", ": give --puzzle, or of mazes that are no squares --size"),
+        ):
+            path.write_text(f"puzzle,solution\n{question},{'1' * 81}\n")
+            assert trm("show", path) == 2
+            told = "of which kind are its puzzles? they look like neither sudoku nor maze"
+            assert capsys.readouterr().err == f"trm: error: {path}: {told}{mend}\n"
+
+    def test_a_legend_is_not_of_a_folder(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for words in (["show", tmp_path], ["verify", table, tmp_path]):
+            assert trm(*words, "--legend", "#.SE*") == 2
+            told = f"--legend is of tables and texts; {tmp_path} is a dataset folder, of tokens: leave it out"
+            assert capsys.readouterr().err == f"trm: error: {told}\n"
+
     def test_the_first_ones_of_a_folder(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         trm("sudoku", tmp_path / "out", "--train", table, "--test", table, "--overlap", "keep", "--augmentations", 1)
         capsys.readouterr()

@@ -384,7 +384,7 @@ def test_answers_are_written_as_questions_are() -> None:
     assert task.question[:16].tolist() == list(range(2, 18))
 
 
-def test_a_legend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_legend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Fake(monkeypatch, experiment_of("maze", 16, 6))
     fake.answers([[MAZE_SOLVED]])
     question, solved = (text.translate(str.maketrans(" Go", ".E*")) for text in (MAZE_QUESTION, MAZE_SOLVED))
@@ -393,6 +393,8 @@ def test_a_legend(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert fake.calls[-1][1] == [MAZE.parse(MAZE_QUESTION).tolist()]
     assert "for other characters give --legend" in command(question, capsys=capsys)[2]
     assert "is none: give 5 characters" in command(question, "--legend=#.", capsys=capsys)[2]
+    told = command("--data", str(tmp_path), "--legend=#.SE*", capsys=capsys)[2]
+    assert f"--legend is of tables and texts; {tmp_path} is a dataset folder" in told
     Fake(monkeypatch, experiment_of("arc", 900, 12))
     assert "'legend' says nothing of a puzzle of kind 'arc'" in command("01", "--legend=abc", capsys=capsys)[2]
 

@@ -134,6 +134,13 @@ def test_the_dataset_of_the_public_builder_and_ours_are_of_one_form(tmp_path):
     assert read_puzzle(dataset) is None
 
 
+def test_a_split_that_is_missing_names_those_that_are_there(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "dataset.json").write_text("{}")
+    with pytest.raises(DataError, match=r"dataset[.]json: not readable: no such file; the splits there are: train$"):
+        read(tmp_path, "test")
+
+
 def test_two_sets_follow_each_other(tmp_path):
     changes = {"sets": ["one", "two"], "total_groups": 6, "total_puzzles": 12}
     hand_written(tmp_path, "one", **changes)

@@ -21,7 +21,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku, table_lines
 from trm_jax.puzzles.grid import Grid
 from trm_jax.puzzles.sudoku_search import random_solutions
-from trm_jax.puzzles.table import read_pairs, read_texts
+from trm_jax.puzzles.table import read_numbered, read_pairs, read_texts
 
 Q1, A1 = "12..341.21434321", "1234341221434321"
 Q2, A2 = "..34341221434321", A1
@@ -148,6 +148,37 @@ def test_puzzles_without_answers(write, name, content):
     assert as_text(questions) == [Q1, Q2]
     assert not answers.any()
     assert re.match(r"row \d, (key|column) answer: (is missing|0 cells|the value is null)", fault(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("own.csv", f"puzzle,rating,key\n{Q1},1,{A1}\n", "row 2, column key"),
+        (
+            "own.jsonl",
+            json.dumps({side: [text[i : i + 4] for i in (0, 4, 8, 12)] for side, text in (("quiz", Q1), ("key", A1))}),
+            "row 1, key key",
+        ),
+        ("own.json", json.dumps([{"puzzle": Q1, "key": A1}]), "row 1, key key"),
+    ],
+)
+def test_answers_under_another_name_are_not_passed_over(write, name, content, place):
+    path = write(content, name)
+    told = fault(path, answered=False)
+    question = "quiz" if "quiz" in content else "puzzle"
+    assert told.startswith(f"{place}: are these the answers? they are as long as '{question}': say --columns '")
+    assert not read_pairs(path, sudoku.parse, columns=(question, ""), answered=False)[1].any(), (
+        "there are none, it says"
+    )
+    assert as_text(read_pairs(path, sudoku.parse, columns=(question, "key"), answered=False)[1]) == [A1]
+
+
+def test_objects_of_an_array_in_one_line_are_counted(write):
+    rows = [{"question": Q1, "answer": A1}, {"question": Q2, "answer": A2}, {"question": Q1, "answer": "z"}]
+    assert fault(write(json.dumps(rows), "rows.json")).startswith("row 3, key answer: 'z' in line 1")
+    assert fault(write(json.dumps(rows, indent=1), "rows.json")).startswith("row 10, key answer: 'z' in line 1")
+    numbers = read_numbered(write(json.dumps(rows[:2]) + "\n", "rows.json"), sudoku.parse)[2]
+    assert numbers.tolist() == [1, 2]
 
 
 def test_some_puzzles_without_answers(write):

@@ -90,7 +90,8 @@ def _run(words: Sequence[str], ours: bool = False) -> int:
 def _tell_files(args: argparse.Namespace) -> None:
     """Says which files a command has written; those that it makes by its own name it tells itself."""
     for name in ("json", "table", "plot", "submission", "picture", "gif"):
-        if isinstance(path := getattr(args, name, None), Path):
+        # What `trm eval arc-score` calls its submission, it reads.
+        if isinstance(path := getattr(args, name, None), Path) and not (name == "submission" and "solutions" in args):
             say(f"wrote {path}")
 
 

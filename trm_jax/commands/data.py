@@ -165,8 +165,8 @@ def _verify(args: argparse.Namespace) -> int:
     rules = rules_of(args.rules, args.paths)
     with Progress("verifying") as progress:
         report = verify(
-            args.paths, puzzle=_kind(args), columns=args.columns, rules=rules, quick=args.quick, workers=args.workers,
-            progress=progress,
+            args.paths, puzzle=_kind(args, args.paths), columns=args.columns, rules=rules, quick=args.quick,
+            workers=args.workers, progress=progress,
         )  # fmt: skip
     where = ""
     for check in report.checks:
@@ -194,7 +194,7 @@ def _show(args: argparse.Namespace) -> int:
 
     _refuse_columns(args, [args.path])
     rules = rules_of(args.rules, [args.path])
-    show(args.path, args.split, args.rows or args.count, _kind(args), args.columns, rules, args.picture)
+    show(args.path, args.split, args.rows or args.count, _kind(args, [args.path]), args.columns, rules, args.picture)
     return _DONE
 
 
@@ -210,8 +210,11 @@ def _download(args: argparse.Namespace) -> int:
     return _DONE
 
 
-def _kind(args: argparse.Namespace) -> str:
-    """The kind of puzzle that is named, "" where none is."""
+def _kind(args: argparse.Namespace, paths: Sequence[Path]) -> str:
+    """The kind of puzzle that is named for these tables and folders, "" where none is."""
+    from trm_jax.data.fit import refuse_for_folders
+
+    refuse_for_folders(args.legend, paths)
     if args.legend and not (args.puzzle or args.size):
         raise ConfigError("--legend of which kind? give --puzzle=sudoku or --puzzle=maze")
     name = args.puzzle or ("maze" if args.size else "")

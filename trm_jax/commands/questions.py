@@ -177,7 +177,8 @@ def read_tasks(
       ConfigError: two sources of puzzles are named.
       DataError: what is named cannot be read, or is none for a model of this experiment.
     """
-    experiment = with_legend(experiment, request.legend)
+    source = request.data or experiment.data.test if request.of_data else ""
+    experiment = with_legend(experiment, request.legend, source)
     rules = rules_of(request.rules, sources_of(experiment, request.data))
     if not request.of_data:
         if request.columns != USUAL:

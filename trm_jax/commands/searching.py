@@ -122,7 +122,7 @@ def evaluate(
       rules: a file with the rules of a puzzle of kind "grid".
       columns, legend: of tables, instead of the experiment's.
     """
-    layout, experiment = mesh_layout(devices), with_legend(experiment, legend)
+    layout, experiment = mesh_layout(devices), with_legend(experiment, legend, source or experiment.data.test)
     known = rules_of(rules, sources_of(experiment, source))
     found = matched(experiment, source, split, limit, known, columns=columns)
     puzzles = found.puzzles

@@ -1,7 +1,9 @@
 """What an experiment and a set of puzzles have to agree on: sizes, kind, and what tokens mean."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from trm_jax.config import Experiment, validate
@@ -63,12 +65,23 @@ def _same_kind(of_model: str, of_data: str, cells: int) -> str:
     return of_model or of_data
 
 
-def with_legend(experiment: Experiment, legend: str) -> Experiment:
-    """The experiment with its cells written in other characters; "" for those that it has."""
+def with_legend(experiment: Experiment, legend: str, source: str = "") -> Experiment:
+    """The experiment with its cells written in other characters; "" for those that it has.
+
+    Raises ConfigError where the puzzles are in dataset folders; source: their paths, with commas between them.
+    """
     if not legend:
         return experiment
+    refuse_for_folders(legend, source.split(",") if source else ())
     name = with_keys(experiment.data.puzzle or "tokens", legend=legend)
     return replace(experiment, data=replace(experiment.data, puzzle=name))
+
+
+def refuse_for_folders(legend: str, sources: Iterable[str | Path]) -> None:
+    """ConfigError for a legend of a dataset folder, whose cells are not written in characters."""
+    for source in sources if legend else ():
+        if Path(source).is_dir():
+            raise ConfigError(f"--legend is of tables and texts; {source} is a dataset folder, of tokens: leave it out")
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,9 @@ def _read_json(path: Path, limit: int) -> Any:
             raise DataError(f"{path}: {about.st_size} bytes, more than any such file needs")
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{path}: not readable: no such file; name a folder that `trm data` has built") from None
+        splits = sorted(file.parent.name for file in path.parent.parent.glob(f"*/{path.name}"))
+        mend = f"the splits there are: {', '.join(splits)}" if splits else "name a folder that `trm data` has built"
+        raise DataError(f"{path}: not readable: no such file; {mend}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {error!r:.200}") from None
 

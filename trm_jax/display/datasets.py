@@ -50,16 +50,18 @@ def show(
     if picture is not None and not 1 <= len(places) <= _MOST_DRAWN:
         raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(places)}: give fewer --rows")
     out = out or Output(highlight=False)
-    titles = _titles(shown, places)
     examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in places]
+    titles = [
+        title + ("" if answer.any() else ", no known answer")
+        for title, (_, answer) in zip(_titles(shown, places), examples, strict=True)
+    ]
     if picture is not None:
         _draw(picture, shown, titles, examples)
     for title, (question, answer) in zip(titles, examples, strict=True):
         print_line(out, title)
-        boards = [
-            board_lines(shown.kind, question, np.zeros(len(question), np.bool_), out),
-            board_lines(shown.kind, answer, filled_in(shown.kind, question, answer), out),
-        ]
+        boards = [board_lines(shown.kind, question, np.zeros(len(question), np.bool_), out)]
+        if answer.any():
+            boards.append(board_lines(shown.kind, answer, filled_in(shown.kind, question, answer), out))
         for line in side_by_side(boards, out.width):
             print_line(out, line)
         print_line(out, "")
@@ -109,6 +111,6 @@ def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[
         nothing = np.zeros(len(question), np.bool_)
         left, right = sheet.board_axes(row, 0), sheet.board_axes(row, 1)
         draw_board(left, kind, part, question, question, nothing)
-        draw_board(right, kind, part, question, answer, filled_in(kind, question, answer))
+        draw_board(right, kind, part, question, answer, filled_in(kind, question, answer) if answer.any() else nothing)
         left.set_title(literal(title), loc="left", fontsize=7, color=INK, pad=5)
     save_figure(sheet.figure, path)

@@ -58,7 +58,8 @@ def read_numbered(
 ) -> tuple[Grid, Grid, NDArray[np.int64]]:
     """Reads (questions [N, cells], answers [N, cells], rows [N]) from a file of CSV or JSON.
 
-    A row is called by the line of the file at which it begins, as an editor counts them.
+    A row is called by the line of the file at which it begins, as an editor counts them; where a whole array of JSON
+    stands in one line, by its place in the array, from 1.
 
     The name says which: .jsonl has on each line an object, .json an array of objects, in which a puzzle is a string, or
     a list of strings, one for each row of the grid; anything else is CSV, with commas, semicolons or tabs, and with a
@@ -131,12 +132,12 @@ def _parsed_pair(
         try:
             parsed.append(parse(text))
         except DataError as error:
-            raise Fault(name, f"{error}{_spoilt(text, other)}") from None
+            raise Fault(name, f"{error}{spoilt(text, other)}") from None
     question, answer = parsed
     answer_name = names[1] or names[0]
     if len(answer) != len(question):
         told = f"{len(answer)} cells, but the question has {len(question)}; make them equal"
-        raise Fault(answer_name, f"{told}{_spoilt(texts[0], texts[1])}")
+        raise Fault(answer_name, f"{told}{spoilt(texts[0], texts[1])}")
     if check is not None:
         try:
             check(question, answer)
@@ -147,7 +148,7 @@ def _parsed_pair(
     return question, answer
 
 
-def _spoilt(text: str, other: str | None) -> str:
+def spoilt(text: str, other: str | None) -> str:
     """What a spreadsheet did to a puzzle, by all appearances, that it took for a number; other: of the same row."""
     if _FLOAT.fullmatch(text):
         return "; a spreadsheet has rounded it as a number: fetch the file again, and import the column as text"

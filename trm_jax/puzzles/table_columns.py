@@ -1,6 +1,6 @@
 """Which columns of a table hold the questions and the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from trm_jax.puzzles.table_lines import Fault
@@ -11,6 +11,7 @@ Columns: TypeAlias = tuple[str, str]
 USUAL: Columns = ("", "")
 QUESTIONS = ("question", "questions", "puzzle", "puzzles", "quiz", "quizzes")
 ANSWERS = ("answer", "answers", "solution", "solutions")
+SHORTEST_PUZZLE = 9  # characters; fewer are hardly ever one
 
 
 def choose(names: Sequence[str], columns: Columns, answered: bool, whole: str) -> tuple[str, str | None]:
@@ -40,6 +41,29 @@ def choose(names: Sequence[str], columns: Columns, answered: bool, whole: str) -
     if answer is None and (answered or columns[1]):
         raise Fault(columns[1] or "answer", f"is missing; {there}: say with --columns which it is")
     return question, answer
+
+
+def refuse_unnamed_answers(row: Mapping[str, object], question: str) -> None:
+    """Refuses the row of a table without answers in which another column is as long as the question.
+
+    Args:
+      row: texts and lists by the names of their columns; other values are passed over.
+      question: the question's column.
+
+    Raises:
+      Fault: such a column.
+    """
+    asked = row[question]
+    for name, value in row.items():
+        if name == question or not isinstance(value, str | list) or not isinstance(asked, type(value)):
+            continue
+        if len(value) == len(asked) >= (SHORTEST_PUZZLE if isinstance(value, str) else 2):
+            puzzle, other = question.strip(), name.strip()
+            raise Fault(
+                name,
+                f"are these the answers? they are as long as {puzzle!r}: say --columns '{puzzle},{other}', "
+                f"or --columns '{puzzle}' for puzzles without answers",
+            )
 
 
 def is_usual(name: str) -> bool:

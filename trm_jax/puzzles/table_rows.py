@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence, Set
 from typing import Any, NoReturn
 
-from trm_jax.puzzles.table_columns import USUAL, Columns, choose, is_usual
+from trm_jax.puzzles.table_columns import SHORTEST_PUZZLE, USUAL, Columns, choose, is_usual, refuse_unnamed_answers
 from trm_jax.puzzles.table_lines import UNKNOWN, Fault, Lines
 
 Texts = tuple[str, str | None]
@@ -18,7 +18,6 @@ _TOLD_SEPARATOR = re.compile("sep=([,;\t])\n?")
 _QUOTED = re.compile('"(?:[^"]|"")*(?:"|$)')
 # What a header may hold, and a puzzle hardly ever is.
 _WORDS = re.compile(r"[^\W\d][\w ]*")
-_SHORTEST_PUZZLE = 9
 _JSON_SPACE = " \t\r\n"
 # In characters, of all of a JSON array.
 _LONGEST_ARRAY = 1 << 28
@@ -54,6 +53,8 @@ class CsvRows:
             self.names = header[0], (*header, None)[1]
         at = [header.index(name) for name in self.names if name is not None]
         fields = self._fields() if headed else first
+        if headed and fields and self._columns == USUAL and self.names[1] is None:
+            refuse_unnamed_answers(dict(zip(header, fields, strict=False)), self.names[0])
         while fields is not None:
             _check_fields(fields, header)
             texts = [fields[place] for place in at]
@@ -107,6 +108,8 @@ class JsonRows:
                     raise Fault(
                         UNKNOWN, f"other keys than in the first object, where {there} were read: name all alike"
                     )
+                if self._columns == USUAL and names[1] is None:
+                    refuse_unnamed_answers(row, names[0])
                 self.names, keys = names, row.keys()
             question, answer = self.names
             missing = answer is None or (row[answer] is None and not self._answered)
@@ -127,10 +130,12 @@ class JsonRows:
 
 
 class JsonArrayRows(JsonRows):
-    """The same of the objects in an array, which may be written in any number of lines."""
+    """The same of the objects in an array, which may be written in any number of lines; in one, objects are counted."""
 
     def _objects(self) -> Iterator[dict[str, Any]]:
         text = self._whole()
+        whole = text.rstrip(_JSON_SPACE)
+        one_line = whole.endswith("]") and "\n" not in whole
         at = self._next(text, 0, 0)
         if text[at : at + 1] != "[":
             raise Fault(
@@ -143,6 +148,7 @@ class JsonArrayRows(JsonRows):
             at = self._next(text, at, end)
             if text[at : at + 1] == ",":
                 at = self._next(text, at, at + 1)
+                self.line += one_line
             elif text[at : at + 1] != "]":
                 raise Fault(UNKNOWN, "not readable as JSON (neither , nor ] behind an object); correct it")
         if text[at + 1 :].strip(_JSON_SPACE):
@@ -181,7 +187,7 @@ def _separator(line: str, columns: Columns) -> str:
 
 
 def _is_puzzle(text: str) -> bool:
-    return len(text) >= _SHORTEST_PUZZLE and not _WORDS.fullmatch(text)
+    return len(text) >= SHORTEST_PUZZLE and not _WORDS.fullmatch(text)
 
 
 def _check_fields(fields: Sequence[str], header: Sequence[str] | None) -> None:

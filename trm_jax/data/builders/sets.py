@@ -111,7 +111,7 @@ def _guess(puzzles: PuzzleSet) -> str:
 
 
 def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None) -> OpenSet:
-    told = puzzle or _guess_text(_first_question(path, columns), path)
+    told = puzzle or _guess_text(*_first_row(path, columns), path)
     about = describe(told)
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
@@ -120,17 +120,18 @@ def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None) 
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
 
 
-def _first_question(path: Path, columns: Columns) -> str:
-    for question, _ in table.read_texts(path, 1, columns, answered=False):
-        return question
+def _first_row(path: Path, columns: Columns) -> table.Texts:
+    for texts in table.read_texts(path, 1, columns, answered=False):
+        return texts
     raise DataError(f"{path}: the file holds no row of puzzles; give at least one")
 
 
-def _guess_text(question: str, path: Path) -> str:
+def _guess_text(question: str, answer: str | None, path: Path) -> str:
     """The kind whose questions look like this one."""
     for name in ("sudoku", "maze"):
         with suppress(DataError):
             # What its digits mean only all rows tell.
             read_one(question, kind_of(name, cells_of(name, question)).writing)
             return name
-    raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: give --puzzle")
+    mend = table.spoilt(question, answer) or ": give --puzzle, or of mazes that are no squares --size"
+    raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze{mend}")

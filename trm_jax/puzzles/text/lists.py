@@ -10,8 +10,9 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles.text.writing import Board, Cell, Writing
 
 _DEEPEST = 3  # several boards of rows of cells
-# Of NumPy, before and behind the list; each holds few spaces at most, so that no text takes long to refuse.
-_ARRAY = re.compile(r"(?:np\.|numpy\.)?array\(\s{0,9}")
+# Of an assignment and of NumPy, before and behind the list; each holds few spaces at most, so that no text takes long
+# to refuse.
+_BEFORE = re.compile(r"(?:[A-Za-z_]\w{0,40} ?= ?)?(?:(?P<array>(?:np\.|numpy\.)?array\()\s{0,9})?(?=[\[(])")
 _END = re.compile(r"(?:,\s{0,99}dtype=[\w.'\"<>|]{1,40})?\)")
 _TOKEN = re.compile(
     r"""(?P<space>\s+)|(?P<open>[\[(])|(?P<close>[\])])|(?P<comma>,)|"(?P<double>[^"\\\n]*)"|'(?P<single>[^'\\\n]*)'"""
@@ -34,10 +35,10 @@ Node: TypeAlias = "Leaf | list[Node]"
 
 def is_list(text: str, writing: Writing) -> bool:
     """Whether a text is written as a list, however wrongly. DataError for an object of JSON."""
-    begin = text.lstrip()[:40]
+    begin = text.lstrip()[:100]
     if begin.startswith("{") and "{" not in writing.signs:
         raise DataError("an object of JSON, but a board is a list of rows: give that alone, or a table by --data")
-    return writing.signs.keys().isdisjoint("[(") and _ARRAY.sub("", begin, count=1).startswith(("[", "("))
+    return writing.signs.keys().isdisjoint("[(") and _BEFORE.match(begin) is not None
 
 
 def boards_of(text: str, writing: Writing) -> list[Board]:
@@ -62,9 +63,11 @@ def boards_of(text: str, writing: Writing) -> list[Board]:
 def _parsed(text: str) -> "list[Node]":
     text = text.rstrip()
     start = len(text) - len(text.lstrip())
-    if match := _ARRAY.match(text, start):
+    match = _BEFORE.match(text, start)
+    if match and match.end() > start:
         # As many spaces keep the places.
         text = " " * match.end() + text[match.end() :]
+    if match and match["array"]:
         end = next(
             (end for end in _END.finditer(text, max(match.end(), len(text) - 200)) if end.end() == len(text)), None
         )
