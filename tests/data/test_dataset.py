@@ -156,7 +156,11 @@ def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
     ):
         with pytest.raises(DataError, match=told):
             puzzles.example(row, "a")
-    array.write_text('[{"puzzle": "1234............"}, {"puzzle": "12.............."}]')
+    first, second = (json.dumps({"puzzle": clues.ljust(16, ".")}) for clues in ("1234", "12"))
+    array.write_text(f"[{first}, {second}]")
+    told_apart = read_table(array, "sudoku", answered=False)
+    assert [told_apart.example(row, "b") for row in (1, 2)] == [0, 1]
+    array.write_text(f"[{first}, {second},\n{first}]")
     with pytest.raises(DataError, match="b: several puzzles on one line, which is how rows are counted"):
         read_table(array, "sudoku", answered=False).example(1, "b")
     generated = load(DataConfig(puzzle="sudoku", train="generated", train_puzzles=2, side=4), "train", 0)

@@ -62,6 +62,7 @@ def test_the_refusal_is_as_claimed(page: tuple[Any, str]) -> None:
     assert page[1].endswith(f"{said}\n")
 
 
+@pytest.mark.slow
 def test_a_flax_module_does_as_the_function(page: tuple[Any, str]) -> None:
     """Its bullet on the page."""
     import flax.linen as nn
