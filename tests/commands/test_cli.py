@@ -262,6 +262,9 @@ def test_estimate_takes_sizes_from_the_puzzles_that_are_there(tmp_path: Path) ->
     assert sizes(*sudoku) == (0, 0, 0)
     with pytest.raises(ConfigError, match="there is no file or folder 'gone'"):
         sizes(*sudoku, "--config.data.train=gone")
+    assert sizes("--config=sudoku_mlp", "--config.data.train=gone") == (11, 81, 1), "stated, so that none is needed"
+    with pytest.raises(ConfigError, match=r"config\.model\.vocab_size = 11, but the puzzles have 6"):
+        sizes("--config=sudoku_mlp", f"--config.data.train={table}")
 
 
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,10 +304,10 @@ def _estimate(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _sized(experiment: Experiment) -> Experiment:
-    """The experiment with the sizes of its puzzles, where these are there."""
-    model = experiment.model
-    table = model.num_puzzles or not model.puzzle_dim
-    if not experiment.data.train or (model.vocab_size and model.seq_len and table):
+    """The experiment with the sizes of its puzzles, where these are there; ConfigError if it states others."""
+    model, train = experiment.model, experiment.data.train
+    sized = model.vocab_size and model.seq_len and (model.num_puzzles or not model.puzzle_dim)
+    if not train or (sized and not all(Path(source).exists() for source in train.split(","))):
         return experiment
     check_sources(replace(experiment.data, test=""))
     from trm_jax.data import dataset
