@@ -247,7 +247,12 @@ def test_estimate_takes_sizes_from_the_puzzles_that_are_there(tmp_path: Path) ->
     folder = write(tmp_path / "set", puzzle={"kind": "grid", "shape": [2, 2], "alphabet": string.ascii_letters[:29]})
     table = tmp_path / "table.csv"
     table.write_text("question,answer\n1234............,1234341221434321\nno row at all,\n")
-    own = ["--config=own_puzzle", "--config.model.puzzle_dim=8", f"--config.data.train={folder}"]
+    own = [
+        "--config=own_puzzle",
+        "--config.model.puzzle_dim=8",
+        "--config.model.num_puzzles=0",
+        f"--config.data.train={folder}",
+    ]
     sudoku = ["--config=sudoku_mlp", *(f"--config.model.{size}=0" for size in ("vocab_size", "seq_len", "num_puzzles"))]
 
     def sizes(*words: str) -> tuple[int, int, int]:
