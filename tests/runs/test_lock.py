@@ -629,13 +629,19 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 def test_a_lock_that_fails_otherwise_is_a_fault_and_leaves_no_descriptor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with strange(tmp_path) as here:
+    def free() -> int:
+        """The descriptor that is opened next."""
+        number = os.open(tmp_path, os.O_RDONLY)
+        os.close(number)
+        return number
+
+    with strange(tmp_path):
         monkeypatch.setattr(fcntl, "flock", raising(errno.EIO))
+        before = free()
         text = refusal(tmp_path, ConfigError)
-        again = os.open(tmp_path, os.O_RDONLY)
-        os.close(again)
+        after = free()
     assert text == f"--workdir={tmp_path}: cannot lock {tmp_path / 'lock'}: Input/output error"
-    assert again == here + 1
+    assert after == before
 
 
 def test_a_folder_that_is_deleted_while_it_is_held(tmp_path: Path) -> None:
