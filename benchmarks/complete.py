@@ -10,7 +10,6 @@ refused.
 """
 
 import argparse
-import json
 import sys
 import time
 from itertools import combinations
@@ -21,7 +20,7 @@ import numpy as np
 from pysat.solvers import Cadical153
 
 from benchmarks.machine import describe
-from benchmarks.turns import print_rows
+from benchmarks.turns import publish
 from trm_jax.commands.completing import completed
 from trm_jax.commands.questions import Task
 from trm_jax.data.fit import matched
@@ -130,9 +129,7 @@ def main() -> None:
     except TrmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    print_rows(rows)
-    with RESULTS.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    publish(rows, RESULTS)
 
 
 if __name__ == "__main__":

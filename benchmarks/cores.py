@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.turns import fields, print_rows, take_turns
+from benchmarks.turns import fields, publish, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.devices.cores import use_cores
@@ -153,9 +153,7 @@ def main() -> None:
     except TrmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    print_rows(rows)
-    with RESULTS.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    publish(rows, RESULTS)
 
 
 if __name__ == "__main__":

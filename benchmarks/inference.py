@@ -22,7 +22,6 @@ of the larger so far. A row for each variant goes to results/inference.jsonl.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -38,7 +37,7 @@ import numpy as np
 from benchmarks.batches import in_order
 from benchmarks.machine import describe
 from benchmarks.original import Original, check_checkout, order_for
-from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
+from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, publish, resident, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
@@ -271,9 +270,7 @@ def main() -> None:
     except TrmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    print_rows(rows)
-    with RESULTS.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    publish(rows, RESULTS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ its own allocator as it comes.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -31,7 +30,7 @@ import jax.numpy as jnp
 from benchmarks.machine import describe
 from benchmarks.matmul import Products
 from benchmarks.original import Original, check_checkout, check_loss, order_for
-from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, print_rows, resident, take_turns
+from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, publish, resident, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment, MemoryConfig
 from trm_jax.devices.host_memory import keep_memory
@@ -160,9 +159,7 @@ def main() -> None:
     except TrmError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    print_rows(rows)
-    with args.results.open("a") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    publish(rows, args.results)
 
 
 if __name__ == "__main__":

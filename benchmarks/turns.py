@@ -1,6 +1,7 @@
 """Several ways to do the same work, measured side by side: they take turns, so that a machine's moods hit all alike."""
 
 import ctypes
+import json
 import os
 import statistics
 import sys
@@ -108,6 +109,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     names = dict.fromkeys(name for row in rows for name in row)
     for name in names:
         print(f"{name:34}" + "".join(f"{'' if row.get(name) is None else row[name]!s:>26}" for row in rows))
+
+
+def publish(rows: Sequence[Mapping[str, Any]], results: Path) -> None:
+    """Prints rows of results and appends them to a file, a line of JSON each."""
+    print_rows(rows)
+    with results.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def _give_back() -> None:
