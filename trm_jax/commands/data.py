@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
+from trm_jax.devices.cores import cores
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kinds import with_keys
 from trm_jax.sizes import counted
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _DONE, _FAILED = 0, 1
 # Generating fewer puzzles takes this process as long as it takes others to start.
 _MANY = 5_000
-_SCHEDULED = hasattr(os, "sched_getaffinity")
 
 
 def _sudoku(args: argparse.Namespace) -> int:
@@ -153,7 +152,7 @@ def _generate(
 
 def _workers(puzzles: int) -> int:
     """Processes for so many puzzles, where nobody says how many: all cores, unless starting them takes longer."""
-    return 1 if puzzles < _MANY else min(len(os.sched_getaffinity(0)) if _SCHEDULED else os.cpu_count() or 1, 256)
+    return 1 if puzzles < _MANY else min(cores(), 256)
 
 
 def _verify(args: argparse.Namespace) -> int:

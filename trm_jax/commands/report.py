@@ -107,10 +107,8 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    experiment, config = (
-        with_legend(experiment, request.legend, request.puzzles or experiment.data.test),
-        experiment.model,
-    )
+    experiment = with_legend(experiment, request.legend, request.puzzles or experiment.data.test)
+    config = experiment.model
     rules = rules_of(request.rules, sources_of(experiment, request.puzzles))
     known = identifiers(request.checkpoints[0])
     found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)

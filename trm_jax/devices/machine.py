@@ -9,18 +9,18 @@ from typing import Any
 
 import jax
 
+from trm_jax.devices.cores import cores
 from trm_jax.version import VERSION
 
 
 def describe() -> dict[str, Any]:
     """Device, processor, memory and versions of the running process; plain values, ready for JSON."""
     device = jax.devices()[0]
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return {
         "device": device.device_kind if device.platform != "cpu" else _processor(),
         "platform": device.platform,
         "devices": len(jax.devices()),
-        "cores": len(affinity(0)) if affinity else os.cpu_count() or 1,
+        "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
         **{name: version(name) for name in ("jax", "jaxlib", "flax")},
