@@ -253,6 +253,11 @@ def assert_same_figures(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
             assert one[name] == (None if value is None else pytest.approx(value, rel=1e-6, abs=1e-6)), (name, one)
 
 
+# In `make test` the two processes of `stopped` say that they make the figures of one; the pair says all the rest.
+of_a_pair = pytest.mark.slow
+
+
+@of_a_pair
 def test_a_pair_makes_the_run_of_one_process(pair: Pair, alone: Path) -> None:
     assert [found["main"] for found in pair.found] == [True, False]
     for found in pair.found:
@@ -264,6 +269,7 @@ def test_a_pair_makes_the_run_of_one_process(pair: Pair, alone: Path) -> None:
     assert json.loads((pair.folder / "plain" / "config.json").read_text())["name"] == "pair"
 
 
+@of_a_pair
 def test_one_process_reads_the_pairs_checkpoint_bit_for_bit(pair: Pair, alone: Path) -> None:
     """What was in memory when the pair saved is what a single process reads; and nearly what one would have saved."""
     first, second = (found["plain"]["fingerprints"] for found in pair.found)
@@ -278,6 +284,7 @@ def test_one_process_reads_the_pairs_checkpoint_bit_for_bit(pair: Pair, alone: P
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6, err_msg=jax.tree_util.keystr(path))
 
 
+@of_a_pair
 def test_a_pair_goes_on_where_one_process_stopped(pair: Pair, alone: Path, tmp_path: Path) -> None:
     given = fingerprint(restored(halfway(alone, tmp_path), 1))
     for found in pair.found:
@@ -286,6 +293,7 @@ def test_a_pair_goes_on_where_one_process_stopped(pair: Pair, alone: Path, tmp_p
     assert_same_figures(read_metrics(pair.folder / "taken_over"), read_metrics(alone))
 
 
+@of_a_pair
 def test_puzzles_that_are_streamed_are_read_where_they_are_needed_and_weights_may_be_shared(
     pair: Pair, alone: Path
 ) -> None:
@@ -305,6 +313,7 @@ def test_puzzles_that_are_streamed_are_read_where_they_are_needed_and_weights_ma
     assert [found["spread"]["fingerprints"] for found in pair.found] == [[ours]] * 2
 
 
+@of_a_pair
 def test_faults_are_told_by_all(pair: Pair) -> None:
     first, second = pair.found
     for name in (*FAULTS, "impossible", "unwritable", "apart"):

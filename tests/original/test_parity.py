@@ -70,7 +70,11 @@ def test_the_small_recordings_are_there():
     assert [path.stem for path in SMALL] == ["forward_mlp", "train_attention", "train_mlp"]
 
 
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
+# Attention's steps take twice as long as the MLP's; `make parity` has them too.
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (path.stem == "train_attention")) for path in SMALL],
+)
 def test_small_recordings_pass(path):
     assert failures(path) == []
 
