@@ -22,7 +22,8 @@ from trm_jax.inference.evaluate import votes_for
 from trm_jax.model.model import Model
 from trm_jax.puzzles.arc import VOCAB_SIZE, parse_name
 from trm_jax.puzzles.arc_votes import Votes
-from trm_jax.runs.checkpoint import identifiers, load
+from trm_jax.runs.checkpoint import load
+from trm_jax.runs.sources import trained_on
 
 # Small, quick, and enough to learn in forty steps to copy a grid; turning it upside down is beyond it.
 SETTINGS = (
@@ -206,7 +207,7 @@ def test_votes_go_by_the_own_id_whatever_the_model_is_told(place: Place, evaluat
 
 
 def test_the_run_keeps_what_identifies_its_puzzles(place: Place) -> None:
-    known = identifiers(place.run)
+    known = trained_on(place.run).identifiers
     assert known == identifiers_of(dataset.load(load(place.run)[0].data, "train", 0))
     assert known["count"] > 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trm_jax.data.kept_rules import Kept, keep, kept_from, rules_of
+from trm_jax.data.kept_rules import Kept, is_kept, keep, kept_by, kept_from, rules_of
 from trm_jax.errors import DataError, RulesError
 
 # Whoever runs it leaves a trace.
@@ -71,8 +71,8 @@ def test_a_file_that_the_user_did_not_name_is_never_run(
         assert rules_of(None, [out]) is None
         told = capsys.readouterr().err
         assert told == (
-            f"{out}: its rules are in {other['path']}, which you have not named here to build it: "
-            "give --rules FILE if you trust that file\n"
+            f"{out}: its rules are in {other['path']}, which you have not named here to build a dataset: "
+            "give --rules FILE if you trust it\n"
         )
     # Nor is anything run where the list is gone, or holds what is none.
     keep(kept_from(rules), out)
@@ -88,7 +88,7 @@ def test_a_file_that_changed_or_went_is_told(rules: Path, out: Path, capsys: pyt
     rules.write_text(RULES + "#")
     assert rules_of(None, [out]) is None
     assert capsys.readouterr().err == (
-        f"{out}: its rules are in {rules}, which has changed since it was built: "
+        f"{out}: its rules are in {rules}, which has changed since: "
         "give --rules FILE to check answers by what it is now\n"
     )
     assert not ran(rules)
@@ -101,6 +101,50 @@ def test_a_file_that_changed_or_went_is_told(rules: Path, out: Path, capsys: pyt
     assert capsys.readouterr().err == told
     with pytest.raises(RulesError, match="no such file"):
         kept_from(rules)
+
+
+def test_what_a_model_keeps_counts_where_no_dataset_keeps_any(
+    rules: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its dataset may be gone; the user's list is asked all the same."""
+    keep(kept_from(rules), out)
+    kept = kept_by([tmp_path / "absent", tmp_path, out])
+    assert kept is not None
+    assert kept_by([tmp_path]) is None
+
+    def told(sources: list[Path], of_model: Kept) -> str:
+        found = rules_of(None, sources, "runs/mine", of_model)
+        said = capsys.readouterr().err
+        assert (found is not None) == said.endswith("answers are checked by them\n")
+        return said
+
+    foreign = kept._replace(key="0" * 32)
+    assert told([tmp_path / "absent"], kept) == f"runs/mine: its rules are in {rules}: answers are checked by them\n"
+    assert told([out], foreign) == f"{out}: its rules are in {rules}: answers are checked by them\n"
+    (tmp_path / "ran").unlink()
+    for other in (foreign, kept._replace(sha256="0" * 64), kept._replace(path=str(tmp_path / "link.py"))):
+        assert "which you have not named here to build a dataset: give --rules FILE" in told([], other)
+    # What a dataset says and is not to be trusted is not passed over for what the model says.
+    (out / "rules.json").write_text(json.dumps(foreign._asdict()))
+    assert told([out], kept).startswith(f"{out}: its rules are in {rules}, which you have not named here")
+    rules.write_text(RULES + "#")
+    assert "runs/mine: its rules are in" in (changed := told([], kept))
+    assert "which has changed since: give --rules FILE" in changed
+    rules.unlink()
+    assert "which is no longer there: give --rules FILE" in told([], kept)
+    assert not ran(rules)
+
+
+def test_what_json_says_is_kept_rules_or_is_not() -> None:
+    assert is_kept({"path": "a", "sha256": "b", "key": "c"})
+    for value in (
+        None,
+        [],
+        {},
+        {"path": 1, "sha256": "", "key": ""},
+        {"path": "", "sha256": "", "key": "", "more": ""},
+    ):
+        assert not is_kept(value)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"path": 1, "sha256": "", "key": ""}', "{"])

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from small_checkpoint import EXPERIMENT, TOTALS, drawn_state, zeros_like
 
+from trm_jax.data.kept_rules import Kept
 from trm_jax.errors import CheckpointError
 from trm_jax.runs import checkpoint, manifest
 from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.runs.meta import Meta
 
 WITHOUT_TABLE = replace(EXPERIMENT, model=replace(EXPERIMENT.model, puzzle_dim=0, puzzle_tokens=0, dtype="float32"))
+RULES = Kept("/home/me/rules.py", "of their content", "a key")
 
 
 def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
@@ -31,7 +33,7 @@ def saved(workdir: Path, experiment=EXPERIMENT, steps=(7,)):
             checkpoints.save(
                 state,
                 {"loss": jnp.asarray(step / 3, jnp.float32)},
-                Meta(experiment, {"epoch": step, "place": 2, "offset": 1, "fingerprint": "of puzzles"}),
+                Meta(experiment, {"epoch": step, "place": 2, "offset": 1, "fingerprint": "of puzzles"}, rules=RULES),
             )
     return state
 
@@ -58,7 +60,7 @@ def test_every_bit_comes_back(experiment, tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.latest == 7
         assert checkpoints.latest_meta() == Meta(
-            experiment, {"epoch": 7, "place": 2, "offset": 1, "fingerprint": "of puzzles"}
+            experiment, {"epoch": 7, "place": 2, "offset": 1, "fingerprint": "of puzzles"}, rules=RULES
         )
 
 
@@ -247,6 +249,8 @@ def test_meta_that_is_not_ours_or_of_another_format(tmp_path):
     for change in ({"experiment": []}, {"experiment": {"model": {"width": "wide"}}}, {"experiment": {"more": 1}}):
         refused(good | change, "7 does not describe itself as ours do")
     refused(good | {"identifiers": {"count": 1}}, "7 does not describe itself as ours do: 'identifiers' is none")
+    for rules in ([], {}, "rules.py", {"path": "rules.py"}):
+        refused(good | {"rules": rules}, "7 does not describe itself as ours do: 'rules' are none")
     refused({"format": 4, "experiment": good["experiment"]}, "7 does not describe itself as ours do: 'position'")
     described(tmp_path, good)
     assert fingerprint(load(tmp_path)[1].params) == fingerprint(state.ema)

@@ -13,7 +13,6 @@ from trm_jax.config import Experiment
 from trm_jax.console import say
 from trm_jax.data.dataset import sources_of
 from trm_jax.data.fit import at_size, matched, with_legend
-from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.kept_rules import rules_of
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.effort import Effort
@@ -23,6 +22,7 @@ from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
+from trm_jax.runs.sources import NOTHING_KNOWN, TrainedOn
 
 # In characters. Whoever has more puzzles has a dataset.
 _LONGEST = 1 << 24
@@ -169,9 +169,11 @@ def _at_size_of(experiment: Experiment, text: str) -> Experiment:
 
 
 def read_tasks(
-    experiment: Experiment, request: Request, identifiers: Identifiers | None = None
+    experiment: Experiment, request: Request, checkpoint: str | Path = "", known: TrainedOn = NOTHING_KNOWN
 ) -> tuple[Experiment, list[Task]]:
-    """The experiment, at the size of the puzzles that are asked for, and these; identifiers: as for `matched`.
+    """The experiment, at the size of the puzzles that are asked for, and these.
+
+    checkpoint, known: of which model, and what it keeps of its training.
 
     Raises:
       ConfigError: two sources of puzzles are named.
@@ -179,7 +181,7 @@ def read_tasks(
     """
     source = request.data or experiment.data.test if request.of_data else ""
     experiment = with_legend(experiment, request.legend, source)
-    rules = rules_of(request.rules, sources_of(experiment, request.data))
+    rules = rules_of(request.rules, sources_of(experiment, request.data), checkpoint, known.rules)
     if not request.of_data:
         if request.columns != USUAL:
             raise ConfigError("--columns are of a table: name it by --data")
@@ -200,7 +202,7 @@ def read_tasks(
     whole = request.answers is not None and request.row is None
     # So many rows have that row among them; one more tells whether others stand on its line.
     limit = 0 if whole else (request.row or 0) + 1
-    found = matched(experiment, request.data, request.split, limit, rules, identifiers, request.columns)
+    found = matched(experiment, request.data, request.split, limit, rules, known.identifiers, request.columns)
     puzzles, kind, source = found.puzzles, found.kind, found.source
     place = 0 if whole or request.row is None else puzzles.example(request.row, source)
     tasks = []

@@ -30,7 +30,7 @@ from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.checkpoint import fingerprint
-from trm_jax.runs.sources import identifiers, load
+from trm_jax.runs.sources import load, trained_on
 from trm_jax.sizes import counted, si
 
 # More steps than these have no place on a line, each with its own share.
@@ -109,9 +109,12 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     experiment, weights = load(request.checkpoints[0], request.averaged)
     experiment = with_legend(experiment, request.legend, request.puzzles or experiment.data.test)
     config = experiment.model
-    rules = rules_of(request.rules, sources_of(experiment, request.puzzles))
-    known = identifiers(request.checkpoints[0])
-    found = matched(experiment, request.puzzles, request.split, request.limit, rules, known, request.columns)
+    first = request.checkpoints[0]
+    known = trained_on(first)
+    rules = rules_of(request.rules, sources_of(experiment, request.puzzles), first, known.rules)
+    found = matched(
+        experiment, request.puzzles, request.split, request.limit, rules, known.identifiers, request.columns
+    )
     puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:

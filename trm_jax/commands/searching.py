@@ -22,6 +22,7 @@ from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
+from trm_jax.runs.sources import trained_on
 from trm_jax.sizes import si
 
 
@@ -123,7 +124,7 @@ def evaluate(
       columns, legend: of tables, instead of the experiment's.
     """
     layout, experiment = mesh_layout(devices), with_legend(experiment, legend, source or experiment.data.test)
-    known = rules_of(rules, sources_of(experiment, source))
+    known = rules_of(rules, sources_of(experiment, source), checkpoint, trained_on(checkpoint).rules)
     found = matched(experiment, source, split, limit, known, columns=columns)
     puzzles = found.puzzles
     about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}

@@ -21,7 +21,7 @@ from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, t
 from trm_jax.inference.trace import trace
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
-from trm_jax.runs.sources import identifiers, load
+from trm_jax.runs.sources import load, trained_on
 
 __all__ = ["Request", "Thought", "run", "show", "think"]
 
@@ -39,7 +39,7 @@ def run(source: Path, request: Request) -> bool:
         searching.refuse(request.effort, switches)
     else:
         searching.refuse_budget(request.budget)
-    experiment, tasks = read_tasks(experiment, request, identifiers(source))
+    experiment, tasks = read_tasks(experiment, request, source, trained_on(source))
     task = tasks[0]
     kind, question = task.kind, task.question
     _check(request, kind, len(tasks))

@@ -1,14 +1,15 @@
-"""Rules that stay with a dataset of a user's own puzzle: its folder says in which file they are, and of what content.
+"""Rules that stay with a user's own puzzle: a dataset, and checkpoints trained on it, say in which file they are.
 
-A file of rules is a program, and a folder may come from anybody: what one says is no reason to run anything. So the
-user has a list, outside of all datasets, of the files that he named in the making of one. A file is run without being
-named again where folder and list agree on it, down to a random key, and its content is what it was then.
+A file of rules is a program, and datasets and checkpoints may come from anybody: what one says is no reason to
+run anything. So the user has a list, outside of them all, of the files that he named in the making of a dataset. A file
+is run without being named again where one of them and the list agree on it, down to a random key, and its content is
+what it was then.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,34 +53,54 @@ def keep(kept: Kept, out: Path) -> None:
         pass
 
 
-def rules_of(named: Path | None, sources: Iterable[str | Path]) -> Rules | None:
-    """The rules by which a command judges: those that the user names, or else those that its datasets were built with.
+def kept_by(sources: Iterable[str | Path]) -> Kept | None:
+    """What the first dataset folder that keeps rules says of them. Raises DataError: a folder's rules.json is none."""
+    return next((kept for kept, _ in _keeping(sources)), None)
 
-    Says on standard error which file was taken from a dataset, or why it was not: then there are no rules.
+
+def is_kept(value: Any) -> bool:
+    """Whether it is a `Kept` as JSON has it, a mapping."""
+    return type(value) is dict and value.keys() == set(Kept._fields) and all(type(v) is str for v in value.values())
+
+
+def rules_of(
+    named: Path | None, sources: Iterable[str | Path], model: str | Path = "", of_model: Kept | None = None
+) -> Rules | None:
+    """The rules by which a command judges: those that the user names, or else those that its datasets were built with,
+    or else those of the dataset that its model was trained on, which may be gone.
+
+    Says on standard error which file was taken from where, or why it was not: then there are no rules.
 
     Args:
       named: by --rules.
       sources: dataset folders in the order in which they count, and whatever else holds puzzles, which is passed over.
+      model, of_model: a checkpoint, and what it keeps.
 
     Raises:
       RulesError: as `load_rules`. DataError: a folder's rules.json is none.
     """
     if named is not None:
         return load_rules(named)
+    for kept, source in _keeping(sources):
+        return _trusted(kept, source)
+    return _trusted(of_model, model) if of_model is not None else None
+
+
+def _keeping(sources: Iterable[str | Path]) -> Iterator[tuple[Kept, Path]]:
+    """The dataset folders among these that keep rules, each when it is asked for."""
     for source in map(Path, sources):
         if source.is_dir() and (kept := _read(source)) is not None:
-            return _trusted(kept, source)
-    return None
+            yield kept, source
 
 
-def _trusted(kept: Kept, source: Path) -> Rules | None:
+def _trusted(kept: Kept, source: str | Path) -> Rules | None:
     path, about = Path(kept.path), f"{source}: its rules are in {printable(kept.path)}"
     if kept not in _named():
-        say(f"{about}, which you have not named here to build it: give --rules FILE if you trust that file")
+        say(f"{about}, which you have not named here to build a dataset: give --rules FILE if you trust it")
     elif not path.is_file():
         say(f"{about}, which is no longer there: give --rules FILE to check answers")
     elif sha256(read_source(path)).hexdigest() != kept.sha256:
-        say(f"{about}, which has changed since it was built: give --rules FILE to check answers by what it is now")
+        say(f"{about}, which has changed since: give --rules FILE to check answers by what it is now")
     else:
         say(f"{about}: answers are checked by them")
         return load_rules(path, kept.sha256)
@@ -91,7 +112,7 @@ def _read(source: Path) -> Kept | None:
     value = folder.read_rules(source)
     if value is None:
         return None
-    if value.keys() != set(Kept._fields) or not all(type(each) is str for each in value.values()):
+    if not is_kept(value):
         raise DataError(
             f"{source / FILE}: expected path, sha256 and key, each a text: remove it, and give --rules FILE"
         )

@@ -14,6 +14,7 @@ from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.fit import Matched, at_size, matched
 from trm_jax.data.identifiers import Identifiers
+from trm_jax.data.kept_rules import Kept
 from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
 from trm_jax.display.pictures import animate_thoughts, draw_thoughts
@@ -65,7 +66,7 @@ def load(source: str | Path, *, averaged: bool = True, rules: Rules | str | Path
     if not isinstance(source, (str, os.PathLike)):
         raise ConfigError(f"load({source!r}): give the path of a folder, as text")
     solver = Solver(*sources.load(source, averaged), rules=rules, source=str(source))
-    solver.identifiers = sources.identifiers(source)
+    solver.identifiers, solver._kept = sources.trained_on(source)
     return solver
 
 
@@ -95,6 +96,7 @@ class Solver:
         self.weights = averaged_weights(weights) if isinstance(weights, TrainState) else weights
         self.source = source
         self.identifiers: Identifiers = {}
+        self._kept: Kept | None = None  # for what `save` writes; of rules, the library runs what it is given alone
         self._rules = load_rules(Path(rules)) if isinstance(rules, (str, os.PathLike)) else rules
         self.kind = kind_of(experiment.data.puzzle or "tokens", experiment.model.seq_len, self._rules)
         self._model = Model(experiment.model)
@@ -349,7 +351,9 @@ class Solver:
             weights_file.write(workdir, self.experiment, self.weights)
             return
         with Lock(workdir), Checkpoints(workdir) as checkpoints:
-            checkpoints.save_weights(self.weights, Meta(self.experiment, identifiers=self.identifiers))
+            checkpoints.save_weights(
+                self.weights, Meta(self.experiment, identifiers=self.identifiers, rules=self._kept)
+            )
 
     def at(self, cells: int) -> "Solver":
         """The same weights for boards of so many cells, where the network serves every size (mixer "symmetric").

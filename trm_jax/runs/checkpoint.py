@@ -29,7 +29,6 @@ import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment
 from trm_jax.data.disk import as_path
-from trm_jax.data.identifiers import Identifiers
 from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Params, Weights
@@ -343,12 +342,12 @@ def load(path: str | os.PathLike[str], averaged: bool = True) -> tuple[Experimen
     return experiment, wanted
 
 
-def identifiers(path: str | os.PathLike[str]) -> Identifiers:
-    """What the run whose checkpoint `load` reads from a path keeps of its puzzle ids; empty where there is nothing."""
+def meta(path: str | os.PathLike[str]) -> Meta | None:
+    """What the checkpoint that `load` reads from a path says of itself; None where there is nothing to be read."""
     workdir, step, best = _located(path)
     with Checkpoints(workdir, best=best) as checkpoints, suppress(CheckpointError):
-        return checkpoints.meta_of(step).identifiers
-    return {}
+        return checkpoints.meta_of(step)
+    return None
 
 
 def _located(path: str | os.PathLike[str]) -> tuple[Path, int | None, bool]:

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.config.mixers import UnknownMixer
 from trm_jax.data.identifiers import Identifiers, is_identifiers
+from trm_jax.data.kept_rules import Kept, is_kept
 from trm_jax.data.order import Position
 from trm_jax.errors import CheckpointError, ConfigError, first_line
 from trm_jax.version import VERSION
@@ -20,7 +21,7 @@ from trm_jax.version import VERSION
 # 2: config.model.checkpoint became config.memory.policy, and gradient = "last_step" became "one_step".
 # 3: batches are drawn in another order, and their position counts groups.
 # 4: every step has a manifest; steps that were skipped are counted.
-# 5: what identifies the puzzle ids is kept.
+# 5: what identifies the puzzle ids is kept; and which rules the puzzles have passed.
 FORMAT = 5
 MANIFEST_SINCE = 4
 
@@ -38,6 +39,7 @@ class Meta:
     evaluation_due: the evaluation after this step was cut short; it comes before the next step.
     versions: of trm_jax and jax, by which it was written.
     identifiers: of the puzzles that it was trained on (data/identifiers.py); empty where they have no names.
+    rules: which those puzzles have passed (data/kept_rules.py); None where their dataset keeps none.
     """
 
     experiment: Experiment
@@ -45,6 +47,7 @@ class Meta:
     evaluation_due: bool = False
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
     identifiers: Identifiers = field(default_factory=dict)
+    rules: Kept | None = None
 
 
 def meta_to_json(step: int, meta: Meta) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def meta_to_json(step: int, meta: Meta) -> dict[str, Any]:
         "position": dict(meta.position),
         "evaluation_due": meta.evaluation_due,
         "identifiers": dict(meta.identifiers),
+        "rules": meta.rules and meta.rules._asdict(),
         "versions": {"trm_jax": VERSION, "jax": jax.__version__, "orbax": ocp.__version__, "numpy": np.__version__},
     }
 
@@ -116,7 +120,11 @@ def meta_from(text: dict[str, Any], folder: Path) -> Meta:
         identifiers = text.get("identifiers", {})
         if not is_identifiers(identifiers):
             raise ValueError("'identifiers' is none")
-        return Meta(experiment_from(experiment), position, due, versions, identifiers)
+        rules = text.get("rules")
+        if rules is not None and not is_kept(rules):
+            raise ValueError("'rules' are none")
+        kept = Kept(**rules) if rules is not None else None
+        return Meta(experiment_from(experiment), position, due, versions, identifiers, kept)
     except UnknownMixer as error:
         raise CheckpointError(f"{folder}: {error}") from error
     except (ValueError, KeyError, TypeError, ConfigError) as error:

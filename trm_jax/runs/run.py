@@ -12,6 +12,7 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import Identifiers, identifiers_of
+from trm_jax.data.kept_rules import Kept, kept_by
 from trm_jax.data.order import Position
 from trm_jax.data.sample import check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
@@ -38,7 +39,7 @@ class Run:
 
     experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
     here: as these devices run it.
-    fingerprint, identifiers: of the puzzles.
+    fingerprint, identifiers, rules: of the puzzles; the rules are kept for later commands, and not run.
     evaluation: None: the run makes none.
     position: where the next batch starts, on the devices.
     step: as in the state, which is not to be waited for.
@@ -51,6 +52,7 @@ class Run:
     layout: Layout
     fingerprint: str
     identifiers: Identifiers
+    rules: Kept | None
     feed: Feed
     evaluation: Evaluation | None
     checkpoints: Checkpoints
@@ -69,6 +71,7 @@ class Run:
             place | {"fingerprint": self.fingerprint},
             self.evaluation_due,
             identifiers=self.identifiers,
+            rules=self.rules,
         )
 
     def save(self) -> None:
@@ -89,6 +92,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         here = settled(experiment, layout)
         feed = Feed(puzzles, experiment, layout)
         identifiers = identifiers_of(puzzles) if experiment.model.puzzle_dim else {}
+        rules = kept_by(filter(None, experiment.data.train.split(",")))
         evaluation = Evaluation.of(here, layout, identifiers) if config.eval_every else None
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -118,6 +122,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         layout=layout,
         fingerprint=puzzles.fingerprint,
         identifiers=identifiers,
+        rules=rules,
         feed=feed,
         evaluation=evaluation,
         checkpoints=checkpoints,

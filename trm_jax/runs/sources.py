@@ -1,19 +1,33 @@
 """Where a model comes from: a working directory, one checkpoint in it, a file, or the name of one that ships."""
 
 import os
+from types import MappingProxyType
+from typing import NamedTuple
 
 from trm_jax.config import Experiment
 from trm_jax.data.disk import as_path
 from trm_jax.data.identifiers import Identifiers
+from trm_jax.data.kept_rules import Kept
 from trm_jax.errors import CheckpointError, near_miss
 from trm_jax.model.model import Weights
 from trm_jax.runs import checkpoint, shipped, weights_file
 
 
-def identifiers(source: str | os.PathLike[str]) -> Identifiers:
-    """What the model that `load` finds keeps of the puzzle ids of its training; empty where that is nothing."""
+class TrainedOn(NamedTuple):
+    """What a model keeps of the puzzles of its training, as `Meta` has it: names of their ids, and their rules."""
+
+    identifiers: Identifiers = MappingProxyType({})
+    rules: Kept | None = None
+
+
+NOTHING_KNOWN = TrainedOn()
+
+
+def trained_on(source: str | os.PathLike[str]) -> TrainedOn:
+    """Of the model that `load` finds. Files keep nothing of it, since they travel."""
     path = as_path(source, "path")
-    return checkpoint.identifiers(path) if path.is_dir() else {}
+    meta = checkpoint.meta(path) if path.is_dir() else None
+    return TrainedOn(meta.identifiers, meta.rules) if meta else NOTHING_KNOWN
 
 
 def load(source: str | os.PathLike[str], averaged: bool = True) -> tuple[Experiment, Weights]:
