@@ -165,7 +165,7 @@ class TestBuilding:
             assert command == "show" or f"  rules{len(lines) - 2:>24}  ok" in told.out or "  rules  " in told.out
         (tmp_path / "rules.py").write_text("raise SystemExit\n")
         assert trm("verify", tmp_path / "out") == 0
-        assert capsys.readouterr().err.startswith(f"{kept}, which has changed since it was built: ")
+        assert capsys.readouterr().err.startswith(f"{kept}, which has changed since: ")
 
     def test_arc_in_folders_of_tasks(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def pair(colour: int) -> dict[str, Any]:
@@ -380,6 +380,14 @@ class TestShow:
         assert told[0] == f"{table} row 2, no known answer"
         assert "".join(told[1:12]).translate(str.maketrans("", "", " |-+")).isprintable()
         assert sum(line.count(".") for line in told[1:]) < 81
+
+    def test_a_known_answer_that_is_wrong_is_marked(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "t.csv"
+        path.write_text("question,answer\n12..341.21434321,4234341221434321\n1.34341221434321,1234341221434321\n")
+        assert trm("show", path) == 0
+        told = capsys.readouterr().out
+        assert " 4!2 | 3'4!\n" in told
+        assert told.count("!") == 3 + 1  # the clue, one each of its row, its column and its box
 
     def test_kinds_that_cannot_be_guessed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "t.csv"

@@ -1,5 +1,6 @@
 """Pictures: they can be read back, hold what they should, and nothing lies outside them or on top of another."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -34,7 +35,13 @@ CASES = [("sudoku", *SUDOKU_4), ("sudoku", *SUDOKU_9), ("maze", *MAZE), ("arc", 
 # Drawing takes long where there are many cells: small Sudokus stand for large ones, but in `make test-all`.
 CASES_BY_SIZE = [pytest.param(*case, marks=pytest.mark.slow) if case[1] == SUDOKU_9[0] else case for case in CASES]
 
+WRONG = "breaks a rule or overwrites a clue"
 COLOURS = (canvas.WHITE, canvas.GIVEN, canvas.WALL, canvas.PATH, canvas.CHANGED_PATH, canvas.START, canvas.GOAL)
+
+
+def grid(**units: str) -> str:
+    """A puzzle of the user's own, of four cells."""
+    return json.dumps({"kind": "grid", "shape": [2, 2], "alphabet": ".ab", "units": units})
 
 
 @pytest.fixture
@@ -184,11 +191,28 @@ def test_a_changed_clue_and_a_broken_rule_are_red(tmp_path: Path, drawn: list[Fi
 
 def test_what_colours_mean_stands_below(tmp_path: Path, drawn: list[Figure]) -> None:
     for puzzle, cells, expected in (
-        ("maze", 16, ["wall", "S, start", "G, goal", "path", "path, changed", "wrong"]),
-        ("arc", 900, [*"0123456789", "dot: changed"]),
+        ("sudoku", 16, ["given", "changed", WRONG]),
+        ("maze", 16, ["wall", "S, start", "G, goal", "path", "path, changed", WRONG]),
+        ("arc", 900, [*"0123456789", "changed"]),
+        (grid(), 4, ["given", "changed"]),
+        (grid(line="rows columns"), 4, ["given", "changed", WRONG]),
     ):
         draw_thoughts(tmp_path / "x.png", kind_of(puzzle, cells), np.full(cells, 2, np.int32), [], "runs/x")
         assert [text.get_text() for text in drawn[-1].texts][-len(expected) :] == expected
+
+
+def test_a_known_answer_tells_which_clues_of_an_own_puzzle_are_to_stay(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Where its rules are unknown, or speak of no cell; of what the answer itself changes, nothing is said."""
+    for about, clues in ((grid(), [1]), (grid(line="rows columns"), [0, 1])):
+        kind = kind_of(about, 4)
+        question, label = kind.parse("ab.."), kind.parse("bbab")
+        thought = Thought(kind.parse("baab"), np.ones(4, np.bool_), 0.0, None, 0.1, 1)
+        draw_thoughts(tmp_path / "x.png", kind, question, [thought], "runs/x", label)
+        figure = drawn[-1]
+        red = [i for i, text in enumerate(boards(figure)[1].texts) if text.get_color() == canvas.WRONG]
+        assert [i for i in red if i in (0, 1)] == clues
+        legend = figure.texts[-1].get_text()
+        assert legend == ("overwrites a clue" if about == grid() else WRONG)
 
 
 def test_a_long_title_takes_several_lines_and_nothing_of_it_is_cut(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -88,6 +88,12 @@ def test_nothing_is_told_of_steps_after_an_attempt_has_ended() -> None:
     assert [(thought.step, thought.cycle) for thought in rows] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
 
 
+def test_the_only_cycle_of_a_step_is_the_step() -> None:
+    found = attempts_of(SUDOKU, [[WRONG, SOLVED]], [[0, 0]])
+    rows = by_cycles(SUDOKU, QUESTION, found, trace_of(found, 1))
+    assert [(thought.step, thought.cycle) for thought in rows] == [(1, 0), (2, 0)]
+
+
 def test_the_last_cycle_of_a_step_shows_the_answer_that_was_judged() -> None:
     found = attempts_of(SUDOKU, [[WRONG, SOLVED]], [[0, 0]])
     other = trace_of(attempts_of(SUDOKU, [[WRONG, WRONG]], [[0, 0]]), 2)

@@ -247,6 +247,21 @@ def test_cells_of_text() -> None:
             cells_of(puzzle, "1 2 3")
 
 
+def test_a_known_answer_tells_which_clues_are_to_stay() -> None:
+    """A puzzle may change what is given; a label shows where it does not. Units are of puzzles that keep clues."""
+    about = {"kind": "grid", "shape": [2, 3], "alphabet": ".ab "}
+    kind = kind_of(json.dumps(about), 6)
+    question, label, answer = (kind.parse(text) for text in ("ab b a", "aa bba", "bb bb."))
+    label[5] = 0  # unknown
+    found = kind.faults(question, answer, label)
+    assert np.flatnonzero(found.overwritten).tolist() == [0]
+    assert (found.broken.any(), found.told) == (False, ("1 clue changed, at r1c1",))
+    assert kind.finds_faults(label)
+    with_units = kind_of(json.dumps(about | {"units": {"line": "rows"}}), 6)
+    answer = kind.parse("aaab a")
+    assert np.flatnonzero(with_units.faults(question, answer, label).overwritten).tolist() == [1, 2]
+
+
 def test_a_users_own_units_tell_which_cells_are_at_fault() -> None:
     """Without them nothing is known of cells: the rules judge a whole answer."""
     about = {"kind": "grid", "shape": [2, 3], "alphabet": ".abc", "units": {"line": "rows columns", "piece": "aab.bb"}}
@@ -262,5 +277,6 @@ def test_a_users_own_units_tell_which_cells_are_at_fault() -> None:
         "a symbol twice in 1 unit of the class 'piece'",
     )
     assert not plain.faults(question, answer).cells.any()
+    assert (kind.finds_faults(), plain.finds_faults()) == (True, False)
     right = kind.faults(question, kind.parse("abc..."))
     assert (right.cells.any(), right.told) == (False, ())

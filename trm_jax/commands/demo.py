@@ -54,7 +54,8 @@ def run(workdir: Path, variant: str = "") -> bool:
     print("\none of them, step by step")
     show(kind, question, thoughts)
     pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
-    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts, f"{workdir}, averaged weights")
+    title = f"{workdir}, averaged weights; one of {len(test):,} held-out puzzles"
+    draw_thoughts(pictures["how the answer forms"], kind, question, thoughts, title)
     draw_training(pictures["how training went"], read_metrics(workdir), f"{workdir}: {experiment.name}")
 
     path = workdir / "report.json"

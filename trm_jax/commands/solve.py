@@ -47,7 +47,7 @@ def run(source: Path, request: Request) -> bool:
         return solve_several(experiment, weights, request, tasks)
     if searches:
         what = kind, question, request.budget, request.quiet, request.picture
-        return searching.solve(experiment, weights, *what, f"{source}, averaged weights")
+        return searching.solve(experiment, weights, *what, _title(request, source, task))
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)
@@ -141,15 +141,19 @@ def _tell(number: int, end: Thought, halted_at: int) -> None:
     print(f"attempt {number + 1}: {', '.join([*parts, *filter(None, [verdict(end.satisfied)])])}")
 
 
+def _title(request: Request, source: Path, task: Task) -> str:
+    """Of pictures: the model, and which puzzle it is where it has a name."""
+    which = f"; {task.name} of {request.data or 'its held-out puzzles'}" if request.of_data else ""
+    return f"{source}, averaged weights{which}"
+
+
 def _draw(request: Request, source: Path, task: Task, strip: list[Thought], frames: list[Thought]) -> None:
     """The pictures asked for, under the name of the model; of no thoughts, they hold the question alone."""
     if request.picture is None and request.gif is None:
         return
     from trm_jax.display.pictures import animate_thoughts, draw_thoughts
 
-    title = f"{source}, averaged weights"
-    if request.of_data:
-        title += f"; {task.name} of {request.data or 'its held-out puzzles'}"
+    title = _title(request, source, task)
     if request.picture is not None:
         draw_thoughts(request.picture, task.kind, task.question, strip, title, task.label)
     if request.gif is not None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc, Maze, Sudoku
+from trm_jax.puzzles.kinds import Arc, Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 # Cells as colours, two characters wide so that they look square.
@@ -81,13 +81,18 @@ def filled_in(kind: Kind, question: Tokens, answer: Tokens) -> NDArray[np.bool_]
     return np.not_equal(question, answer)
 
 
-def marks_explained(kind: Kind, out: Console) -> str:
-    """What the marks of `board_lines` mean; a second line for a maze's characters."""
-    plain, checked = out.no_color or out.color_system is None, isinstance(kind, Sudoku | Maze)
+def marks_explained(kind: Kind, out: Console, label: Tokens | None = None) -> str:
+    """What the marks of `board_lines` mean, with a known answer or without; a second line for a maze's characters."""
+    plain = out.no_color or out.color_system is None
     changed = "'" if plain else "<>" if kind.palette is not None else "green"
-    wrong = f", {'!' if plain else 'red'}: breaks a rule or overwrites a clue" if checked else ""
+    wrong = f", {'!' if plain else 'red'}: {what_is_wrong(kind)}" if kind.finds_faults(label) else ""
     cells = "#: wall, S: start, G: goal, o: path)\n(" if isinstance(kind, Maze) else ""
     return f"({cells}{changed}: changed since the board before{wrong})"
+
+
+def what_is_wrong(kind: Kind) -> str:
+    """What is known of a cell that `Kind.faults` names."""
+    return "breaks a rule or overwrites a clue" if kind.finds_faults() else "overwrites a clue"
 
 
 def print_line(out: Console, line: str | Text) -> None:

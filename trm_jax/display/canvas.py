@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.display.boards import Window, ink_on, readable
+from trm_jax.display.boards import Window, ink_on, readable, what_is_wrong
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Maze, Sudoku
+from trm_jax.puzzles.kinds import Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ INK, FAINT, CHANGED, WRONG = "#222222", "#b1bac4", "#1a7f37", "#cf222e"
 WHITE, GIVEN, WRONG_CELL = "#ffffff", "#e8ebef", "#ffd0cc"
 WALL, PATH, CHANGED_PATH, START, GOAL = "#30363d", "#8ab8ee", "#7fce93", "#8250df", "#bf3989"
 SURE, CHANGE = "#0969da", "#bc4c00"  # of the two curves
+DOT = "dot"  # in a legend: a dot in a cell, whatever its colour
 # A smaller change of the state than this is drawn as this, since the scale is logarithmic.
 _LEAST_CHANGE = 1e-4
 # Points of the title and of the legend.
@@ -120,7 +121,7 @@ class Sheet:
         gap, margin: between panels, and round all of them.
         dpi: pixels an inch, which makes the size of the text.
         title: stands above all, on as many lines as it takes.
-        legend: stands below all: colours, such as #ff4136, and what each means.
+        legend: stands below all: colours, such as #ff4136, or DOT, and what each means.
         """
         self._board = part.columns * unit, part.rows * unit
         self._head, self._gap, self._margin = head, gap, margin
@@ -142,7 +143,7 @@ class Sheet:
             self._words(margin, margin + (i + 0.5) * 2.2 * letter, line, _TITLE)
         for (colour, words), (x, row) in zip(legend, places, strict=True):
             y = down + (row + 0.3) * 2.4 * small
-            self._square(margin + x, y - 0.7 * small, 1.4 * small, colour)
+            self._sample(margin + x, y - 0.7 * small, 1.4 * small, colour)
             self._words(margin + x + 2.1 * small, y, words, _SMALL)
 
     def corner(self, row: int, column: int) -> tuple[int, int]:
@@ -161,15 +162,19 @@ class Sheet:
             left / across, 1 - middle / down, literal(text), fontsize=points, color=INK, va="center_baseline"
         )
 
-    def _square(self, left: float, top: float, side: float, colour: str) -> None:
-        from matplotlib.patches import Rectangle
+    def _sample(self, left: float, top: float, side: float, colour: str) -> None:
+        """A square of a colour, or with a dot in it."""
+        from matplotlib.patches import Ellipse, Rectangle
 
         across, down = self.size
-        corner, size = (left / across, 1 - (top + side) / down), (side / across, side / down)
-        shape = Rectangle(
-            corner, *size, facecolor=colour, edgecolor=FAINT, linewidth=0.5, transform=self.figure.transFigure
-        )
-        self.figure.add_artist(shape)
+        (x, y), (width, height) = (left / across, 1 - (top + side) / down), (side / across, side / down)
+        face, place = WHITE if colour == DOT else colour, self.figure.transFigure
+        square = Rectangle((x, y), width, height, facecolor=face, edgecolor=FAINT, linewidth=0.5, transform=place)
+        self.figure.add_artist(square)
+        if colour == DOT:
+            middle = x + width / 2, y + height / 2
+            dot = Ellipse(middle, 0.3 * width, 0.3 * height, facecolor=INK, linewidth=0, transform=place)
+            self.figure.add_artist(dot)
 
     def foot_of(self, row: int, column: int) -> int:
         """Lower edge of a panel."""
@@ -193,17 +198,26 @@ def _in_rows(widths: Sequence[float], most: float) -> tuple[list[tuple[float, in
     return places, row + 1
 
 
-def legend_of(kind: Kind) -> list[tuple[str, str]]:
-    """What colours mean on boards of a kind, each with its words."""
+def legend_of(kind: Kind, label: Tokens | None = None) -> list[tuple[str, str]]:
+    """What is seen on boards of answers, each with its words; label: the known answer [cells], if there is one."""
+    mark = DOT if kind.palette is not None else CHANGED_PATH if isinstance(kind, Maze) else CHANGED
+    changed = [(mark, "path, changed" if isinstance(kind, Maze) else "changed")]
+    return [*_cells_of(kind), *changed, *([(WRONG, what_is_wrong(kind))] if kind.finds_faults(label) else [])]
+
+
+def legend_of_pairs(kind: Kind, faulty: bool) -> list[tuple[str, str]]:
+    """What is seen on boards of questions and known answers; faulty: some of these are wrong."""
+    coloured = kind.palette is not None or isinstance(kind, Maze)
+    filled = [] if coloured else [(CHANGED, "filled in")]
+    return [*_cells_of(kind), *filled, *([(WRONG, what_is_wrong(kind))] if faulty else [])]
+
+
+def _cells_of(kind: Kind) -> list[tuple[str, str]]:
     if isinstance(kind, Maze):
-        return [
-            (WALL, "wall"), (START, "S, start"), (GOAL, "G, goal"), (PATH, "path"), (CHANGED_PATH, "path, changed"),
-            (WRONG, "wrong"),
-        ]  # fmt: skip
+        return [(WALL, "wall"), (START, "S, start"), (GOAL, "G, goal"), (PATH, "path")]
     if kind.palette is not None:
-        return [(colour, str(number)) for number, colour in enumerate(kind.palette[2:])] + [(WHITE, "dot: changed")]
-    wrong = [(WRONG, "wrong")] if isinstance(kind, Sudoku) else []
-    return [(GIVEN, "given"), (CHANGED, "changed"), *wrong]
+        return [(colour, str(number)) for number, colour in enumerate(kind.palette[2:])]
+    return [(GIVEN, "given")]
 
 
 def draw_board(

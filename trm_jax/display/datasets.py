@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from trm_jax.console import Output
@@ -11,7 +12,7 @@ from trm_jax.data import folder
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.display.boards import board_lines, filled_in, print_line, shared_window, side_by_side
 from trm_jax.errors import DataError, printable
-from trm_jax.puzzles.kind import Rules
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
@@ -29,7 +30,7 @@ def show(
     picture: Path | None = None,
     out: Console | None = None,
 ) -> None:
-    """Prints examples, with the cells of the answer that the question leaves open marked.
+    """Prints examples, with the cells of the answer that the question leaves open marked, and those that are wrong.
 
     Args:
       path: a dataset folder or a table.
@@ -61,7 +62,8 @@ def show(
         print_line(out, title)
         boards = [board_lines(shown.kind, question, np.zeros(len(question), np.bool_), out)]
         if answer.any():
-            boards.append(board_lines(shown.kind, answer, filled_in(shown.kind, question, answer), out))
+            marks = filled_in(shown.kind, question, answer)
+            boards.append(board_lines(shown.kind, answer, marks, out, _wrong(shown.kind, question, answer)))
         for line in side_by_side(boards, out.width):
             print_line(out, line)
         print_line(out, "")
@@ -85,9 +87,14 @@ def _titles(shown: OpenSet, places: Sequence[int]) -> list[str]:
     return titles
 
 
+def _wrong(kind: Kind, question: Tokens, answer: Tokens) -> NDArray[np.bool_]:
+    """The cells of a known answer that are wrong, bool [cells]; of one that leaves cells open, none of these."""
+    return kind.faults(question, answer).cells & (answer != 0)
+
+
 def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[tuple[Tokens, Tokens]]) -> None:
     """One row of the picture for each example: its question, then its answer."""
-    from trm_jax.display.canvas import INK, Sheet, draw_board, legend_of, literal, save_figure
+    from trm_jax.display.canvas import INK, Sheet, draw_board, legend_of_pairs, literal, save_figure
 
     kind = shown.kind
     part = shared_window(kind, [tokens for example in examples for tokens in example])
@@ -105,12 +112,13 @@ def _draw(path: Path, shown: OpenSet, titles: Sequence[str], examples: Sequence[
         gap=24,
         margin=16,
         dpi=150,
-        legend=legend_of(kind),
+        legend=legend_of_pairs(kind, any(_wrong(kind, *example).any() for example in examples)),
     )
     for row, (title, (question, answer)) in enumerate(zip(titles, examples, strict=True)):
         nothing = np.zeros(len(question), np.bool_)
         left, right = sheet.board_axes(row, 0), sheet.board_axes(row, 1)
         draw_board(left, kind, part, question, question, nothing)
-        draw_board(right, kind, part, question, answer, filled_in(kind, question, answer) if answer.any() else nothing)
+        marks = (filled_in(kind, question, answer), _wrong(kind, question, answer)) if answer.any() else (nothing,)
+        draw_board(right, kind, part, question, answer, *marks)
         left.set_title(literal(title), loc="left", fontsize=7, color=INK, pad=5)
     save_figure(sheet.figure, path)

@@ -65,7 +65,8 @@ def draw_thoughts(
       kind: how cells are written, and where boxes end.
       question: tokens [cells].
       title: stands above, such as where the model comes from; how it ended follows.
-      label: the known answer [cells], 0 where it is unknown, by which that is told where there are no rules.
+      label: the known answer [cells], 0 where it is unknown, by which that is told where there are no rules; it also
+        tells of a puzzle of the user's own which clues are to stay.
       thoughts: by steps or by cycles; of more than `most` steps, the first ones and the last are drawn. The curves are
         of all.
     """
@@ -94,14 +95,14 @@ def draw_thoughts(
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
     sheet = Sheet(
         part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150,
-        title=_title(title, kind, thoughts, label), legend=legend_of(kind),
+        title=_title(title, kind, thoughts, label), legend=legend_of(kind, label),
     )  # fmt: skip
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
     axis.set_title("question", fontsize=10, color=INK)
     for thought, (row, column) in zip(shown, places, strict=True):
         axis = sheet.board_axes(row, column)
-        draw_board(axis, kind, part, question, thought.tokens, *marks(kind, question, thought))
+        draw_board(axis, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
         when = f"step {thought.step}" + (f", cycle {thought.cycle}" if cycles > 1 else "")
         count = changed_cells(kind, thought).split()[0]
         axis.set_title(f"{when}\n{count} changed, {thought.sure:.0%} sure", fontsize=10, color=INK)
@@ -142,7 +143,7 @@ def animate_thoughts(
     palette.putpalette(_palette(kind).tobytes())
     images = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in _frames(kind, question, thoughts, _title(title, kind, thoughts, label))
+        for frame in _frames(kind, question, thoughts, title, label)
     )
     durations = [_FIRST, *[_EACH] * len(thoughts)]
     durations[-1] = _LAST
@@ -153,14 +154,16 @@ def animate_thoughts(
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: str) -> Iterator[NDArray[np.uint8]]:
+def _frames(
+    kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: str, label: Tokens | None
+) -> Iterator[NDArray[np.uint8]]:
     """The frames of the animation, [height, width, 3]."""
     part = shared_window(kind, [question, *(thought.tokens for thought in thoughts)])
     unit = max(1, min(64, 396 // max(part.rows, part.columns)))
     foot = 118 if len(thoughts) > 1 else 0
     sheet = Sheet(
         part, 1, 1, unit=unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100,
-        title=title, legend=legend_of(kind),
+        title=_title(title, kind, thoughts, label), legend=legend_of(kind, label),
     )  # fmt: skip
     board = sheet.board_axes(0, 0)
     draw_board(board, kind, part, question, question, np.zeros(len(question), np.bool_))
@@ -181,7 +184,7 @@ def _frames(kind: Kind, question: Tokens, thoughts: Sequence[Thought], title: st
     for i in range(1 + len(thoughts)):
         if i:
             thought = thoughts[i - 1]
-            draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought))
+            draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
             head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
             changed.set_text(changed_cells(kind, thought))
             judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)

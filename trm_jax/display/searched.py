@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Boards of a picture, in rows of so many.
 _MOST, _ACROSS = 8, 4
+_LEGEND = [
+    (GIVEN, "given"), (CHANGED, "found by this call; underlined: guessed for it"), (FAINT, "candidates it took away")
+]  # fmt: skip
 
 
 class Deduced(NamedTuple):
@@ -60,7 +63,7 @@ def show_search(kind: Kind, question: Tokens, found: Found, units: Units, out: C
     """
     blocks = [[Text("question"), *board_lines(kind, question, np.zeros(len(question), np.bool_), out)]]
     for step in deduced(found.path, question, units):
-        head = f"call {step.number}: {_told(kind, step)}"
+        head = f"call {step.number}: {' '.join(filter(None, _told(kind, step)))}"
         blocks.append([Text(head), *board_lines(kind, step.tokens, step.known, out)])
     for line in side_by_side(blocks, out.width):
         print_line(out, line)
@@ -86,7 +89,7 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
     unit = max(1, min(540, max(270, 36 * max(part.rows, part.columns))) // max(part.rows, part.columns))
     sheet = Sheet(
         part, -(-panels // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150,
-        title="\n".join(filter(None, [title, ended])), legend=[(GIVEN, "given"), (CHANGED, "found by this call")],
+        title="\n".join(filter(None, [title, ended])), legend=_LEGEND,
     )  # fmt: skip
     still = np.zeros(len(question), np.bool_)
     axis = sheet.board_axes(0, 0)
@@ -96,17 +99,18 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
         axis = sheet.board_axes(*divmod(i, columns))
         draw_board(axis, kind, part, question, step.tokens, step.known)
         _pencil(axis, kind, found.path[step.number - 1].left, step, units, unit)
-        axis.set_title(f"call {step.number}\n{_told(kind, step)}", fontsize=10, color=INK)
+        guess, came = _told(kind, step)
+        axis.set_title(f"call {step.number}{f': {guess}' if guess else ''}\n{came}", fontsize=10, color=INK)
     save_figure(sheet.figure, path)
 
 
-def _told(kind: Kind, step: Deduced) -> str:
-    """A call in a few words."""
+def _told(kind: Kind, step: Deduced) -> tuple[str, str]:
+    """What was guessed for a call, "" for nothing, and what came of it."""
     guess, gone, known = "", int(step.gone.sum()), int(step.known.sum())
     if step.guess is not None:
         (row, column), (glyph,) = divmod(step.guess[0], kind.shape[1]), kind.glyphs(np.array([step.guess[1]], np.int32))
-        guess = f"r{row + 1}c{column + 1} = {glyph}? "
-    return f"{guess}{gone} gone, {known} cell{'s' * (known != 1)} found"
+        guess = f"r{row + 1}c{column + 1} = {glyph}?"
+    return guess, f"{gone} gone, {known} cell{'s' * (known != 1)} found"
 
 
 def _pencil(axis: "Axes", kind: Kind, left: NDArray[np.bool_], step: Deduced, units: Units, unit: int) -> None:

@@ -24,9 +24,11 @@ def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
     return thought.changed & (readable(kind, thought.tokens) != arc.PAD)
 
 
-def marks(kind: Kind, question: Tokens, thought: Thought) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def marks(
+    kind: Kind, question: Tokens, thought: Thought, label: Tokens | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which cells of a thought stand out: those that visibly changed, and those that are wrong; bool [cells]."""
-    return visibly_changed(kind, thought), kind.faults(question, thought.tokens).cells
+    return visibly_changed(kind, thought), kind.faults(question, thought.tokens, label).cells
 
 
 def changed_cells(kind: Kind, thought: Thought) -> str:
@@ -61,7 +63,7 @@ def show(
     out = out or Output(highlight=False)
     print_line(out, "question")
     show_grid(kind, question, out)
-    print_line(out, "\n" + marks_explained(kind, out))
+    print_line(out, "\n" + marks_explained(kind, out, label))
     settled = _settled(kind, thoughts)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):
         if step > settled:
@@ -74,14 +76,15 @@ def show(
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
             print_line(out, head + Text(", ") + told if told else head)
             if visibly_changed(kind, last).any() or step == 1:
-                for line in _board(kind, question, last, out):
+                for line in _board(kind, question, last, out, label):
                     print_line(out, line)
         else:
             head = Text(f"\nsupervision step {step}")
             print_line(out, head + Text(": ") + told if told else head)
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
             blocks = [
-                _figures(kind, thought) + ([] if still else _board(kind, question, thought, out)) for thought in moments
+                _figures(kind, thought) + ([] if still else _board(kind, question, thought, out, label))
+                for thought in moments
             ]
             for line in side_by_side(blocks, out.width):
                 print_line(out, line)
@@ -124,8 +127,8 @@ def _figures(kind: Kind, thought: Thought) -> list[Text]:
     ]
 
 
-def _board(kind: Kind, question: Tokens, thought: Thought, out: Console) -> list[Text]:
-    changed, wrong = marks(kind, question, thought)
+def _board(kind: Kind, question: Tokens, thought: Thought, out: Console, label: Tokens | None) -> list[Text]:
+    changed, wrong = marks(kind, question, thought, label)
     return board_lines(kind, thought.tokens, changed, out, wrong)
 
 
@@ -151,13 +154,14 @@ def _ending(kind: Kind, question: Tokens, thoughts: Sequence[Thought], label: To
         name = kind.to_dict()["kind"]
         yield f"not checked, since no rules are known for puzzles of kind {name!r}, and no label for this one: {text}"
         return
+    faults = "; ".join(kind.faults(question, thoughts[-1].tokens, label).told)
+    told = f": {faults}" if faults else ""
     if rights[-1]:
         yield f"solved at {_since(thoughts, rights)}: {text}"
     elif kind.has_rules:
-        faults = "; ".join(kind.faults(question, thoughts[-1].tokens).told)
-        yield f"not solved: the last answer breaks the rules{f': {faults}' if faults else ''}; more --steps may help"
+        yield f"not solved: the last answer breaks the rules{told}; more --steps may help"
     else:
-        yield "not solved: the last answer is not the known one; more --steps may help"
+        yield f"not solved: the last answer is not the known one{told}; more --steps may help"
     if label is not None and (label != 0).any():
         differ = differing_cells(thoughts[-1].tokens, label)
         known = f"differs from the known one in {differ} of {int((label != 0).sum())} cells"

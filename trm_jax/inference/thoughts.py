@@ -25,7 +25,7 @@ class Thought:
     satisfied: whether the answer keeps to the rules and to the question; None where no rules are known.
     change: root mean square change of y and z since the thought before.
     step: the supervision step, from 1.
-    cycle: the cycle in it, from 1; 0 for the step as a whole.
+    cycle: the cycle in it, from 1; 0 for the step as a whole, as where it has one cycle alone.
     """
 
     tokens: Tokens
@@ -76,7 +76,8 @@ def by_cycles(kind: Kind, question: Tokens, found: Attempts, traced: Trace, numb
     steps, cycles = int(found.steps[0, number]), traced.tokens.shape[1]
     tokens = traced.tokens[:steps].copy()
     tokens[:, -1] = found.answers[0, number, :steps]
-    times = [(step, cycle) for step in range(1, steps + 1) for cycle in range(1, cycles + 1)]
+    numbers = range(1, cycles + 1) if cycles > 1 else [0]
+    times = [(step, cycle) for step in range(1, steps + 1) for cycle in numbers]
     return _thoughts(
         kind, question, tokens.reshape(len(times), -1), traced.q_halt.ravel(), traced.change.ravel(), times
     )

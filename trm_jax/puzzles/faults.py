@@ -63,6 +63,12 @@ def of_units(
     return Faults(overwritten, broken, tuple(told))
 
 
+def of_clues(fixed: NDArray[np.bool_], question: Tokens, answer: Tokens, columns: int) -> Faults:
+    """Of an answer of which nothing is known but which cells of the question are to stay, bool [S]."""
+    overwritten = fixed & (question != answer)
+    return Faults(overwritten, np.zeros_like(overwritten), tuple(changed_clues(overwritten, columns)))
+
+
 def of_declared(units: Units, question: Tokens, answer: Tokens, columns: int) -> Faults:
     """Of an answer in which no unit may hold a symbol twice. question, answer: tokens [S]; columns: of the board."""
     symbols = np.isin(answer, units.symbols)

@@ -139,8 +139,17 @@ class Kind(ABC):
         """
         raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
 
-    def faults(self, question: Tokens, answer: Tokens) -> Faults:
-        """What is wrong with an answer [cells], where the rules speak of cells; of any answer, right or not."""
+    def finds_faults(self, label: Tokens | None = None) -> bool:
+        """Whether `faults` knows anything of cells, with this label."""
+        return False
+
+    def faults(self, question: Tokens, answer: Tokens, label: Tokens | None = None) -> Faults:
+        """What is wrong with an answer [cells], as far as it can be told of cells; of any answer, right or not.
+
+        Args:
+          label: the known answer [cells], 0 where it is unknown. Of a puzzle of the user's own it tells which clues are
+            to stay; other kinds know that.
+        """
         return none_known(len(answer))
 
     def symmetries(self, words: Array) -> Symmetries:

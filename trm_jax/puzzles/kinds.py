@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves, grid, maze, sudoku, sudoku_isomorphism
 from trm_jax.puzzles.declared import items_of
-from trm_jax.puzzles.faults import Faults, of_declared
+from trm_jax.puzzles.faults import Faults, of_clues, of_declared
 from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.text.reading import read_one, read_several
@@ -79,7 +79,10 @@ class Sudoku(Kind):
     def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         return sudoku.answers(sudoku.decode(questions), sudoku.decode(answers), self.layout)
 
-    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+    def finds_faults(self, label: Tokens | None = None) -> bool:
+        return True
+
+    def faults(self, question: Tokens, answer: Tokens, label: Tokens | None = None) -> Faults:
         return sudoku.faults(sudoku.decode(question), sudoku.decode(answer), self.layout)
 
     def encode(self, numbers: NDArray[np.integer[Any]]) -> Tokens:
@@ -141,7 +144,10 @@ class Maze(Kind):
         pairs = zip(questions, answers, strict=True)
         return np.array([maze.is_shortest_path(q, a, self.shape) for q, a in pairs], np.bool_)
 
-    def faults(self, question: Tokens, answer: Tokens) -> Faults:
+    def finds_faults(self, label: Tokens | None = None) -> bool:
+        return True
+
+    def faults(self, question: Tokens, answer: Tokens, label: Tokens | None = None) -> Faults:
         return maze.faults(question, answer, self.shape)
 
     def glyphs(self, tokens: Tokens) -> list[str]:
@@ -298,11 +304,16 @@ class Grid(Kind):
                     f"answer to {self.text(question)!r:.100}, an image of a pair that they accept: leave it out"
                 )
 
-    def faults(self, question: Tokens, answer: Tokens) -> Faults:
-        """As far as the declared units tell; what else the rules say speaks of no cell."""
-        if self.units is None:
+    def finds_faults(self, label: Tokens | None = None) -> bool:
+        return self.units is not None or label is not None
+
+    def faults(self, question: Tokens, answer: Tokens, label: Tokens | None = None) -> Faults:
+        """As far as the declared units tell, or else clues that the label keeps; the rules speak of no cell."""
+        if self.units is not None:
+            return of_declared(self.units, question, answer, self.shape[1])
+        if label is None:
             return super().faults(question, answer)
-        return of_declared(self.units, question, answer, self.shape[1])
+        return of_clues(self.given(question) & (label == question), question, answer, self.shape[1])
 
     def glyphs(self, tokens: Tokens) -> list[str]:
         return ["?" if token == 0 else self._grid.alphabet[token - 1] for token in tokens.tolist()]
