@@ -56,7 +56,8 @@ def run(workdir: Path, variant: str = "") -> bool:
     pictures = {"how the answer forms": workdir / "answer.png", "how training went": workdir / "training.png"}
     title = f"{workdir}, averaged weights; one of {len(test):,} held-out puzzles"
     draw_thoughts(pictures["how the answer forms"], kind, question, thoughts, title)
-    draw_training(pictures["how training went"], read_metrics(workdir), f"{workdir}: {experiment.name}")
+    about = f"{workdir}: {experiment.name}, on {data.train_puzzles:,} puzzles; {len(test):,} held out"
+    draw_training(pictures["how training went"], read_metrics(workdir), about)
 
     path = workdir / "report.json"
     counts = count_weights(weights)

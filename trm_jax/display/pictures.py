@@ -224,12 +224,18 @@ def draw_training(path: Path, rows: Sequence[Mapping[str, Any]], title: str = ""
             },
         ),
     ):
-        for key, (label, colour) in lines.items():
+        # The first is thicker, so that it is seen below the second.
+        for (key, (label, colour)), thickness in zip(lines.items(), (3.0, 1.4), strict=True):
             points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
             if points:
                 marker = "o" if key.startswith("eval") or len(points) == 1 else None
                 axis.plot(
-                    *zip(*points, strict=True), label=label, color=colour, marker=marker, markersize=4, linewidth=1.4
+                    *zip(*points, strict=True),
+                    label=label,
+                    color=colour,
+                    marker=marker,
+                    markersize=4,
+                    linewidth=thickness,
                 )
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("optimiser step", fontsize=9)
@@ -240,6 +246,7 @@ def draw_training(path: Path, rows: Sequence[Mapping[str, Any]], title: str = ""
         if axis.lines:
             axis.legend(fontsize=9, frameon=False)
     left.set_ylim(bottom=0)
-    right.set_ylim(0, 1.02)
+    right.set_ylim(-0.02, 1.02)
+    right.set_yticks(np.linspace(0, 1, 6))
     right.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     save_figure(figure, path)
