@@ -394,11 +394,13 @@ class TestShow:
         for question, mend in (
             (
                 "4.3e+79",
-                "; a spreadsheet has rounded it as a number: fetch the file again, and import the column as text",
+                ": '4.3e+79' is a number that a spreadsheet has made of the cells, and rounded: fetch the file again, "
+                "and import the column as text",
             ),
             (
                 "1" * 80,
-                "; did a spreadsheet drop zeros at its start? fetch the file again, and import the column as text",
+                ": give --puzzle, or of mazes that are no squares --size; did a spreadsheet drop zeros at its start? "
+                "fetch the file again, and import the column as text",
             ),
             ("#S G###", ": give --puzzle, or of mazes that are no squares --size"),
         ):

@@ -384,6 +384,53 @@ def test_answers_are_written_as_questions_are() -> None:
     assert task.question[:16].tolist() == list(range(2, 18))
 
 
+def test_a_legend_of_another_size_of_board(capsys: pytest.CaptureFixture[str]) -> None:
+    """The network serves every size: the legend is that of the puzzle, not of the puzzles it was trained on."""
+    experiment = sources.load("sudoku-extreme")[0]
+    full = "".join("0123456789ABCDEF"[(4 * r + r // 4 + c) % 16] for r in range(16) for c in range(16))
+    for legend, tokens in ((".0123456789ABCDEF", 0), ("0123456789ABCDEFG", 1)):
+        _, (task,) = read_tasks(experiment, Request(full[:16] + "." * 240 if tokens == 0 else full, legend=legend))
+        assert task.kind.text(task.question)[:16] == full[:16]
+        assert task.question[:2].tolist() == [2 - tokens, 3 - tokens]
+    with pytest.raises(DataError, match="0 may be a blank or a digit, since neither G nor another blank stands there"):
+        read_tasks(experiment, Request(full))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        (
+            SUDOKU,
+            "####\n#SG#\n####\n####",
+            "a puzzle of kind 'maze', 4 x 4, but 'sudoku' is needed: give puzzles of one",
+        ),
+        (MAZE, PUZZLE, "a puzzle of kind 'sudoku', 4 x 4, but 'maze' is needed: give puzzles of one kind"),
+        (kind_of("tokens", 16), MAZE_QUESTION, "a puzzle of kind 'maze', 4 x 4, but 'tokens' is needed"),
+        (
+            MAZE,
+            "." * 15 + "\n",
+            "'.' in line 1, column 1 of the text",
+        ),  # of no clue nothing is told
+        (MAZE, "11" + PUZZLE[2:], "'1' in line 1, column 1 of the text (r1c1) is none of '#' wall"),
+        (
+            kind_of("sudoku", 81),
+            "8.1275E+80",
+            "'8.1275E+80' is a number that a spreadsheet has made of the cells, and ",
+        ),
+        (kind_of("sudoku", 81), "1" * 80, "80 cells found, but this Sudoku has 81: add or remove some; did a spread"),
+        (
+            SUDOKU,
+            "[[4, -1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]",
+            "'-1' in line 1, column 6 of the text (r1c2) is neither a digit 1-4",
+        ),
+    ],
+)
+def test_what_a_text_is_instead(kind: Kind, text: str, told: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_questions(kind, text)
+    assert str(caught.value).startswith(f"puzzle: {told}")
+
+
 def test_a_legend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake = Fake(monkeypatch, experiment_of("maze", 16, 6))
     fake.answers([[MAZE_SOLVED]])

@@ -1,6 +1,7 @@
 """Puzzles from files: nothing lost, nothing made up, and every fault named with its place."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,29 @@ def test_columns_are_named_by_the_configuration_or_beside_it(tmp_path):
         read_table(other, "sudoku", answered=False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "row", "told"),
+    [
+        ("sudoku", "####S  G########,####SooG########", "a puzzle of kind 'maze', 4 x 4, but 'sudoku' is needed: give"),
+        ("maze", "12..341.21434321,1234341221434321", "a puzzle of kind 'sudoku', 4 x 4, but 'maze' is needed: give"),
+        ('{"kind": "maze", "shape": [2, 8]}', "12..341.21434321,1234341221434321", "a puzzle of kind 'sudoku', 4 x 4"),
+        (
+            '{"kind": "grid", "shape": [4, 4], "alphabet": "01"}',
+            "####S  ####G####,1",
+            "line 1, '####S  ####G####', is a",
+        ),
+        ("sudoku", "12..341.21434321,12##", "'#' in line 1, column 3 of the text"),
+    ],
+)
+def test_a_table_of_another_kind_is_told_as_that(tmp_path, kind, row, told):
+    path = tmp_path / "t.csv"
+    path.write_text(f"question,answer\n{row}\n")
+    with pytest.raises(DataError) as caught:
+        read_table(path, kind)
+    assert re.match(rf"{path}: row 2, column (question|answer): {re.escape(told)}", str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
     """So that a message, a title and --row mean the same puzzle; where there are no lines, from 1."""
     table, array = tmp_path / "a.csv", tmp_path / "b.json"
@@ -161,8 +185,8 @@ def test_rows_are_counted_as_the_lines_of_a_file(tmp_path):
     told_apart = read_table(array, "sudoku", answered=False)
     assert [told_apart.example(row, "b") for row in (1, 2)] == [0, 1]
     array.write_text(f"[{first}, {second},\n{first}]")
-    with pytest.raises(DataError, match="b: several puzzles on one line, which is how rows are counted"):
-        read_table(array, "sudoku", answered=False).example(1, "b")
+    told_apart = read_table(array, "sudoku", answered=False)
+    assert [told_apart.example(row, "b") for row in (1, 2, 3)] == [0, 1, 2]
     generated = load(DataConfig(puzzle="sudoku", train="generated", train_puzzles=2, side=4), "train", 0)
     assert [generated.example(row, "g") for row in (1, 2)] == [0, 1]
     for row in (0, 3):

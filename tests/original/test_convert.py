@@ -343,7 +343,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path, torch, form):
         torch.save(evil, path, _use_new_zipfile_serialization=form == "torch.save")
     with pytest.raises(CheckpointError) as caught:
         convert.read_state_dict(path)
-    assert "never unpickled" in str(caught.value)
+    assert ("but text" if form == "plain pickle" else "never unpickled") in str(caught.value)
     assert "weights_only" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not created.exists()
@@ -375,7 +375,8 @@ def test_a_zip_that_is_no_state_dict_is_told(tmp_path, torch):
 
 def test_without_torch_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "step_1").write_bytes(b"")
+    with zipfile.ZipFile(tmp_path / "step_1", "w") as archive:
+        archive.writestr("step_1/data.pkl", b"\x80\x02}X\x0e\0\0\0lm_head.weight.")
     for act in (
         lambda: convert.read_state_dict(tmp_path / "step_1"),
         lambda: convert.write_state_dict(tmp_path / "step_2", {}),

@@ -1,6 +1,7 @@
 """Weights as others leave them: other names, wrappers, folders, and what says how they were trained."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trm_jax.config import Experiment, ModelConfig
 from trm_jax.errors import CheckpointError, ConfigError
 from trm_jax.model.model import Model
 from trm_jax.original import convert, original
-from trm_jax.original.unpacked import predictions_among, state_dict_in
+from trm_jax.original.unpacked import predictions_among, predictions_in, state_dict_in
 from trm_jax.runs.checkpoint import load
 
 TINY = ModelConfig(
@@ -105,6 +106,77 @@ def test_predictions_are_told_from_weights(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"holds predictions \(inputs, logits\), not weights: give the file of"):
         convert.import_checkpoint(path, tmp_path / "out", Experiment(model=TINY))
     assert predictions_among(tensors()) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty"),
+        (b"no weights\n", "text"),
+        ("Gewichte für später".encode(), "text"),
+        (b'{"model": 1}', "text"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
+        (b"%PDF-1.4", "a PDF"),
+        (b"\x1f\x8b\x08", "a gzipped file, which has to be unpacked first"),
+        (b"\x93NUMPY\x01\0", "an array of NumPy"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "what Git LFS keeps in place of a file, which `git lfs pull`",
+        ),
+        (b"\0\1\2\xff" * 9, "damaged, or of another form"),
+    ],
+)
+def test_what_holds_no_weights_is_told_by_its_bytes(content: bytes, told: str, tmp_path: Path) -> None:
+    """Whether PyTorch is there or not."""
+    for name in ("step_1", "step_1.pt", "step_1.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError) as caught:
+            convert.import_checkpoint(tmp_path / name, tmp_path / "ours", Experiment(model=TINY))
+        begin = (
+            "not a readable .safetensors file: "
+            if name.endswith("s")
+            else "not a state dict as torch.save writes it, but "
+        )
+        assert str(caught.value).startswith(f"{tmp_path / name}: {begin}{told}")
+        assert "\n" not in str(caught.value)
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name.replace("_", "/", 1).replace("_", "."), content)
+    return path
+
+
+def test_archives_that_hold_no_weights_are_told_by_their_members(tmp_path: Path) -> None:
+    for members, told in (
+        ({"word_document_xml": b"x"}, "not a state dict as torch.save writes it, but an archive of other files"),
+        ({"a_b_npy": b"x"}, "not a state dict as torch.save writes it, but arrays of NumPy"),
+        (
+            {"step_data_pkl": b"\x80\x02}X\x06\0\0\0logitsX\x05\0\0\0preds."},
+            r"holds predictions \(logits, preds\), not weights: give the file of the step itself",
+        ),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            convert.read_state_dict(archive(tmp_path / "step_1", **members))
+    path = archive(tmp_path / "step_1", step_data_pkl=b"\x80\x02}X\x06\0\0\0logitsX\x0e\0\0\0lm_head.weight.")
+    assert predictions_in(path) == ""
+
+
+def test_safetensors_are_read_under_any_name(tmp_path: Path) -> None:
+    arrays = tensors()
+    save_file(arrays, tmp_path / "step_1")
+    found = convert.read_state_dict(tmp_path / "step_1")
+    assert {name: array.tobytes() for name, array in found.items()} == {n: a.tobytes() for n, a in arrays.items()}
+
+
+def test_a_folder_without_a_step_names_its_files(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "step_99_all_preds.0").touch()
+    told = "no checkpoint of ours, and no step_N: name the file of weights, of model.safetensors, step_99_all_preds.0$"
+    with pytest.raises(CheckpointError, match=told):
+        convert.convert(tmp_path, tmp_path / "ours", Experiment(model=TINY))
 
 
 def leave(folder: Path, *steps: int, yaml: str = YAML) -> Path:

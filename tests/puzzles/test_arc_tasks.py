@@ -282,7 +282,6 @@ def test_what_is_wrong_with_a_submission(write: Callable[..., Path], keys: Any, 
         (b'{"a": [], "b": [], "a": []}', 'key "a" stands twice in one object; remove one'),
         (b'{"a": [{"attempt_1": [], "attempt_1": []}]}', 'key "attempt_1" stands twice in one object; remove one'),
         (b"[]", "a list of 0 where an object is needed: give {task: ...}"),
-        (b"output_id,output\na_0,|12|34| \n", "the CSV of the contest of 2020: give JSON of later contests, {task: "),
         (b"7", "7 where an object is needed: give {task: ...}"),
         (b"{}", "holds no tasks; give at least one"),
     ],
@@ -291,6 +290,32 @@ def test_what_is_wrong_with_any_file(write: Callable[..., Path], content: bytes,
     path = write(content)
     for read, *more in ((read_challenges, None), (read_solutions,), (read_submission,)):
         assert fault(read, path, *more).startswith(f"file.json: {problem}")
+
+
+@pytest.mark.parametrize(
+    "header", ["output_id,output", '"output_id","output"', "\ufeffoutput_id,output", "output_id;x"]
+)
+def test_the_csv_of_2020_is_told_as_that_with_what_is_wanted_in_its_place(
+    write: Callable[..., Path], header: str
+) -> None:
+    path = write(f"{header}\na_0,|12|34| \n".encode())
+    for read, more, wanted in (
+        (read_challenges, [None], 'tasks as JSON, {task: {"train": [...], "test": [...]}}'),
+        (read_solutions, [], "solutions as JSON, {task: [grid, ...]}"),
+        (read_submission, [], 'attempts as JSON, {task: [{"attempt_1": grid, "attempt_2": grid}, ...]}'),
+        (read_json, [], "JSON"),
+    ):
+        assert fault(read, path, *more) == (
+            f"file.json: answers in the CSV of the contest of 2020, which is not read: give {wanted}"
+        )
+
+
+def test_a_submission_in_place_of_tasks_is_told(write: Callable[..., Path]) -> None:
+    path = write(b'{"a": [{"attempt_1": [[1]], "attempt_2": null}]}')
+    assert fault(read_challenges, path, None) == (
+        "file.json: task a, train example 1: attempts of a submission, not examples: "
+        'give tasks as JSON, {task: {"train": [...], "test": [...]}}'
+    )
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -154,8 +154,10 @@ def test_letters_go_on_to_25():
     assert sudoku.to_text(grid[:25]) == text
     for lines in (sudoku.to_text(grid), sudoku.to_text(grid).lower()):
         np.testing.assert_array_equal(sudoku.parse(lines), grid)
-    assert "'Q' in line 1, column 2 of the text is neither a digit 1-P" in message(sudoku.parse, ".Q" + "." * 623)
-    assert "'K' in line 1, column 1 of the text (r1c1) is neither a digit 1-J" in message(
+    assert "'Q' in line 1, column 2 of the text is neither a digit 1-9 or A-P nor" in message(
+        sudoku.parse, ".Q" + "." * 623
+    )
+    assert "'K' in line 1, column 1 of the text (r1c1) is neither a digit 1-9 or A-J" in message(
         sudoku.parse, "K" * 361, sudoku.Layout(1, 19)
     )
 

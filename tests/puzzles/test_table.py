@@ -147,7 +147,7 @@ def test_puzzles_without_answers(write, name, content):
     questions, answers = read_pairs(path, sudoku.parse, answered=False)
     assert as_text(questions) == [Q1, Q2]
     assert not answers.any()
-    assert re.match(r"row \d, (key|column) answer: (is missing|0 cells|the value is null)", fault(path))
+    assert re.match(r"row \d, (key|column) answer: (is missing|is empty|the value is null)", fault(path))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +181,21 @@ def test_objects_of_an_array_in_one_line_are_counted(write):
     assert numbers.tolist() == [1, 2]
 
 
+def test_objects_are_counted_wherever_two_of_them_share_a_line(write):
+    good, bad = (json.dumps({"question": Q1, "answer": answer}) for answer in (A1, "z"))
+    for array, row in (
+        (f"[\n{good}, {bad}\n]", 2),
+        (f"[{good},\n{good}, {good},\n\n{bad}]", 4),
+        (f"[{good}, {good}, {{}}]", 3),
+        (f"[{good},\n\n{bad}, {good}]", 2),
+        (f"[\n{good}\n,\n{bad}\n]", 4),  # each has a line of its own
+        (f"[{bad},\n{good}, {good}]", 1),
+    ):
+        assert fault(write(array, "rows.json")).startswith(f"row {row}, key ")
+    _, _, numbers = read_numbered(write(f"[\n{good}, {good},\n{good}\n]", "rows.json"), sudoku.parse)
+    assert numbers.tolist() == [1, 2, 3]
+
+
 def test_some_puzzles_without_answers(write):
     questions, answers = read_pairs(write(f"question,answer\n{Q1},\n{Q2},{A2}\n"), sudoku.parse, answered=False)
     assert as_text(questions) == [Q1, Q2]
@@ -197,15 +212,24 @@ def test_some_puzzles_without_answers(write):
     [
         (f"{Q1.replace('.', '0')[:15]},{A1}", "; did a spreadsheet drop zeros at its start? fetch the file again"),
         ("1" * 9 + "," + A1, "; did a spreadsheet drop zeros at its start?"),  # a whole number of rows, and too few
-        (f"1.23e+15,{A1}", "; a spreadsheet has rounded it as a number: fetch the file again, and import the column"),
-        (f'"1,2E15",{A1}', "; a spreadsheet has rounded it as a number"),
     ],
 )
-def test_what_a_spreadsheet_did_is_told(write, row, told):
+def test_zeros_that_a_spreadsheet_dropped_are_told(write, row, told):
     message = fault(write(f"question,answer\n{row}\n"))
     assert re.match(r"row 2, column (question|answer): ", message)
     assert told in message
     assert "spreadsheet" not in fault(write(f"question,answer\nz{row[1:]}\n"))
+
+
+@pytest.mark.parametrize("number", ["1.23e+15", "1,2E15", "1E+15", f"{A1}.0"])
+@pytest.mark.parametrize("side", ["question", "answer"])
+def test_a_number_that_a_spreadsheet_rounded_is_told_as_that_alone(write, number, side):
+    row = {"question": Q1, "answer": A1} | {side: f'"{number}"'}
+    told = f"row 2, column {side}: {number!r} is a number that a spreadsheet has made of the cells, and rounded: "
+    assert fault(write(f"question,answer\n{row['question']},{row['answer']}\n")) == (
+        told + "fetch the file again, and import the column as text"
+    )
+    assert "spreadsheet" not in fault(write(f"question,answer\n{Q1},{A1[:-1]}z\n"))
 
 
 def test_limit(write):
@@ -267,13 +291,18 @@ def test_mazes_keep_their_blanks(write):
         ('question,answer,"a\nb"\n1,2,\0\n', "row 3, column a\\nb: a NUL byte"),
         (
             gzip.compress(GOOD.encode(), mtime=0),
-            "row 1, column ?: no text, but gzipped: give it a name that ends in .gz",
+            "row 1, column ?: no table, but gzipped: give it a name that ends in .gz",
         ),
         (
             b"PK\x03\x04" + b"\0" * 9,
-            "row 1, column ?: no text, but a spreadsheet or another zip archive: save it as CSV",
+            "row 1, column ?: no table, but a spreadsheet or another zip archive: save it as CSV",
         ),
-        (b"PAR1\x15", "row 1, column ?: no text, but a Parquet file: write it as CSV or JSONL"),
+        (b"PAR1\x15", "row 1, column ?: no table, but a Parquet file: write it as CSV or JSONL"),
+        (b"\x89PNG\r\n\x1a\n", "row 1, column ?: no table, but a picture: give the cells as text"),
+        (b"<!DOCTYPE html>", "row 1, column ?: no table, but a web page: fetch the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "row 1, column ?: no table, but what Git LFS keeps in place"),
+        (ARRAY.encode(), "row 1, column ?: JSON, by its first line: give it a name that ends in .json, or .jsonl for"),
+        (GOOD_JSONL.encode(), "row 1, column ?: JSON, by its first line: give it a name that ends in .json, or"),
         (GOOD.encode("utf-16-le"), "row 1, column 1: a NUL byte; save the file as plain UTF-8 text"),
         (GOOD.encode("utf-16")[:-1], "row 3, column ?: bytes that are not UTF-16, as the file begins"),
         # No header.
@@ -284,7 +313,7 @@ def test_mazes_keep_their_blanks(write):
         (f"{Q1},{A1}\n{A2},{Q2}\n", "row 2, column 2: r1c1 is blank"),
         # No answers, where they are needed.
         (f"puzzle\n{Q1}\n", "row 1, column answer: is missing; the header has 'puzzle': say with --columns"),
-        (GOOD + f"c,{Q1},,1\n", "row 4, column answer: 0 cells found"),
+        (GOOD + f"c,{Q1},,1\n", "row 4, column answer: is empty; give all cells"),
         # What spreadsheets do.
         (
             GOOD + f"c,{Q1.replace('.', '0')[:-1]},{A1},1\n",
@@ -419,7 +448,7 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (pair(answer=[[1, 2, 3], [3, 4, 1, 2]]), "row 1, key answer: row 2 of the list has 4 cells, but row 1 has 3"),
         (pair(answer=[[1, 2, 3, 4], "3412"]), "row 1, key answer: element 1 of the list is a list"),
         (pair(answer=[True] * 16), "row 1, key answer: element 1 of the list is true or false"),
-        (pair(answer=[]), "row 1, key answer: 0 cells found"),
+        (pair(answer=[]), "row 1, key answer: is empty; give all cells"),
         (pair() + pair(question="12..341.2143432z"), "row 2, key question: 'z' in line 1, column 16 of the text"),
         (pair(question="\ud800"), "row 1, key question: half of a surrogate pair"),
         (pair(question="\0"), "row 1, key question: '\\x00' in line 1, column 1 of the text"),

@@ -1,5 +1,6 @@
 """What `trm solve` is asked, and the puzzles: by their characters, from a file or standard input, or of a dataset."""
 
+import json
 import os
 import sys
 from contextlib import suppress
@@ -19,9 +20,11 @@ from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import cells_of, describe, kind_of
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of, of_another_kind
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.puzzles.table import spoilt
 from trm_jax.puzzles.table_columns import USUAL, Columns
+from trm_jax.puzzles.text.lists import is_list
 from trm_jax.runs.sources import NOTHING_KNOWN, TrainedOn
 
 # In characters. Whoever has more puzzles has a dataset.
@@ -107,7 +110,7 @@ def _questions(kind: Kind, source: str, where: str, text: str) -> list[Task]:
         kind = kind.told(kind.signs(text))
         found = kind.parse_several(text)
     except DataError as error:
-        told = str(error).removeprefix("puzzle: ")
+        told = of_another_kind(kind.to_dict(), text) or spoilt(str(error).removeprefix("puzzle: "), text.strip())
         if where == "puzzle" and _may_be_name(kind, source):
             raise DataError(f"{source}: no such file; and as a puzzle, {told}") from None
         raise DataError(f"{where}: {told}") from None
@@ -148,6 +151,8 @@ def _may_be_name(kind: Kind, source: str) -> bool:
     """Whether a word that is no puzzle looks like the name of a file."""
     if "\n" in source or not source.isprintable() or not source.strip():
         return False
+    if is_list(source, kind.writing):
+        return False
     known = kind.writing.plain | set("0123456789 ") | set(kind.writing.row_mark)
     strange = [char for char in source if char not in known]
     return bool(strange) and ("/" in source or Path(source).suffix[1:].isalpha() or len(strange) * 2 >= len(source))
@@ -162,9 +167,10 @@ def _at_size_of(experiment: Experiment, text: str) -> Experiment:
         kind_of(name, experiment.model.seq_len).parse_several(text)
     except DataError:
         with suppress(DataError):  # what is no puzzle of any size is told at the model's own
-            bare = describe(name)["kind"]
-            cells = cells_of(bare, text)
-            return at_size(experiment, bare, cells, kind_of(bare, cells).vocab_size)
+            # A box is of one size, a legend is how the text is written.
+            sizeless = json.dumps({key: value for key, value in describe(name).items() if key != "box"})
+            cells = cells_of(sizeless, text)
+            return at_size(experiment, sizeless, cells, kind_of(sizeless, cells).vocab_size)
     return experiment
 
 

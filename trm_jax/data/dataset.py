@@ -106,7 +106,7 @@ class PuzzleSet:
         """The index of the example that people call by this row.
 
         Raises:
-          DataError: there is none, or rows cannot be told apart.
+          DataError: there is none, or the set is made of several, each with rows of its own.
         """
         if self.files:
             raise DataError(f"{source}: rows are counted in each of them: name one")
@@ -114,8 +114,6 @@ class PuzzleSet:
             if not 1 <= row <= len(self):
                 raise DataError(f"{source}: no row {row}: there are {len(self)}, counted from 1")
             return row - 1
-        if len(np.unique(self.rows)) < len(self):
-            raise DataError(f"{source}: several puzzles on one line, which is how rows are counted: write one a line")
         at = int(np.searchsorted(self.rows, row))
         if at == len(self):
             raise DataError(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import table
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import cells_of, describe, kind_of
+from trm_jax.puzzles.kinds import cells_of, describe, kind_of, of_another_kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
@@ -54,9 +54,12 @@ def read_tokens(
                 f"all but the first {_KEPT_DIGITS} digits are 0, as a spreadsheet makes them of a number: fetch the "
                 "file again, and import the column as text"
             )
-        if kind is None:
-            kind = _told(kind_of(puzzle, cells_of(puzzle, text), rules), path, columns, limit)
-        return kind.parse(text).astype(dtype)
+        try:
+            if kind is None:
+                kind = _told(kind_of(puzzle, cells_of(puzzle, text), rules), path, columns, limit)
+            return kind.parse(text).astype(dtype)
+        except DataError as error:
+            raise DataError(of_another_kind(puzzle, text) or str(error)) from None
 
     def check(question: Tokens, answer: Tokens) -> None:
         assert kind is not None

@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from trm_jax.config import Experiment, validate
-from trm_jax.errors import CheckpointError, ConfigError, TrmError, first_line, together
+from trm_jax.errors import CheckpointError, ConfigError, TrmError, first_line, printable, together
 from trm_jax.model.model import Model, Weights
 from trm_jax.original import all_config, original
-from trm_jax.original.unpacked import predictions_among, state_dict_in
+from trm_jax.original.unpacked import predictions_among, predictions_in, state_dict_in
 from trm_jax.original.widths import overrides_for
 from trm_jax.runs.checkpoint import FOLDER, Checkpoints, load
+from trm_jax.runs.foreign_files import foreign, is_safetensors
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
 from trm_jax.runs.weights_file import tensors
@@ -42,6 +43,7 @@ CHECKSUM = "sha256"
 # As the original calls its state dicts.
 _STEP = re.compile(r"step_(\d{1,15})(\.safetensors|\.pt|\.pth|\.bin)?")
 _FILES = {SAFETENSORS, ".pt", ".pth", ".bin", ".npz"}
+_MOST_NAMED = 5
 # Tensors that share their numbers, as tied embeddings do, add up to more than the file has.
 _MOST_REPEATED = 2
 
@@ -83,7 +85,7 @@ def convert(
 def _file_in(source: Path) -> Path | None:
     """The state dict file that is meant: the source itself, or in a folder of the original's its newest step's.
 
-    None where the folder is one of ours.
+    None where the folder is one of ours. Raises CheckpointError where it is neither, but has files that look like some.
     """
     if not source.is_dir():
         _must_exist(source)
@@ -91,8 +93,17 @@ def _file_in(source: Path) -> Path | None:
     steps = {
         int(match[1]): file for file in source.iterdir() if (match := _STEP.fullmatch(file.name)) and file.is_file()
     }
-    ours = (source / FOLDER).exists() or not steps
-    return None if ours else steps[max(steps)]
+    if (source / FOLDER).exists():
+        return None
+    if steps:
+        return steps[max(steps)]
+    likely = [file.name for file in source.iterdir() if file.suffix in _FILES or file.name.startswith("step_")]
+    if likely:
+        names = printable(", ".join(sorted(likely)[:_MOST_NAMED]))
+        raise CheckpointError(
+            f"{source}: no checkpoint of ours, and no step_N: name the file of weights, of {names:.200}"
+        )
+    return None
 
 
 def import_checkpoint(source: Path, workdir: Path, experiment: Experiment | None) -> Weights:
@@ -112,9 +123,7 @@ def import_checkpoint(source: Path, workdir: Path, experiment: Experiment | None
     """
     arrays = read_state_dict(source)
     if names := predictions_among(arrays):
-        raise CheckpointError(
-            f"{source}: holds predictions ({names}), not weights: give the file of the step itself, such as step_1000"
-        )
+        raise _of_predictions(source, names)
     if (workdir / FOLDER).exists() or (workdir.exists() and not workdir.is_dir()):
         raise CheckpointError(f"{workdir} holds checkpoints already, or is a file: give another folder")
     if workdir.suffix in _FILES:
@@ -135,6 +144,12 @@ def import_checkpoint(source: Path, workdir: Path, experiment: Experiment | None
     except OSError as error:
         raise CheckpointError(f"{workdir}: cannot save a checkpoint here: {error}") from error
     return weights
+
+
+def _of_predictions(path: Path, names: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: holds predictions ({names}), not weights: give the file of the step itself, such as step_1000"
+    )
 
 
 def _experiment_for(source: Path, experiment: Experiment | None, arrays: Mapping[str, NDArray[Any]]) -> Experiment:
@@ -181,7 +196,7 @@ def export_checkpoint(source: Path, target: Path, averaged: bool = True, compile
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a file by name: .safetensors, or else a flat state dict as torch.save writes it.
+    """The tensors of a file by name: .safetensors, by its name or its bytes, or a flat state dict of torch.save.
 
     bfloat16 becomes float32, which loses nothing; other dtypes stay. Nothing but tensors is unpickled.
 
@@ -191,7 +206,13 @@ def read_state_dict(path: Path) -> StateDict:
       TrmError: PyTorch is needed and not installed.
     """
     _must_exist(path)
-    if path.suffix != SAFETENSORS:
+    if path.suffix != SAFETENSORS and not is_safetensors(path):
+        if told := foreign(path):
+            raise CheckpointError(
+                f"{path}: not a state dict as torch.save writes it, but {told}: give the file of weights itself"
+            )
+        if names := predictions_in(path):
+            raise _of_predictions(path, names)
         return _read_torch(path)
     metadata, arrays = tensors(path)
     if CHECKSUM in metadata and metadata[CHECKSUM] != _checksum(arrays):

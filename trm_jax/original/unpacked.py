@@ -1,6 +1,8 @@
 """What a torch file holds besides a bare state dict: wrappers that others put around one, and predictions."""
 
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from trm_jax.errors import CheckpointError, printable
 
 # Names of tensors that an evaluation of the original saves, in files beside those of the weights.
 _PREDICTIONS = {"inputs", "labels", "puzzle_identifiers", "logits", "preds", "q_halt_logits", "q_continue_logits"}
+# In bytes, of what a file says of its tensors.
+_LONGEST_INDEX = 1 << 20
 # What only names of weights have.
 _OF_WEIGHTS = ("_init", "_weight", ".weight", ".weights", ".bias")
 
@@ -41,6 +45,19 @@ def _is_state_dict(value: Any, tensor: type) -> bool:
         and all(isinstance(name, str) and isinstance(part, tensor) for name, part in value.items())
         and any(name.endswith(_OF_WEIGHTS) for name in value)
     )
+
+
+def predictions_in(path: Path) -> str:
+    """The names of predictions in a file of torch.save that names no weights, without reading it; "" elsewhere."""
+    with path.open("rb") as file:
+        index = file.read(_LONGEST_INDEX)
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # a damaged one is told by whoever reads it
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        with archive.open(name) as member:
+            index = member.read(_LONGEST_INDEX)
+    if any(ending.encode() in index for ending in _OF_WEIGHTS):
+        return ""
+    return ", ".join(sorted(name for name in _PREDICTIONS if name.encode() in index))
 
 
 def predictions_among(names: Mapping[str, Any]) -> str:

@@ -31,6 +31,11 @@ from trm_jax.puzzles.arc import Grid, check_grid, shown
 
 # The largest public file has 6 MB.
 _LONGEST = 1 << 28
+_CSV_OF_2020 = re.compile(rb"(\xef\xbb\xbf)?\s*\"?output_id\"?\s*[,;\t]")
+# What files hold, for errors.
+_CHALLENGES = 'tasks as JSON, {task: {"train": [...], "test": [...]}}'
+_SOLUTIONS = "solutions as JSON, {task: [grid, ...]}"
+_SUBMISSION = 'attempts as JSON, {task: [{"attempt_1": grid, "attempt_2": grid}, ...]}'
 _NAME = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,100}")
 _ATTEMPT = re.compile("attempt_[1-9][0-9]{0,2}")
 
@@ -72,7 +77,7 @@ def read_challenges(challenges: Path, solutions: Path | None) -> list[Task]:
     """
     known = read_solutions(solutions) if solutions is not None and os.path.exists(solutions) else None
     tasks = []
-    for name, content, where in _tasks(challenges):
+    for name, content, where in _tasks(challenges, _CHALLENGES):
         task = _task(name, content, where)
         if known is not None:
             if name not in known:
@@ -88,7 +93,7 @@ def read_solutions(path: Path) -> dict[str, list[Grid]]:
     Raises DataError as above, and where an output is hidden.
     """
     found = {}
-    for name, content, where in _tasks(path):
+    for name, content, where in _tasks(path, _SOLUTIONS):
         if isinstance(content, dict):
             outputs = [output for _, output in _task(name, content, where).test]
             found[name] = [output for output in outputs if output is not None]
@@ -104,7 +109,7 @@ def read_submission(path: Path) -> Submission:
     """Reads a submission. Raises DataError as above, but not for an answer that is a list and yet no grid."""
     answers: dict[str, list[Answer]] = {}
     malformed: list[str] = []
-    for name, content, where in _tasks(path):
+    for name, content, where in _tasks(path, _SUBMISSION):
         outputs = content if content == [] else _list(content, where, "outputs")
         answers[name] = [_answer(output, f"{where}, output {i}", malformed) for i, output in enumerate(outputs, 1)]
     return Submission(answers, tuple(malformed))
@@ -130,8 +135,11 @@ def _answer(output: Any, where: str, malformed: list[str]) -> Answer:
     return answer
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, strictly: no key twice in one object, no NaN, no Infinity; DataError otherwise."""
+def read_json(path: Path, wanted: str = "") -> Any:
+    """The content of a JSON file, strictly: no key twice in one object, no NaN, no Infinity; DataError otherwise.
+
+    wanted: what the file should hold, for the error.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
@@ -147,25 +155,27 @@ def read_json(path: Path) -> Any:
     except RecursionError:
         raise DataError(f"{path}: lists or objects too deep in one another; write it again") from None
     except ValueError as error:
-        if data.lstrip().startswith(b"output_id"):
+        if _CSV_OF_2020.match(data):
             raise DataError(
-                f"{path}: the CSV of the contest of 2020: give JSON of later contests, "
-                '{task: [{"attempt_1": grid, "attempt_2": grid}, ...]}'
+                f"{path}: answers in the CSV of the contest of 2020, which is not read: give {wanted or 'JSON'}"
             ) from None
         raise DataError(f"{path}: not readable as JSON ({error}); fetch or write it again") from None
 
 
-def _tasks(path: Path) -> Iterator[tuple[str, Any, str]]:
-    """(name, content, "{path}: task {name}") of each entry of a file, or of each file of a folder."""
+def _tasks(path: Path, wanted: str) -> Iterator[tuple[str, Any, str]]:
+    """(name, content, "{path}: task {name}") of each entry of a file, or of each file of a folder.
+
+    wanted: what they should hold, for an error.
+    """
     if path.is_dir():
         files = sorted(path.glob("*.json"))
         if not files:
             inner = ", ".join(sorted(each.name for each in path.iterdir() if each.is_dir())[:5])
             raise DataError(f"{path}: holds no *.json; {f'name one of its folders: {inner}' if inner else 'check it'}")
         for file in files:
-            yield _checked_name(file.stem, path), read_json(file), f"{file}: task {file.stem}"
+            yield _checked_name(file.stem, path), read_json(file, wanted), f"{file}: task {file.stem}"
         return
-    content = read_json(path)
+    content = read_json(path, wanted)
     if _is_one_task(content):
         yield _checked_name(path.stem, path), content, f"{path}: task {path.stem}"
         return
@@ -237,6 +247,8 @@ def _examples(
             raise DataError(f"{place}: {shown(example)} is no example: give an object with {' and '.join(needed)}")
         for key in needed:
             if key not in example:
+                if any(map(_ATTEMPT.fullmatch, example)):
+                    raise DataError(f"{place}: attempts of a submission, not examples: give {_CHALLENGES}")
                 raise DataError(f"{place}: key '{key}' is missing; give its grid")
         yield example, place
 

@@ -7,6 +7,7 @@ keeps as puzzle.json.
 
 import json
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from math import isqrt
@@ -469,6 +470,29 @@ def cells_of(puzzle: str, text: str) -> int:
         f"puzzles of kind {name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
         "'sudoku', 'maze' or a grid"
     )
+
+
+def of_another_kind(puzzle: str | Mapping[str, Any], text: str) -> str:
+    """What is wrong with a text that is no board of a kind, but one of another; "" where it is none of any.
+
+    Args:
+      puzzle: a description of the kind; of puzzles of the user's own, whose characters may be any, nothing is said.
+    """
+    wanted = describe(puzzle)["kind"]
+    for name in ("sudoku", "maze"):
+        if wanted in (name, "grid"):
+            continue
+        with suppress(DataError):
+            kind = kind_of(name, cells_of(name, text))
+            tokens = kind.parse(text)
+            if name == "sudoku":  # digits may mean anything; what a maze is written with means a maze
+                kind.check_question(tokens)
+            if kind.given(tokens).any():
+                rows, columns = kind.shape
+                return (
+                    f"a puzzle of kind {name!r}, {rows} x {columns}, but {wanted!r} is needed: give puzzles of one kind"
+                )
+    return ""
 
 
 def _sudokus_written(about: Mapping[str, Any]) -> Writing:

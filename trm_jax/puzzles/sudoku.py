@@ -131,7 +131,10 @@ def _writing(layout: Layout | None, legend: str) -> Writing:
     signs |= {char: digit for digit, char in enumerate(characters[1:], 1)}
     blanks = "".join(char for char in (_BLANKS if legend in ("", *_legends(side)) else legend[0]) if char not in signs)
     shown = " ".join(char for char in blanks if char not in "X ") + (" or a space" if " " in blanks else "")
-    needed = f"is neither a digit {characters[1]}-{characters[-1]} nor a blank ({shown})"
+    digits = f"{characters[1]}-{characters[-1]}"
+    if not legend and side > 9:
+        digits = f"1-9 or A-{characters[-1]}"
+    needed = f"is neither a digit {digits} nor a blank ({shown})"
     if layout is None:
         sizes = Sizes("Sudoku", lambda cells: (layout_of_length(cells).side,) * 2)
     else:

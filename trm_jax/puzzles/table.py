@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles.table_columns import USUAL, Columns
+from trm_jax.puzzles.table_columns import SHORTEST_PUZZLE, USUAL, Columns
 from trm_jax.puzzles.table_lines import Fault, Lines
 from trm_jax.puzzles.table_rows import CsvRows, JsonArrayRows, JsonRows, Texts
 
 Grid = NDArray[np.integer[Any]]
 
-_FLOAT = re.compile(r"\s*[0-9]([.,][0-9]+)?[eE]\+?[0-9]+\s*")
+# With an exponent, or with a point and zeros behind all digits.
+_FLOAT = re.compile(r"\s*[0-9]([.,][0-9]+)?[eE]\+?[0-9]+\s*|[0-9]{16,}[.,]0+")
 
 
 def read_texts(
@@ -129,15 +130,17 @@ def _parsed_pair(
         if text is None or name is None:
             parsed.append(np.zeros_like(parsed[0]))
             continue
+        if not text:
+            raise Fault(name, "is empty; give all cells")
         try:
             parsed.append(parse(text))
         except DataError as error:
-            raise Fault(name, f"{error}{spoilt(text, other)}") from None
+            raise Fault(name, spoilt(str(error), text, other)) from None
     question, answer = parsed
     answer_name = names[1] or names[0]
     if len(answer) != len(question):
         told = f"{len(answer)} cells, but the question has {len(question)}; make them equal"
-        raise Fault(answer_name, f"{told}{spoilt(texts[0], texts[1])}")
+        raise Fault(answer_name, spoilt(told, *texts))
     if check is not None:
         try:
             check(question, answer)
@@ -148,10 +151,21 @@ def _parsed_pair(
     return question, answer
 
 
-def spoilt(text: str, other: str | None) -> str:
-    """What a spreadsheet did to a puzzle, by all appearances, that it took for a number; other: of the same row."""
+def spoilt(told: str, text: str, other: str | None = None) -> str:
+    """What is wrong with a text, where by all appearances a spreadsheet took it for a number.
+
+    Args:
+      told: what else is wrong with it, which is returned where nothing speaks for a spreadsheet.
+      other: another text of the same row.
+    """
+    mend = "fetch the file again, and import the column as text"
     if _FLOAT.fullmatch(text):
-        return "; a spreadsheet has rounded it as a number: fetch the file again, and import the column as text"
-    if text.isascii() and text.isdecimal() and (len(text) < len(other or "") or isqrt(len(text)) ** 2 != len(text)):
-        return "; did a spreadsheet drop zeros at its start? fetch the file again, and import the column as text"
-    return ""
+        return f"{text.strip()[:30]!r} is a number that a spreadsheet has made of the cells, and rounded: {mend}"
+    if (
+        len(text) >= SHORTEST_PUZZLE
+        and text.isascii()
+        and text.isdecimal()
+        and (len(text) < len(other or "") or isqrt(len(text)) ** 2 != len(text))
+    ):
+        return f"{told}; did a spreadsheet drop zeros at its start? {mend}"
+    return told

@@ -27,7 +27,14 @@ _OTHERS = {
     b"PAR1": "a Parquet file: write it as CSV or JSONL",
     b"\x93NUMPY": "a NumPy array: give the dataset folder that it lies in, or a table",
     b"\x1f\x8b": "gzipped: give it a name that ends in .gz",
+    b"\x89PNG": "a picture: give the cells as text",
+    b"%PDF": "a PDF: give the cells as text",
+    b"<!DOCTYPE": "a web page: fetch the file itself",
+    b"<!doctype": "a web page: fetch the file itself",
+    b"<html": "a web page: fetch the file itself",
+    b"version https://git-lfs": "what Git LFS keeps in place of a file: fetch the file itself by `git lfs pull`",
 }
+_LONGEST_MAGIC = max(map(len, _OTHERS))
 
 
 class Fault(Exception):
@@ -110,10 +117,10 @@ class Lines:
         return line
 
     def _decoded(self) -> io.TextIOWrapper:
-        begin = cast(io.BufferedReader, self._file).peek(8)[:8]
+        begin = cast(io.BufferedReader, self._file).peek(_LONGEST_MAGIC)
         for other, told in _OTHERS.items():
             if begin.startswith(other):
-                raise Fault(UNKNOWN, f"no text, but {told}")
+                raise Fault(UNKNOWN, f"no table, but {told}")
         if begin.startswith(_UTF_16):
             return io.TextIOWrapper(self._file, "utf-16")
         return io.TextIOWrapper(self._file, "utf-8-sig", "surrogateescape")

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence, Set
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from trm_jax.puzzles.table_columns import SHORTEST_PUZZLE, USUAL, Columns, choose, is_usual, refuse_unnamed_answers
@@ -18,6 +19,7 @@ _TOLD_SEPARATOR = re.compile("sep=([,;\t])\n?")
 _QUOTED = re.compile('"(?:[^"]|"")*(?:"|$)')
 # What a header may hold, and a puzzle hardly ever is.
 _WORDS = re.compile(r"[^\W\d][\w ]*")
+_JSON = re.compile(r'\s*(\[\s*$|(\[\s*)?\{\s*("|$))')
 _JSON_SPACE = " \t\r\n"
 # In characters, of all of a JSON array.
 _LONGEST_ARRAY = 1 << 28
@@ -37,6 +39,8 @@ class CsvRows:
         told = _TOLD_SEPARATOR.fullmatch(self._lines.peek())
         if told:
             next(self._lines)
+        if _JSON.match(self._lines.peek()):
+            raise Fault(UNKNOWN, "JSON, by its first line: give it a name that ends in .json, or .jsonl for lines")
         separator = told[1] if told else _separator(self._lines.peek(), self._columns)
         self._reader = csv.reader(self._lines, delimiter=separator, strict=True)
         first = self._fields()
@@ -130,12 +134,14 @@ class JsonRows:
 
 
 class JsonArrayRows(JsonRows):
-    """The same of the objects in an array, which may be written in any number of lines; in one, objects are counted."""
+    """The same of the objects in an array, which may be written in any number of lines.
+
+    Objects are counted instead of lines where a line holds several.
+    """
 
     def _objects(self) -> Iterator[dict[str, Any]]:
         text = self._whole()
-        whole = text.rstrip(_JSON_SPACE)
-        one_line = whole.endswith("]") and "\n" not in whole
+        self._counts = _share_lines(text)
         at = self._next(text, 0, 0)
         if text[at : at + 1] != "[":
             raise Fault(
@@ -148,17 +154,16 @@ class JsonArrayRows(JsonRows):
             at = self._next(text, at, end)
             if text[at : at + 1] == ",":
                 at = self._next(text, at, at + 1)
-                self.line += one_line
+                self.line += self._counts
             elif text[at : at + 1] != "]":
                 raise Fault(UNKNOWN, "not readable as JSON (neither , nor ] behind an object); correct it")
         if text[at + 1 :].strip(_JSON_SPACE):
             raise Fault(UNKNOWN, "not readable as JSON (something stands behind the array); remove it")
 
     def _next(self, text: str, at: int, end: int) -> int:
-        """Where the next sign after `end` is; the line goes on from that of `at` to its line."""
-        while text[end : end + 1] and text[end] in _JSON_SPACE:
-            end += 1
-        self.line += text.count("\n", at, end)
+        """Where the next sign after `end` is; the line, where lines count, goes on from that of `at` to its line."""
+        end = _after_space(text, end)
+        self.line += 0 if self._counts else text.count("\n", at, end)
         return end
 
     def _whole(self) -> str:
@@ -173,6 +178,25 @@ class JsonArrayRows(JsonRows):
                 raise Fault(UNKNOWN, f"over {_LONGEST_ARRAY} characters; write an object on each line, as .jsonl")
         self.line = 1
         return "".join(parts)
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at : at + 1] and text[at] in _JSON_SPACE:
+        at += 1
+    return at
+
+
+def _share_lines(text: str) -> bool:
+    """Whether two objects of an array begin on one line, as far as the array is readable."""
+    at, decoder, last = _after_space(text, 0), json.JSONDecoder(), -1
+    with suppress(ValueError, RecursionError):
+        while text[at : at + 1] in ("[", ","):
+            at = _after_space(text, at + 1)
+            if last >= 0 and "\n" not in text[last:at]:
+                return True
+            last, (_, end) = at, decoder.raw_decode(text, at)
+            at = _after_space(text, end)
+    return False
 
 
 def _separator(line: str, columns: Columns) -> str:

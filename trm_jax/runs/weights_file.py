@@ -5,6 +5,7 @@ says of itself (`trm_jax`) and the SHA-256 of the weights (`sha256`), since the 
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Weights
 from trm_jax.runs.checkpoint import fingerprint, flat, unflat
+from trm_jax.runs.foreign_files import foreign
 from trm_jax.runs.meta import Meta, meta_from, meta_to_json, with_format
 
 SUFFIX = ".safetensors"
@@ -53,7 +55,14 @@ def tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
             metadata = file.metadata() or {}
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except Exception as error:  # the parser's own errors, and whatever a damaged header makes of a dtype or a size
-        raise CheckpointError(f"{path}: not a readable {SUFFIX} file: {first_line(error)}") from error
+        raise CheckpointError(f"{path}: not a readable {SUFFIX} file: {_reason(path) or first_line(error)}") from error
+
+
+def _reason(path: Path) -> str:
+    """What a file is instead; "" where that is not known."""
+    with suppress(OSError):
+        return foreign(path)
+    return ""
 
 
 def read(path: Path) -> tuple[Experiment, Weights]:

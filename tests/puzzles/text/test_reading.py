@@ -290,6 +290,10 @@ def test_several_boards() -> None:
         (f"first {BOARD}\nsecond {second}", ["first", "second"]),
         (f"{BOARD} 4.5\n{second} 1", ["", ""]),
         (f"Golden Nugget;{BOARD};11.9\nnone, {second}", ["Golden Nugget", "none"]),
+        # Without spaces, a line is no title for having a name before its board.
+        (f"first,{BOARD},1.2\nsecond,{second},9.1", ["first", "second"]),
+        (f"first:{BOARD}\nsecond: {second}", ["first", "second"]),
+        (f"first {BOARD}\nsecond,{second}", ["first", "second"]),
         ("\n".join(ROWS) + "\n\n....\n....\n....\n....\n", ["", ""]),
         ("Grid 01\n" + "\n".join(ROWS) + "\nGrid 02\n....\n....\n....\n....", ["Grid 01", "Grid 02"]),
         (f"Easy:\n{BOARD}\nHard:\n{second}", ["Easy", "Hard"]),
@@ -303,7 +307,7 @@ def test_several_boards() -> None:
         else:
             assert several(FOUR, text) == list(zip(names, expected, strict=True))
             assert re.match(
-                r"2 boards found|commas and|\d+ lines of|line \d|\d+ cells found|the list|\d+ rows of",
+                r"2 boards found|commas and|'first' in|\d+ lines of|line \d|\d+ cells found|the list|\d+ rows of",
                 refused(FOUR, text),
             )
     assert [each.line for each in FOUR.parse_several(f"# x\n{BOARD}\n\n{second}")] == [2, 4]
@@ -324,6 +328,11 @@ def test_several_boards() -> None:
         ),
         ("\n".join(ROWS * 2), "8 lines of 4 cells found, but this Sudoku is 4 x 4"),
         ("\n".join(ROWS) + "\n\n1234\n1234", "6 lines of 4 cells found"),
+        # Lines that were dropped as titles, although they hold a board.
+        (f"first{'.' * 16}\n{BOARD}", "'r' in line 1, column 3 of the text"),
+        (f"first({BOARD})\n{BOARD}", "'r' in line 1, column 3 of the text"),
+        (f"#1 {BOARD}\n#2 {BOARD}", f"line 1, '#1 {BOARD}', is a remark, a title or a frame, as every line is: "),
+        ("---+---\n===", "line 1, '---+---', is a remark, a title or a frame, as every line is: there is no cell"),
     ],
 )
 def test_several_boards_that_are_none(text: str, message: str) -> None:

@@ -133,5 +133,5 @@ def _guess_text(question: str, answer: str | None, path: Path) -> str:
             # What its digits mean only all rows tell.
             read_one(question, kind_of(name, cells_of(name, question)).writing)
             return name
-    mend = table.spoilt(question, answer) or ": give --puzzle, or of mazes that are no squares --size"
-    raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze{mend}")
+    told = table.spoilt("give --puzzle, or of mazes that are no squares --size", question, answer)
+    raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: {told}")

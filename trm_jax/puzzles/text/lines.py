@@ -1,6 +1,7 @@
 """What stands between boards: a text in lines, less its fences and comments, cut at its titles and sections."""
 
 import re
+from itertools import groupby
 from typing import NamedTuple
 
 from trm_jax.errors import DataError
@@ -10,6 +11,7 @@ _FENCE = re.compile(r"\s*(```|~~~)\s*\w*\s*")
 _SECTION = re.compile(r"\s*\[\s*([^\W\d_][\w ]*?)\s*\]\s*")
 # A word of three letters or more, and what belongs to it: "Puzzle 1:", "Grid 01", "Easy (#3)".
 _TITLE = re.compile(r"\s*[^\W\d_]{3,}[\w\s#.:,()'/-]*")
+_BETWEEN_WORDS = re.compile(r"[\s#:,()'/]+")
 _LONGEST_NUMBER = 4  # of a title
 _LONGEST_HEADING = 200
 # Corners, crossings and sides of a frame, and the lines that every frame has.
@@ -73,11 +75,14 @@ def is_title(text: str, writing: Writing) -> bool:
     """Whether a line names what follows, and can be no row of cells."""
     if len(text) > _LONGEST_HEADING or not _TITLE.fullmatch(text):
         return False
-    words = text.split()
+    words = [word for word in _BETWEEN_WORDS.split(text) if word]
     if all(char in writing.plain for char in words[0] if char.isalpha()):
         return False
-    # A board may stand behind its name, in the same line.
-    return not any(len(word) > _LONGEST_NUMBER and writing.plain.issuperset(word) for word in words[1:])
+    # A board may stand behind its name, in the same line and even in the same word.
+    if any(len(word) > _LONGEST_NUMBER and writing.plain.issuperset(word) for word in words[1:]):
+        return False
+    longest = max((len(list(run)) for cells, run in groupby(text, writing.plain.__contains__) if cells), default=0)
+    return longest < (writing.sizes.cells or _LONGEST_HEADING)
 
 
 def is_frame(text: str, writing: Writing) -> bool:

@@ -63,6 +63,11 @@ def _boards(text: str, writing: Writing, several: bool) -> list[Board]:
     else:
         boards = [board for part in parts for board in _part(part, writing, several)]
     if not boards:
+        if line := next((line for line in lines if line.text.strip()), None):
+            shown = line.text.strip()[:30]
+            raise DataError(
+                f"line {line.number}, {shown!r}, is a remark, a title or a frame, as every line is: there is no cell"
+            )
         writing.sizes.of_cells(0)
         raise DataError(f"0 cells found, but a {writing.sizes.board} has at least 1")
     return boards
@@ -232,7 +237,7 @@ def _listed(lines: Sequence[Line], writing: Writing) -> list[Board]:
     cells = writing.sizes.cells
     if not cells or writing.spaced:
         return []
-    between = r"\s" + "".join(char for char in ",;" if char not in writing.signs)
+    between = r"\s" + "".join(char for char in ",;:" if char not in writing.signs)
     boards = []
     for line in lines:
         words = list(re.finditer(f"[^{between}]+", line.text))
