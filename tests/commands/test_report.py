@@ -581,6 +581,17 @@ def test_a_dataset_of_another_encoding_is_refused(
     )
 
 
+def test_a_set_without_labels_is_not_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question = kind_of("sudoku", 16).parse("1...3...2...4...")[None]
+    with Writer(tmp_path / "data", 16, 6, puzzle=None) as writer:
+        writer.split("train").add_singles(question, np.zeros_like(question))
+        writer.finish()
+    words = ["--config=sudoku_mlp:smoke", "--config.model.seq_len=16", "--config.model.vocab_size=6"]
+    assert main(["train", *words, f"--config.data.train={tmp_path / 'data'}", f"--workdir={tmp_path / 'run'}"]) == 2
+    told = f"trm: error: {tmp_path / 'data'}: none of its 1 puzzles has a labelled cell, so there is nothing to learn"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(told)
+
+
 def test_rules_that_fail_are_told_with_their_line(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from trm_jax.config import DataConfig, Experiment, ModelConfig
 from trm_jax.data.dataset import from_pairs
 from trm_jax.data.fit import check_fits
-from trm_jax.data.sample import check_sample
+from trm_jax.data.sample import check_labels, check_sample
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kinds import kind_of
@@ -126,3 +126,12 @@ def test_another_kind_of_the_same_size_is_refused(theirs, ours) -> None:
 
     assert str(caught.value).startswith(f"set: puzzles that are {json.dumps(theirs)}")
     assert f"the model was made for {json.dumps(ours)}" in str(caught.value)
+
+
+def test_a_set_without_any_label_is_nothing_to_train_on() -> None:
+    _, questions, answers = pair_of("sudoku")
+    check_labels(from_pairs(questions, np.where(np.arange(20)[:, None] == 19, answers, 0), 6), "some")
+    with pytest.raises(
+        DataError, match=r"^mine: none of its 20 puzzles has a labelled cell, so there is nothing to le"
+    ):
+        check_labels(from_pairs(questions, np.zeros_like(answers), 6), "mine")

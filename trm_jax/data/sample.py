@@ -44,6 +44,15 @@ def check_sample(kind: Kind, puzzles: PuzzleSet, source: str) -> None:
     )
 
 
+def check_labels(puzzles: PuzzleSet, source: str) -> None:
+    """Raises DataError for a set to train on in which no cell has a label; source: its name."""
+    if not puzzles.has_labels():
+        raise DataError(
+            f"{source}: none of its {len(puzzles):,} puzzles has a labelled cell, so there is nothing to learn from: "
+            "give puzzles with their answers"
+        )
+
+
 def _faults(kind: Kind, questions: NDArray[np.int32], labels: NDArray[np.int32]) -> list[tuple[int, str]]:
     """Of questions and labels [n, S] the places of those that are none, and why."""
     faults = []

@@ -14,7 +14,7 @@ from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import Identifiers, identifiers_of
 from trm_jax.data.kept_rules import Kept, kept_by
 from trm_jax.data.order import Position
-from trm_jax.data.sample import check_sample
+from trm_jax.data.sample import check_labels, check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
 from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import ConfigError
@@ -86,6 +86,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         puzzles = dataset.load(experiment.data, "train", config.seed)
         experiment = resolve(experiment, puzzles)
         check_sample(kind_of(experiment.data.puzzle, puzzles.seq_len), puzzles, experiment.data.train)
+        check_labels(puzzles, experiment.data.train)
         layout = layout_of(experiment)
         if debug_nans:
             nans.prepare(layout)
