@@ -420,8 +420,8 @@ def test_a_legend_of_another_size_of_board(capsys: pytest.CaptureFixture[str]) -
         (kind_of("sudoku", 81), "1" * 80, "80 cells found, but this Sudoku has 81: add or remove some; did a spread"),
         (
             SUDOKU,
-            "[[4, -1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]",
-            "'-1' in line 1, column 6 of the text (r1c2) is neither a digit 1-4",
+            "[[4,-1,3,2],[3,2,4,1],[2,4,1,3],[1,3,2,4]]",
+            "'-1' in line 1, column 5 of the text (r1c2) is neither a digit 1-4",
         ),
     ],
 )

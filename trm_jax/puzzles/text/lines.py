@@ -11,7 +11,6 @@ _FENCE = re.compile(r"\s*(```|~~~)\s*\w*\s*")
 _SECTION = re.compile(r"\s*\[\s*([^\W\d_][\w ]*?)\s*\]\s*")
 # A word of three letters or more, and what belongs to it: "Puzzle 1:", "Grid 01", "Easy (#3)".
 _TITLE = re.compile(r"\s*[^\W\d_]{3,}[\w\s#.:,()'/-]*")
-_BETWEEN_WORDS = re.compile(r"[\s#:,()'/]+")
 _LONGEST_NUMBER = 4  # of a title
 _LONGEST_HEADING = 200
 # Corners, crossings and sides of a frame, and the lines that every frame has.
@@ -75,7 +74,7 @@ def is_title(text: str, writing: Writing) -> bool:
     """Whether a line names what follows, and can be no row of cells."""
     if len(text) > _LONGEST_HEADING or not _TITLE.fullmatch(text):
         return False
-    words = [word for word in _BETWEEN_WORDS.split(text) if word]
+    words = text.split()
     if all(char in writing.plain for char in words[0] if char.isalpha()):
         return False
     # A board may stand behind its name, in the same line and even in the same word.
