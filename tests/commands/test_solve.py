@@ -132,6 +132,17 @@ def test_questions_come_from_text_files_and_standard_input(tmp_path: Path, monke
     assert MAZE.text(maze) == MAZE_QUESTION.replace("\n", "")
 
 
+def test_files_are_utf_8_or_utf_16(tmp_path: Path) -> None:
+    file = tmp_path / "puzzle"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        file.write_text("12..\n341.\n2143\n4321\n", encoding)
+        assert read_question(SUDOKU, str(file)).tolist() == SUDOKU.parse(PUZZLE).tolist()
+    for content in (b"\x89PNG", b"\xff\xfe1"):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"not readable as text: .*; save it as UTF-8$"):
+            read_question(SUDOKU, str(file))
+
+
 def test_a_puzzle_longer_than_any_file_name_is_a_puzzle() -> None:
     large = kind_of("sudoku", 256)
 

@@ -1,5 +1,7 @@
 """What `trm solve` is asked, and the puzzles: by their characters, from a file or standard input, or of a dataset."""
 
+import codecs
+import io
 import json
 import os
 import sys
@@ -136,12 +138,13 @@ def _text_of(source: str) -> tuple[str, str]:
             text = sys.stdin.read(_LONGEST + 1) if sys.stdin else ""
         elif os.path.exists(source):  # unlike Path.exists, this takes a puzzle that is too long to be a file's name
             where = source
-            with open(source, encoding="utf-8-sig") as file:
-                text = file.read(_LONGEST + 1)
+            with open(source, "rb") as file:  # once, since it may be a pipe
+                marked = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+                text = io.TextIOWrapper(file, "utf-16" if marked else "utf-8-sig").read(_LONGEST + 1)
     except OSError as error:
         raise DataError(f"{where}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: not readable as text: {error}") from None
+        raise DataError(f"{where}: not readable as text: {error}; save it as UTF-8") from None
     if len(text) > _LONGEST:
         raise DataError(f"{where}: over {_LONGEST} characters: build a dataset of them, for `trm eval`")
     return where, text
