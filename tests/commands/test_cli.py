@@ -47,9 +47,8 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def contents(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in folder.rglob("*")
-        if path.is_file()
     }
 
 
@@ -116,7 +115,7 @@ def test_training_without_a_workdir_takes_runs_and_says_what_next(
     monkeypatch.chdir(tmp_path)
 
     def train(experiment: Experiment, workdir: Path, *_: object) -> Outcome:
-        workdir.mkdir(parents=True, exist_ok=True)
+        (workdir / "metrics.jsonl").touch()
         return Outcome(3, True, True, 125.0)
 
     monkeypatch.setattr("trm_jax.runs.train.train", train)
@@ -690,6 +689,15 @@ def test_a_workdir_that_cannot_be_one(refused: Callable[..., str], tmp_path: Pat
     assert refused("train", *SMALL_DEMO, "--workdir=file") == expected
     assert refused("train", *SMALL_DEMO, "--workdir=file/x").startswith("argument --workdir: file/x cannot be a folder")
     assert refused("demo", "--workdir=file").startswith("argument --workdir: file cannot be a folder: file is a file")
+
+
+def test_a_run_that_is_refused_leaves_no_folder(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(f"question,answer\n{PUZZLE},{PUZZLE.replace('.', '3')}\n")
+
+    said = refused("train", *SMALL_DEMO, "--config.data.train=bad.csv", "--workdir=runs/new")
+    assert said.startswith("bad.csv: row 2, column answer: digit 3 stands twice in row 1")
+    assert refused("train", *SMALL_DEMO, "--config.data.train=bad.csv").startswith("bad.csv: row 2")
+    assert refused("demo", "--variant=7x7", "--workdir=runs/new").startswith("demo:7x7: unknown variant '7x7'")
 
 
 def test_the_workdir_of_another_experiment_stays_as_it_is(

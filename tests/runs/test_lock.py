@@ -192,10 +192,34 @@ def test_the_folder_is_made_and_the_file_tells_who_holds_it_and_goes_with_it(tmp
         assert holder == f"process {os.getpid()} on {HERE}"
         assert time.strptime(since, "%Y-%m-%d %H:%M\n") <= time.localtime()
         assert not is_free(folder)
-    assert list(folder.iterdir()) == []
+        (folder / "figures").touch()
+    assert [path.name for path in folder.iterdir()] == ["figures"]
     with Lock(folder):
         assert not is_free(folder)
     assert is_free(folder)
+
+
+def test_a_folder_goes_with_the_lock_that_made_it_if_nothing_was_put_into_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with Lock(tmp_path / "there"), Lock(tmp_path / "a" / "b"), Lock(tmp_path / "a" / "b"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    with Lock(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "mine").touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["mine"]
+
+
+def test_a_folder_that_another_takes_along_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, real = tmp_path / "run", lock._lock
+
+    def after_it_has_gone(path: Path) -> Any:
+        monkeypatch.setattr(lock, "_lock", real)
+        folder.rmdir()
+        return real(path)
+
+    monkeypatch.setattr(lock, "_lock", after_it_has_gone)
+    with Lock(folder):
+        assert not is_free(folder)
 
 
 def test_it_is_given_up_when_what_was_done_under_it_fails(tmp_path: Path) -> None:

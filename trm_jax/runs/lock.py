@@ -31,13 +31,15 @@ class Lock:
     flock, what is written in the file decides: a holder on this host is asked for, one on another host is believed.
     On a mount whose locks are not shared between hosts (NFS with `nolock`), two hosts do not see each other.
 
+    A folder that it has made, and that nothing was put into, goes with it: a run that is refused leaves nothing behind.
+
     Within a process it may be entered many times, by one Lock or several; the last one out gives it up. A forked child
     does not hold its parent's lock: it is refused like any other process, and leaving there changes nothing.
     """
 
     def __init__(self, workdir: Path) -> None:
         self._workdir = workdir
-        self._entered: list[BaseFileLock] = []
+        self._entered: list[tuple[BaseFileLock, list[Path]]] = []
 
     def __enter__(self) -> Self:
         """Takes the lock, and makes the folder if it is not there; takes little more than a second at most.
@@ -46,11 +48,13 @@ class Lock:
           LockedError: another process has it; names process, host and time.
           ConfigError: the folder cannot be made or written, or something that is no file is called `lock` in it.
         """
+        folder = self._workdir.absolute()  # the process may change its directory before it leaves
+        made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
         try:
-            self._workdir.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"--workdir={self._workdir}: cannot be made: {error.strerror}") from None
-        path = self._workdir.absolute() / FILE  # the process may change its directory before it leaves
+        path = folder / FILE
         try:
             with suppress(FileNotFoundError):  # not there, or no longer
                 if not stat.S_ISREG(path.lstat().st_mode):
@@ -60,12 +64,18 @@ class Lock:
         except Timeout:
             raise LockedError(_refusal(self._workdir, path, lock)) from None
         except OSError as error:
+            if not folder.exists():  # whoever had made it has left, and taken it along
+                return self.__enter__()
             raise ConfigError(f"--workdir={self._workdir}: cannot lock {path}: {error.strerror}") from None
-        self._entered.append(lock)
+        self._entered.append((lock, made))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._entered.pop().release()
+        lock, made = self._entered.pop()
+        lock.release()
+        with suppress(OSError):  # what is not empty stays
+            for folder in made:
+                folder.rmdir()
 
 
 class _KernelLock(UnixFileLock):
