@@ -262,16 +262,24 @@ def test_all_puzzles_of_a_file_are_solved(tmp_path: Path, fake: Fake, capsys: py
 def test_answers_as_json(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "puzzles.txt"
     file.write_text(f"easy {PUZZLE}\nhard {'.' * 16}\n")
-    fake.answers([[WRONG, FORGETFUL]], [[-1.0, 2.0]])
+    fake.answers([[WRONG, SOLVED, WRONG, SOLVED, FORGETFUL]], [[-1.0, 2.0]])
 
-    code, out, err = command(str(file), "--json", capsys=capsys)
+    code, out, err = command(str(file), "--json", "--steps=7", capsys=capsys)
 
     assert (code, err) == (1, "")
-    figures = {"attempt": 1, "step": 2, "q_halt": 2.0}
+    figures = {"attempt": 1, "step": 7, "settled_at": 5, "q_halt": 2.0}
     assert json.loads(out) == [
-        {"puzzle": 1, "name": "easy", "question": PUZZLE, "answer": FORGETFUL, "right": False} | figures,
-        {"puzzle": 2, "name": "hard", "question": "." * 16, "answer": FORGETFUL, "right": True} | figures,
-    ]
+        {"puzzle": 1, "name": "easy", "question": PUZZLE, "answer": FORGETFUL, "right": False}
+        | figures | {"solved_at": None},
+        # Another answer that is right, which an empty grid has, came before.
+        {"puzzle": 2, "name": "hard", "question": "." * 16, "answer": FORGETFUL, "right": True}
+        | figures | {"solved_at": 4},
+    ]  # fmt: skip
+    code, out, _ = command(PUZZLE, "--json", "--certify", "--steps=7", capsys=capsys)
+    (told,) = json.loads(out)
+    assert code == 0
+    assert (told["answer"], told["step"], told["settled_at"], told["solved_at"]) == (SOLVED, 2, 2, 2)
+    fake.answers([[WRONG, FORGETFUL]])
     code, out, _ = command(PUZZLE, "--json", "--certify", capsys=capsys)
     assert code == 1
     assert json.loads(out) == [{"puzzle": 1, "name": "", "question": PUZZLE, "answer": None, "right": False}]

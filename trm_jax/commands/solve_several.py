@@ -17,7 +17,7 @@ from trm_jax.console import say
 from trm_jax.errors import DataError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import attempt
-from trm_jax.inference.thoughts import judge
+from trm_jax.inference.thoughts import judge, since
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.sizes import counted
@@ -29,7 +29,9 @@ _MOST_TOLD = 5  # puzzles that a line names
 class Answer:
     """What became of a task: the answer [cells], None where none was found; whether it is right, None where unknown.
 
-    figures: what else JSON tells.
+    figures: what else JSON tells: of an attempt its number, the step after which the answer was taken, that from which
+      on it stayed as it is, and that from which on it was right (None where it is not known to be); of a search its
+      calls or nodes.
     """
 
     task: Task
@@ -137,7 +139,15 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
             if chosen.attempt[i] < 0:
                 yield Answer(task, None, False, {})
                 continue
-            kept = None if chosen.satisfied is None else bool(chosen.satisfied[i])
-            figures: dict[str, Any] = {"attempt": int(chosen.attempt[i]) + 1, "step": int(chosen.step[i])}
-            figures |= {"q_halt": float(chosen.q_halt[i])}
-            yield Answer(task, chosen.tokens[i], judge(kept, chosen.tokens[i], task.label), figures)
+            number, step = int(chosen.attempt[i]), int(chosen.step[i])
+            answers = attempts.answers[i, number, :step]
+            kept = [None] * step if satisfied is None else satisfied[i, number, :step].tolist()
+            rights = [judge(*each, task.label) for each in zip(kept, answers, strict=True)]
+            figures = {
+                "attempt": number + 1,
+                "step": step,
+                "settled_at": since([bool(same) for same in (answers == answers[-1]).all(axis=1)]) + 1,
+                "solved_at": since(rights) + 1 if rights[-1] else None,
+                "q_halt": float(chosen.q_halt[i]),
+            }
+            yield Answer(task, answers[-1], rights[-1], figures)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from trm_jax.console import Output
 from trm_jax.display.boards import board_lines, marks_explained, print_line, readable, side_by_side
-from trm_jax.inference.thoughts import Thought, differing_cells, is_right
+from trm_jax.inference.thoughts import Thought, differing_cells, is_right, since
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import Arc
@@ -107,9 +107,8 @@ def outcome(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None = None
 
 def _since(thoughts: Sequence[Thought], rights: Sequence[bool | None]) -> str:
     """Since when the answer has been right without a break."""
-    wrong = [i for i, right in enumerate(rights) if not right]
-    since = thoughts[wrong[-1] + 1 if wrong else 0]
-    return f"supervision step {since.step}" + (f", cycle {since.cycle}" if since.cycle else "")
+    first = thoughts[since(rights)]
+    return f"supervision step {first.step}" + (f", cycle {first.cycle}" if first.cycle else "")
 
 
 def show_grid(kind: Kind, tokens: Tokens, out: Console) -> None:

@@ -113,6 +113,11 @@ def judge(satisfied: bool | None, answer: Tokens, label: Tokens | None) -> bool 
     return differing_cells(answer, label) == 0
 
 
+def since(holds: Sequence[bool | None]) -> int:
+    """The place from which on all hold; their number where the last does not."""
+    return max((place + 1 for place, each in enumerate(holds) if not each), default=0)
+
+
 def differing_cells(answer: Tokens, label: Tokens) -> int:
     """In how many cells an answer [cells] differs from a label that is 0 where nothing is known."""
     return int(((answer != label) & (label != 0)).sum())
