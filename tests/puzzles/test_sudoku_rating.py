@@ -72,8 +72,16 @@ def test_all_36_minimal_puzzles_of_side_4_turn_up_once_each():
 
 def test_a_rating_out_of_reach_is_given_up(monkeypatch):
     monkeypatch.setattr(sudoku_rating, "_MOVES", 2)
-    expected = "only 0 of 1 puzzles with a rating of at least 9 turned up; ask for fewer, or for a lower min_rating"
-    assert expected in message(generate_rated, 1, L4, 0, min_rating=9)
+    early = "none of the first 16 puzzles came near a rating of 9, the highest is "
+    assert early in message(generate_rated, 1, L4, 0, min_rating=9)
+
+    def climb(layout, seed, min_rating, index):
+        return sudoku_rating._Climb(np.zeros(16), np.zeros(16), 40 if index == 15 else 39, index)
+
+    monkeypatch.setattr(sudoku_rating, "_climb", climb)
+    assert "a rating of 81, the highest is 40: ask" in message(generate_rated, 1, L4, 0, min_rating=81)
+    expected = "only 0 of 1 puzzles with a rating of at least 80 turned up; ask for fewer, or for a lower min_rating"
+    assert expected in message(generate_rated, 1, L4, 0, min_rating=80)
 
 
 def test_the_seed_alone_decides_whatever_the_number_of_processes():

@@ -23,6 +23,8 @@ MAX_RATED_SIDE = 16
 _MOVES = 200
 _REMOVED = 2
 _KEPT = 0.9
+# If none of the first so many climbs comes as far as half the rating that is asked for, it is out of reach.
+_FIRST = 16
 
 
 def rating(puzzle: ArrayLike, layout: Layout) -> int:
@@ -114,8 +116,9 @@ def generate_rated(
     No two puzzles are isomorphic, nor two answers equal, so that a result may be split in any way. It depends
     on layout, seed and min_rating alone, not on the number of processes, `workers`; a larger n only appends.
     `progress` is told how many puzzles there are. One core makes some 7 puzzles of side 9 a second from a rating of
-    10 on, 2.5 from 20 on, 0.5 from 40 on. Raises DataError for arguments out of range, and when 200 climbs in a row
-    bring no further puzzle, which takes minutes at side 9.
+    10 on, 2.5 from 20 on, 0.5 from 40 on. Raises DataError for arguments out of range, for a rating of which the first
+    16 climbs come not even half as far, which takes half a minute at side 9, and when 200 in a row bring no further
+    puzzle, which takes minutes.
     """
     check_request(n, seed)
     if layout.side > MAX_RATED_SIDE:
@@ -127,12 +130,19 @@ def generate_rated(
         raise DataError(f"generate: min_rating is {min_rating}; give 0 or more dead ends")
     found: list[_Climb] = []
     seen: set[int | bytes] = set()
+    highest = 0
     with closing(in_order(partial(_climb, layout, seed, min_rating), count(), workers)) as climbs:
         while len(found) < n:
-            for climb in islice(climbs, MAX_ATTEMPTS):
+            for tried, climb in enumerate(islice(climbs, MAX_ATTEMPTS), 1):
                 names: set[int | bytes] = {climb.key, climb.answer.tobytes()}
                 if climb.rating >= min_rating and not names & seen:
                     break
+                highest = max(highest, climb.rating)
+                if not found and tried == _FIRST and 2 * highest < min_rating:
+                    raise DataError(
+                        f"generate: none of the first {tried} puzzles came near a rating of {min_rating}, the highest "
+                        f"is {highest}: ask for a lower min_rating"
+                    )
             else:
                 raise DataError(
                     f"generate: only {len(found)} of {n} puzzles with a rating of at least {min_rating} turned up; "
