@@ -342,7 +342,7 @@ def test_a_puzzle_that_begins_with_a_dash_is_no_option(fake: Fake, capsys: pytes
     dashes = "-2--3412" + "-" * 8
     for words in (
         [dashes], ["--quiet", dashes], [dashes, "--quiet"], ["-" * 16], ["--" + dashes[2:]], ["-234341221434321"],
-        [dashes, "--halt-above", "-2.5", "--halting"], ["--halt-above=-2.5", dashes],
+        [dashes, "--halt-above", "-2.5", "--halting"], ["--halting", "--halt-above=-2.5", dashes],
     ):  # fmt: skip
         code, out, _ = command(*words, capsys=capsys)
         assert code == 0
@@ -770,6 +770,8 @@ def test_a_trace_that_went_elsewhere_is_told(
         (["--seed=-1"], "argument --seed: '-1' is no whole number"),
         (["--select=rule"], "--select=rule is unknown"),
         (["--rules=no.py"], "--rules no.py: no such file"),
+        (["--halt-above=2"], "--halt-above says when an attempt halts: give --halting with it"),
+        (["--nodes=9"], "--nodes limits a complete search: give --complete with it"),
         (["--gif=no/x.gif"], "argument --gif: no/x.gif cannot be written: there is no folder no"),
     ],
 )

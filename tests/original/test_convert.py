@@ -257,6 +257,13 @@ def test_a_folder_without_a_checkpoint_is_told(tmp_path):
         convert.convert(tmp_path, tmp_path / "out.safetensors")
 
 
+def test_an_experiment_for_a_checkpoint_that_has_one_is_refused(tmp_path, mlp_file):
+    convert.convert(mlp_file, tmp_path / "ours", experiment_for("mlp"))
+    with pytest.raises(ConfigError, match="a checkpoint of ours, which holds its experiment: leave out --config"):
+        convert.convert(tmp_path / "ours", tmp_path / "step_1", experiment_for("mlp"))
+    assert not (tmp_path / "step_1").exists()
+
+
 def test_nothing_is_overwritten(tmp_path, mlp_file):
     before = mlp_file.read_bytes()
     with pytest.raises(CheckpointError, match="exists already"):

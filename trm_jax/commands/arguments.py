@@ -181,6 +181,13 @@ def logit(text: str) -> float:
     return value
 
 
+def puzzles(text: str) -> str:
+    """Tables or dataset folders. A word that is empty, as of a variable that is not set, does not mean the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r:.60} names no puzzles: leave it out for the experiment's own")
+    return text
+
+
 def amounts(text: str) -> tuple[int, int]:
     """TRAIN or TRAIN,TEST."""
     train, _, test = text.partition(",")

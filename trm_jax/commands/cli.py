@@ -148,7 +148,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     if experiment.model.states == "candidates":
         switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
-        what = args.puzzles, args.split, args.limit, args.batch_size
+        what = args.puzzles or "", args.split, args.limit, args.batch_size
         about = args.checkpoint, not args.trained_weights, args.said
         tables = args.columns, args.legend
         searching.evaluate(
@@ -160,7 +160,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
         Request(
             checkpoints=(args.checkpoint, *args.pool),
             averaged=not args.trained_weights,
-            puzzles=args.puzzles,
+            puzzles=args.puzzles or "",
             split=args.split,
             columns=args.columns,
             legend=args.legend,
@@ -233,7 +233,7 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
     remember_programs()
     request = Request(
         puzzle=args.puzzle,
-        data=args.data,
+        data=args.data or "",
         row=args.row,
         split=args.split,
         columns=args.columns,
@@ -265,6 +265,9 @@ def _parity(args: argparse.Namespace, rest: list[str]) -> int:
 def _convert(args: argparse.Namespace, rest: list[str]) -> int:
     experiment = load_experiment(rest) if rest else None
     if args.own:
+        if rest or args.compiled:
+            what = "--config" if rest else "--compiled"
+            raise ConfigError(f"--own writes a model of ours as it is, under our names: leave out {what}")
         from trm_jax.runs import weights_file
         from trm_jax.runs.sources import load
 

@@ -83,6 +83,12 @@ class _Parser(argparse.ArgumentParser):
                 known += ["--config"] if self.get_default("takes_config") else []
                 raise ConfigError(f"unknown option {name}: {near_miss(name, known)} (see `{self.prog} --help`)")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            near = near_miss(value, list(action.choices))
+            raise ConfigError(f"unknown command {value!r:.60}: {near} (see `{self.prog} --help`)")
+        super()._check_value(action, value)
+
     def _is_ours(self, word: str) -> bool:
         """Whether a word is about an experiment, of a command that takes one."""
         takes_config = self.get_default("takes_config")
@@ -149,7 +155,8 @@ def _parser() -> argparse.ArgumentParser:
         commands, "eval", "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission"
     )
     evaluate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
-    evaluate.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (the experiment's own)")
+    about = "tables or dataset folders (the experiment's own)"
+    evaluate.add_argument("puzzles", nargs="?", type=arguments.puzzles, help=about)
     evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
     _add_columns(evaluate)
     _add_legend(evaluate)
@@ -179,7 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     solve = _command(commands, "solve", "solve one puzzle, step by step, or a file of them, an answer a line")
     solve.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
     solve.add_argument("puzzle", nargs="?", help="its characters, a file of one or several, or - for stdin (-)")
-    solve.add_argument("--data", default="", help="instead: a table or dataset folder (the experiment's own)")
+    about = "instead: a table or dataset folder (the experiment's own)"
+    solve.add_argument("--data", type=arguments.puzzles, help=about)
     _add_columns(solve)
     solve.add_argument("--row", type=arguments.row, help=f"which puzzle of --data (the first): {arguments.ROWS}")
     solve.add_argument("--split", default="test", help="of a dataset folder (test)")
@@ -275,7 +283,8 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="print the table as it stands, and run nothing")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     group = parser.add_argument_group("evaluation", "of the best weights of each point, or else its newest")
-    group.add_argument("--eval", default="", metavar="SET", help="tables or dataset folders (the experiment's own)")
+    about = "tables or dataset folders (the experiment's own)"
+    group.add_argument("--eval", type=arguments.puzzles, metavar="SET", help=about)
     group.add_argument("--limit", type=positive, help="read at most so many puzzles")
     group.add_argument(
         "--eval-steps",
@@ -418,8 +427,9 @@ def _add_data(kinds: _Commands) -> None:
     show = _command(kinds, "data show", "print examples of a dataset or a table")
     show.add_argument("path", type=Path, help="dataset folder or table")
     show.add_argument("--split", default="", help="of a dataset folder (the first: train)")
-    show.add_argument("--rows", type=arguments.rows, default=[], help=f"which, e.g. 2,5,7: {arguments.ROWS}")
-    show.add_argument("--count", type=positive, default=3, help="the first so many (3)")
+    which = show.add_mutually_exclusive_group()
+    which.add_argument("--rows", type=arguments.rows, default=[], help=f"which, e.g. 2,5,7: {arguments.ROWS}")
+    which.add_argument("--count", type=positive, default=3, help="the first so many (3)")
     show.add_argument("--picture", type=arguments.png_file, help="also draw them into this PNG file")
     _add_kind(show)
 

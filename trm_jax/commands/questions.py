@@ -194,6 +194,8 @@ def read_tasks(
     if not request.of_data:
         if request.columns != USUAL:
             raise ConfigError("--columns are of a table: name it by --data")
+        if request.split != Request.split:
+            raise ConfigError(f"--split={request.split} is of a dataset folder: name it by --data")
         source = "-" if request.puzzle is None else request.puzzle
         where, text = _text_of(source)
         experiment = _at_size_of(experiment, text)

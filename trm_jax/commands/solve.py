@@ -106,6 +106,10 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
         raise ConfigError("--certify takes the first answer that keeps the rules, of any attempt: leave out --select")
     if request.certify and request.cycles:
         raise ConfigError("--certify shows the answer that keeps the rules and no other: leave out --cycles")
+    if effort.halt_above and not effort.halting and effort.attempts == 1:
+        raise ConfigError("--halt-above says when an attempt halts: give --halting with it")
+    if request.nodes != Request.nodes and not request.complete:
+        raise ConfigError("--nodes limits a complete search: give --complete with it")
     if request.cycles and request.quiet and request.picture is None:
         raise ConfigError("--quiet prints the last answer alone: leave out --cycles, or draw them with --picture")
     if effort.attempts == 1 and (effort.start_noise or effort.latent_noise or effort.symmetries):

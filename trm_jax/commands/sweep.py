@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     from trm_jax.runs.signals import StopSignals
 
     source, changes = experiment_words(rest)
-    asked = sweep.Asked(args.eval, tuple(args.eval_steps), args.calls, args.chains, args.seconds, args.limit)
+    asked = sweep.Asked(args.eval or "", tuple(args.eval_steps), args.calls, args.chains, args.seconds, args.limit)
     plan = sweep.plan(source, changes, args.over, args.turn, args.pflop, asked)
     sweep.check(args.workdir, plan)
     folder = points.Folder(args.workdir, ledger_of(args))

@@ -187,8 +187,18 @@ def load_named(experiment: Experiment, source: str, split: str, limit: int, colu
       split: of a dataset folder.
       limit: at most so many; 0: all.
       columns: of tables, instead of the experiment's.
+
+    Raises:
+      DataError: as `load`; a split or columns that what is named does not have.
     """
     data = experiment.data
+    if split != "test":
+        if not source:
+            raise DataError(
+                f"split {split!r}: an experiment's own puzzles are its held-out ones: name a dataset folder"
+            )
+        if not any(map(os.path.isdir, source.split(","))):
+            raise DataError(f"{source}: a table has no splits: leave out {split!r}")
     if columns != USUAL:
         named = source or data.test
         if named == "generated" or all(map(os.path.isdir, named.split(","))):

@@ -72,9 +72,14 @@ def convert(
     """
     found, whence = _file_in(source), ""
     if found is None:
+        if experiment is not None:
+            raise ConfigError(f"{source}: a checkpoint of ours, which holds its experiment: leave out --config")
         arrays = export_checkpoint(source, target, averaged, compiled)
     else:
         source = found
+        if compiled or not averaged:
+            what = "--compiled" if compiled else "--trained-weights"
+            raise ConfigError(f"{what} is for weights of ours that go out, and {source} comes in: leave it out")
         if experiment is None and (about := all_config.beside(source)):
             whence = f", as {about} describes them"
         arrays = original.export_weights(import_checkpoint(source, target, experiment))
