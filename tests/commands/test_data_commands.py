@@ -104,6 +104,36 @@ class TestBuilding:
         assert trm("verify", tmp_path / "s.csv.gz", tmp_path / "m.csv") == 0
         assert trm("sudoku", tmp_path / "folder", "--train", tmp_path / "s.csv.gz", "--limit", 2) == 0
 
+    @pytest.mark.parametrize(
+        ("words", "workers"),
+        [
+            (["sudoku", "x", "--generate=100,100"], 1),
+            (["sudoku", "x", "--generate=900,100"], 7),
+            (["sudoku", "x.csv", "--generate=1000", "--box=2x2"], 1),
+            (["sudoku", "x.csv", "--generate=5000", "--box=2x2"], 7),
+            (["sudoku", "x", "--generate=9", "--min-rating=20"], 7),
+            (["sudoku", "x", "--generate=7", "--min-rating=20"], 1),
+            (["maze", "x", "--generate=100", "--size=30x30", "--min-length=9"], 7),
+            (["maze", "x", "--generate=80", "--size=30x30", "--min-length=9"], 1),
+            (["maze", "x", "--generate=100", "--size=30x30", "--min-length=9", "--workers=3"], 3),
+        ],
+    )
+    def test_all_cores_generate_what_takes_long(
+        self, words: list[str], workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def generate(*_: object, **how: Any) -> None:
+            told.append(how["workers"])
+            raise DataError("enough")
+
+        told: list[int] = []
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("trm_jax.commands.data.cores", lambda: 7)
+        for module in ("sudoku", "maze"):
+            for name in ("generate", "generate_table"):
+                monkeypatch.setattr(f"trm_jax.data.builders.{module}.{name}", generate)
+        assert trm(*words) == 2
+        assert told == [workers]
+
     def test_tables_of_others(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         text = "quizzes;solutions\n1.34341221434321;1234341221434321\n"
         (tmp_path / "usual.csv").write_text(text)
@@ -114,8 +144,12 @@ class TestBuilding:
         assert trm("sudoku", tmp_path / "two", "--train", tmp_path / "named.csv", *named) == 0
         assert trm("maze", tmp_path / "three", "--train", tmp_path / "maze.csv", *named) == 0
         assert trm("verify", tmp_path / "named.csv", *named) == 0
-        assert trm("show", tmp_path / "usual.csv") == 0
         capsys.readouterr()
+        guessed = "does not tell the kind of its puzzles; they look like sudoku: --puzzle names another"
+        assert trm("show", tmp_path / "usual.csv") == 0
+        assert capsys.readouterr().err == f"{tmp_path / 'usual.csv'}: {guessed}\n"
+        assert trm("show", tmp_path / "usual.csv", "--puzzle=sudoku") == trm("show", tmp_path / "one") == 0
+        assert capsys.readouterr().err == ""
         assert trm("sudoku", tmp_path / "four", "--train", tmp_path / "named.csv") == 2
         assert "column question: is missing; the header has 'given', 'found'" in capsys.readouterr().err
         assert trm("sudoku", tmp_path / "four", "--generate", 3, *named) == 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trm_jax.commands import arguments
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.devices.cores import cores
 from trm_jax.errors import ConfigError, DataError
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
-# Generating fewer puzzles takes this process as long as it takes others to start.
-_MANY = 5_000
+# Generating puzzles of fewer cells altogether, or fewer of a rating, takes this process as long as others to start.
+_MANY_CELLS, _MANY_RATED = 80_000, 8
 
 
 def _sudoku(args: argparse.Namespace) -> int:
@@ -138,7 +139,7 @@ def _generate(
     with Progress("generating") as progress:
         how: dict[str, Any] = {
             "seed": args.seed,
-            "workers": args.workers or _workers(train + test),
+            "workers": args.workers or _workers(train + test, args),
             "progress": progress,
         }
         if _single(args):
@@ -150,9 +151,15 @@ def _generate(
     return _DONE
 
 
-def _workers(puzzles: int) -> int:
+def _workers(puzzles: int, args: argparse.Namespace) -> int:
     """Processes for so many puzzles, where nobody says how many: all cores, unless starting them takes longer."""
-    return 1 if puzzles < _MANY else min(cores(), 256)
+    if getattr(args, "min_rating", None):
+        many = puzzles >= _MANY_RATED
+    else:
+        rows, columns = args.size if "size" in args else arguments.size(args.box or "3x3")
+        cells = rows * columns if "size" in args else (rows * columns) ** 2
+        many = puzzles * cells >= _MANY_CELLS
+    return min(cores(), 256) if many else 1
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from trm_jax.console import Output
+from trm_jax.console import Output, say
 from trm_jax.data import folder
 from trm_jax.data.builders.sets import OpenSet, open_sets
 from trm_jax.display.boards import board_lines, filled_in, print_line, shared_window, side_by_side
@@ -50,6 +50,9 @@ def show(
         places = [shown.puzzles.example(row, shown.name) for row in rows]
     if picture is not None and not 1 <= len(places) <= _MOST_DRAWN:
         raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(places)}: give fewer --rows")
+    if shown.guessed:
+        name = shown.kind.to_dict()["kind"]
+        say(f"{shown.name}: does not tell the kind of its puzzles; they look like {name}: --puzzle names another")
     out = out or Output(highlight=False)
     examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in places]
     titles = [
