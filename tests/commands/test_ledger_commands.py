@@ -107,7 +107,7 @@ def test_without_a_repository_a_ledger_has_to_be_named(
         assert "which ledger? there is no repository here" in trm(capsys, *words, code=2)
     path = tmp_path / "own.jsonl"
     append(path, row(), None)
-    assert "1 rows, 0 tables" in trm(capsys, "check", "--ledger", path)
+    assert "1 row, 0 tables" in trm(capsys, "check", "--ledger", path)
 
 
 def evaluated(

@@ -262,6 +262,10 @@ def test_all_puzzles_of_a_file_are_solved(tmp_path: Path, fake: Fake, capsys: py
 def test_answers_as_json(tmp_path: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "puzzles.txt"
     file.write_text(f"easy {PUZZLE}\nhard {'.' * 16}\n")
+    fake.answers([[WRONG]])
+    told = f"{tmp_path / 'a.csv'}: the answers to 1 puzzle\n"
+    written = command(PUZZLE, f"--answers={tmp_path / 'a.csv'}", capsys=capsys)
+    assert written == (1, told, "the puzzle is not solved\n")
     fake.answers([[WRONG, SOLVED, WRONG, SOLVED, FORGETFUL]], [[-1.0, 2.0]])
 
     code, out, err = command(str(file), "--json", "--steps=7", capsys=capsys)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trm_jax.errors import ConfigError, near_miss
+from trm_jax.sizes import counted
 
 # As cli.py has them.
 _DONE, _FAILED = 0, 1
@@ -59,7 +60,8 @@ def _check(args: argparse.Namespace) -> int:
         text = page.read_text(encoding="utf-8")
         quoted += tables.quoted(text)
         faults += [f"{page}, line {line}: {fault}" for line, fault in tables.misquoted(text, rows)]
-    print("\n".join(faults) if faults else f"{path}: {len(rows)} rows, {quoted} tables of them on our pages, all right")
+    right = f"{path}: {counted(len(rows), 'row')}, {counted(quoted, 'table')} of them on our pages, all right"
+    print("\n".join(faults) if faults else right)
     return _FAILED if faults else _DONE
 
 

@@ -170,7 +170,8 @@ def _refuse_unanswered(request: Request) -> None:
 def _tell_judged(report: RulesReport, request: Request, about: dict[str, Any]) -> None:
     """As `_tell`, of puzzles without answers."""
     weights = "averaged" if request.averaged else "trained"
-    print(f"{report.puzzles} puzzles without answers, judged by the rules, {report.seconds:.1f} s, {weights} weights")
+    puzzles = counted(report.puzzles, "puzzle")
+    print(f"{puzzles} without answers, judged by the rules, {report.seconds:.1f} s, {weights} weights")
     columns = ["steps", "valid (95 % interval)", "certified (95 % interval)"]
     _print_table(columns, [[str(row.supervision_steps), str(row.valid), str(row.certified)] for row in report.rows])
     print("certified: an answer that keeps the rules came up after one of these steps, in any attempt")

@@ -23,7 +23,7 @@ from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.sources import trained_on
-from trm_jax.sizes import si
+from trm_jax.sizes import counted, si
 
 
 def refuse(effort: Effort, switches: Mapping[str, object]) -> None:
@@ -80,7 +80,7 @@ def solve(
     """
     units = experiment.model.units
     (found,) = searched(experiment, weights, kind, question[None], budget)
-    spent = f"{found.calls} calls of the network in {found.chains} chains, {found.seconds:.1f} s"
+    spent = f"{counted(found.calls, 'call')} of the network in {counted(found.chains, 'chain')}, {found.seconds:.1f} s"
     if picture is not None:
         draw_search(picture, kind, question, found, units, title)
     if found.tokens is None:
@@ -141,8 +141,9 @@ def evaluate(
 
 def _table(report: SearchReport) -> str:
     """Lines for people."""
+    chains = counted(report.budget.chains, "chain")
     lines = [
-        f"search with a verifier, {report.puzzles} puzzles, {report.budget.chains} chains side by side:",
+        f"search with a verifier, {counted(report.puzzles, 'puzzle')}, {chains} side by side:",
         f"{'calls':>8}  found and verified",
     ]
     for calls in report.marks:

@@ -109,8 +109,10 @@ def _ending(answers: list[Answer], request: Request) -> str:
         return "not checked: there are no rules and no known answer to check them by"
     if request.quiet:
         return ""
+    if len(answers) == 1:
+        return f"the puzzle is {'not ' * bool(wrong)}solved"
     if not wrong:
-        return f"all {len(answers)} puzzles are solved" if len(answers) > 1 else "the puzzle is solved"
+        return f"all {len(answers)} puzzles are solved"
     told = ", ".join(wrong[:_MOST_TOLD]) + (", ..." if len(wrong) > _MOST_TOLD else "")
     return f"{len(wrong)} of {len(answers)} puzzles are not solved: {told}"
 

@@ -8,6 +8,7 @@ from trm_jax.commands.arguments import experiment_words
 from trm_jax.commands.ledger import ledger_of
 from trm_jax.console import say
 from trm_jax.errors import together
+from trm_jax.sizes import counted
 
 if TYPE_CHECKING:
     from trm_jax.runs.points import Folder
@@ -47,7 +48,8 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
         say(f"stopped by {signals.name}: the same command goes on from here")
         return _RESUME_ME
     if failed:
-        say(f"{len(failed)} of {len(plan.points)} points failed: {together(failed)}: the same command tries them again")
+        some = f"{len(failed)} of {counted(len(plan.points), 'point')} failed"
+        say(f"{some}: {together(failed)}: the same command tries them again")
     return _FAILED if failed else _DONE
 
 

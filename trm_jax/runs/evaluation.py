@@ -20,6 +20,7 @@ from trm_jax.model.model import Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
+from trm_jax.sizes import counted
 from trm_jax.training.step import TrainState, averaged_weights, model_of
 
 # An average that still holds more than this of the weights at the start says little of training.
@@ -98,8 +99,8 @@ class _ByAttempts(Evaluation):
             "eval/q_halt_accuracy": row.q_right,
             "time/eval_seconds": report.seconds,
         }
-        counted = report.puzzles - report.unlabelled
-        lines = [f"averaged weights solve {row.exact.value:.2%} of {counted} held-out puzzles exactly"]
+        labelled = report.puzzles - report.unlabelled
+        lines = [f"averaged weights solve {row.exact.value:.2%} of {counted(labelled, 'held-out puzzle')} exactly"]
         if passed:
             lines.insert(0, f"ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
         return HeldOut(
@@ -135,8 +136,8 @@ class _BySearch(Evaluation):
         if report.first_call is not None:
             figures["eval/first_call_accuracy"] = report.first_call.value
         lines = (
-            f"search with averaged weights solves {exact:.2%} of {report.puzzles} held-out puzzles within "
-            f"{report.marks[-1]} calls, {found[1]:.2%} in the first",
+            f"search with averaged weights solves {exact:.2%} of {counted(report.puzzles, 'held-out puzzle')} "
+            f"within {counted(report.marks[-1], 'call')}, {found[1]:.2%} in the first",
         )
         return HeldOut(
             exact, figures | {f"eval/found_in_{calls}_calls": share for calls, share in found.items()}, lines

@@ -55,4 +55,5 @@ def _note(row: Mapping[str, float], pace: float) -> str:
     solved = f"exact {row['train/exact_accuracy']:6.2%}  halts after {row['train/steps']:4.1f}"
     skipped = f"  {row['train/skipped']:.0f} steps not finite, skipped" if row["train/skipped"] else ""
     solved = solved if finished else "none finished yet"
-    return f"loss {row['train/loss']:.4f}  {solved:28}  {pace:,.0f} puzzles/s{skipped}"
+    # Of the first steps, which were compiled for, no pace is known.
+    return f"loss {row['train/loss']:.4f}  {solved:28}" + (f"  {pace:,.0f} puzzles/s" if pace else "") + skipped

@@ -26,7 +26,7 @@ from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.evaluation import Evaluation
 from trm_jax.runs.meta import Meta
 from trm_jax.runs.resume import check_same_run, position_of
-from trm_jax.sizes import format_bytes
+from trm_jax.sizes import counted, format_bytes
 from trm_jax.training.feed import Feed
 from trm_jax.training.program import fresh_state, like, no_metrics, settled
 from trm_jax.training.step import TrainState
@@ -157,10 +157,10 @@ def announce(run: Run) -> None:
     processes = f" in {jax.process_count()} processes" if jax.process_count() > 1 else ""
     say(f"{experiment.name}: {parts} weights; on {devices}{processes}; into {run.workdir}")
     where = "on each device" if feed.resident else "streamed from the host"
-    say(f"{len(feed):,} examples, {format_bytes(feed.size)}, {where}")
+    say(f"{counted(len(feed), 'example')}, {format_bytes(feed.size)}, {where}")
     steps, size = experiment.train.steps, experiment.train.batch_size
     if run.step >= steps:
         say(f"finished already, at step {run.step}: raise config.train.steps to go on, or give a new workdir")
     else:
         start = f"going on at step {run.step}" if run.step else "starting"
-        say(f"{start}, {steps} steps of batch {size}; compiling ...")
+        say(f"{start}, {counted(steps, 'step')} of batch {size}; compiling ...")
