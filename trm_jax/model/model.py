@@ -202,10 +202,13 @@ class Model:
             first, readout = self.think(params, puzzle_rows_BR, State(state.y, state.z[:, :1]), inputs_BS)
             assert first.z is not None
             return State(first.y, state.z.at[:, :1].set(first.z)), readout
-        apply: Callable[..., Any] = partial(self._core.apply, {"params": params})
-        x_BLD: jax.Array = apply(inputs_BS, puzzle_rows_BR, method="embed")
-        state = recurse(self._networks, params, state, x_BLD, self.schedule)
+        x_BLD = self.embed(params, puzzle_rows_BR, inputs_BS)
+        state = recurse(self.networks, params, state, x_BLD, self.schedule)
         return state, self.read(params, state)
+
+    def embed(self, params: Params, puzzle_rows_BR: jax.Array | None, inputs_BS: jax.Array) -> jax.Array:
+        """The puzzle x [B, L, D], as `think` hands it to every application; arguments as there."""
+        return cast(jax.Array, self._core.apply({"params": params}, inputs_BS, puzzle_rows_BR, method="embed"))
 
     def read(self, params: Params, state: State) -> Readout:
         """What a state says: logits of the answer, and of halting."""
@@ -221,7 +224,7 @@ class Model:
           inputs_BS: tokens, int.
         """
         x_BLD = self._embedded(params, possible_BSV, inputs_BS)
-        reached = recurse(self._networks, params, State(jnp.zeros_like(x_BLD), None), x_BLD, self.schedule)
+        reached = recurse(self.networks, params, State(jnp.zeros_like(x_BLD), None), x_BLD, self.schedule)
         return cast(Deduction, self._core.apply({"params": params}, reached.readout, method="read_set"))
 
     def deduce_supervised(
@@ -236,7 +239,7 @@ class Model:
         def step(shared: Any, reached: Any, _: jax.Array) -> Any:
             params, x_BLD = shared
             h_BLD, _, sums = reached
-            h_BLD = self._networks.answer(params, h_BLD, x_BLD)
+            h_BLD = self.networks.answer(params, h_BLD, x_BLD)
             said = cast(Deduction, self._core.apply({"params": params}, h_BLD, method="read_set"))
             return h_BLD, said, jax.tree.map(lambda a, b: a + b / self.config.cycles, sums, cost(said))
 
@@ -258,7 +261,8 @@ class Model:
         return possible_BSV & all_possible(given_BS, this_BSV), given_BS
 
     @cached_property
-    def _networks(self) -> Networks:
+    def networks(self) -> Networks:
+        """f and g, pure functions of (params, h [B, L, D], injection)."""
         way = 1 - self.config.damping  # arXiv 2605.21488 goes 0.95 of it
 
         def net(method: str) -> Any:
