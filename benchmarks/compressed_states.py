@@ -1,9 +1,10 @@
 """What it would pay to keep carried states in fewer bits, or none: against binomial checkpoints, which are exact.
 
-    python -m benchmarks.compressed_states [MODEL] [--puzzles 16] [--parts spectrum,gradient,memory,reversible]
+    python -m benchmarks.compressed_states [MODEL ...] [--puzzles 16] [--parts spectrum,gradient,memory,reversible]
 
-MODEL is a run or a model of `trm models`, with y and z (sudoku-4x4). It and the same model with random weights at width
-128 think about held-out puzzles, from the start, with n latent steps in place of their own, in float32.
+MODEL is a run or a model of `trm models`, with y and z, or "random": sudoku-4x4 with random weights, at width 128. Each
+(sudoku-4x4 and random) thinks about held-out puzzles, from the start, with n latent steps in place of its own, T = 1,
+in float32.
 
 spectrum: of the n states before each latent step, and of the n changes from state to state: how many directions of the
   D hold a share of their sum of squares, in one puzzle (median) and in all together.
@@ -55,6 +56,7 @@ from trm_jax.training.supervision import Batch, Carry
 
 RESULTS = Path(__file__).parent / "results" / "compressed_states.jsonl"
 PARTS = ("spectrum", "gradient", "memory", "reversible")
+SHIPPED, RANDOM = "sudoku-4x4", "random"
 N, SHARES = (6, 24, 96), (0.9, 0.99, 0.999)
 # Of the plans of memory: their depths, and the policies that keep states.
 DEPTHS = (6, 24, 96, 384, 1024, 10_000)
@@ -330,13 +332,13 @@ def _short(figure: Any) -> float | None:
     return float(f"{float(figure):.3g}") if math.isfinite(float(figure)) else None
 
 
-def thinkers(source: Path, puzzles: int) -> Iterator[Thinking]:
-    """The model with its weights, and with random ones at width 128, on the same puzzles.
+def thinking_of(source: str, puzzles: int) -> Thinking:
+    """A model that is there, or RANDOM.
 
     Raises:
-      ConfigError: its states are not y and one z.
+      CheckpointError: none is there. ConfigError: its states are not y and one z.
     """
-    experiment, weights = load(source)
+    experiment, weights = load(SHIPPED if source == RANDOM else source)
     model = experiment.model
     if model.states != "y_z" or model.latents != 1:
         raise ConfigError(
@@ -344,13 +346,11 @@ def thinkers(source: Path, puzzles: int) -> Iterator[Thinking]:
         )
     held_out = dataset.load(experiment.data, "test", experiment.train.seed)
     arrays, _ = next(in_order(held_out, min(puzzles, len(held_out))))
-    batch: Batch = jax.tree.map(jnp.asarray, arrays)
-    config = replace(model, cycles=1, grad_cycles=1, backprop_steps=1, gradient="cycles", dtype="float32")
-    experiment = replace(experiment, model=config)
-    yield Thinking(str(source), experiment, weights, batch)
-    wide = replace(config, width=128)
-    fresh = jax.jit(Model(wide).init)(jax.random.key(0))
-    yield Thinking("random weights, width 128", replace(experiment, model=wide), fresh, batch)
+    model = replace(model, cycles=1, grad_cycles=1, backprop_steps=1, gradient="cycles", dtype="float32")
+    if source == RANDOM:
+        model = replace(model, width=128)
+        weights = jax.jit(Model(model).init)(jax.random.key(0))
+    return Thinking(source, replace(experiment, model=model), weights, jax.tree.map(jnp.asarray, arrays))
 
 
 def publish(rows: Iterable[Row], about: Row) -> None:
@@ -365,7 +365,7 @@ def publish(rows: Iterable[Row], about: Row) -> None:
 def main() -> None:
     """Measures, prints and appends the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path, nargs="?", default=Path("sudoku-4x4"))
+    parser.add_argument("models", nargs="*", metavar="MODEL", default=[SHIPPED, RANDOM])
     parser.add_argument("--puzzles", type=int, default=16)
     parser.add_argument("--parts", default=",".join(PARTS), help="of these, separated by commas (all)")
     args = parser.parse_args()
@@ -375,8 +375,9 @@ def main() -> None:
         if unknown := set(asked) - set(PARTS):
             raise ConfigError(f"--parts {args.parts}: there is no {', '.join(sorted(unknown))}: give {','.join(PARTS)}")
         measures = {"spectrum": spectrum, "gradient": gradient, "reversible": reversible}
-        for thinking in thinkers(args.model, args.puzzles):
-            for part in (part for part in asked if part in measures):
+        for part in (part for part in asked if part in measures):
+            for source in args.models:
+                thinking = thinking_of(source, args.puzzles)
                 publish(measures[part](thinking), {"puzzles": thinking.puzzles} | machine)
         if "memory" in asked:
             publish(memory(), machine)
