@@ -1,6 +1,7 @@
 """The study of compressed states: its arithmetic by hand, and that a compressed gradient is what it says."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
+from places import ROOT
 
 from benchmarks import compressed_states
 from benchmarks.compressed_states import Peak, compared, directions, peaks, ranks, stretch_of
@@ -185,3 +187,41 @@ def test_what_is_no_part_and_what_has_no_latent_is_refused(
             compressed_states.main()
         assert left.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def tables(page: str) -> list[list[list[str]]]:
+    """The cells of its tables, heads left off."""
+    found = re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]] for table in found
+    ]
+
+
+def as_told(error: float | None) -> str:
+    return "-" if error is None else "over 10" if error > 10 else f"{error:.2g}"
+
+
+def test_the_page_says_what_the_rows_say() -> None:
+    page = (ROOT / "docs" / "deep_recursion.md").read_text().partition("## Fewer bits")[2].partition("\n## ")[0]
+    rows = [json.loads(line) for line in compressed_states.RESULTS.read_text().splitlines()]
+    saved, errors = tables(page)
+    peaks_there = {(r["policy"], r["number"], r["n"]): r for r in rows if r["part"] == "peak" and r["slices"] == 16}
+    for name, *cells in saved:
+        repetitions, n = re.match(r"(?:.*?(\d) repetitions)?.*?([\d,]+)$", name).groups()  # type: ignore[union-attr]
+        row = peaks_there[
+            "binomial" if repetitions else "step", repetitions and int(repetitions), int(n.replace(",", ""))
+        ]
+        told = [float(re.match(r"[\d.]+", cell)[0]) for cell in cells]  # type: ignore[index]
+        known = [row["states"], 100 * row["share_of_states"], row["peak_gb"], row["gain_half"], row["gain_quarter"]]
+        known += [row["operations"], row["operations_half"]]
+        known[1] = round(known[1])
+        assert told == pytest.approx(known, abs=0.0051), name
+    # Ranks are told as shares of the directions: in the order of the rows.
+    for model, column, stretched in (("sudoku-4x4", 2, 0), ("runs/deep", 3, 0), ("runs/deep", 4, 1), ("random", 5, 0)):
+        those = [r for r in rows if r["part"] == "gradient" and r["model"] == model]
+        kept = dict.fromkeys(r["kept"] for r in those)
+        for cells, name in zip(errors, kept, strict=True):
+            found = [r["error"] for r in those if r["kept"] == name and (r["stretch"] > 1) == stretched]
+            told_there = [cell for cell in cells[column].split("; ") if cell]
+            assert len(told_there) == len(found)
+            assert told_there == [as_told(error) for error in found]
