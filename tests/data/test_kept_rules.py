@@ -92,6 +92,9 @@ def test_a_file_that_changed_or_went_is_told(rules: Path, out: Path, capsys: pyt
         "give --rules FILE to check answers by what it is now\n"
     )
     assert not ran(rules)
+    assert rules_of(None, [out], option=False) is None
+    told = f"{out}: its rules are in {rules}, which has changed since: answers are not checked by them\n"
+    assert capsys.readouterr().err == told
     # Named, it is run as it is.
     assert rules_of(rules, [out]) is not None
     assert ran(rules)

@@ -7,7 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ def _failed(code: int) -> int:
 
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int:
-    with ending_at_once(RESUME_ME):
+    with ExitStack() as held, ending_at_once(RESUME_ME, held.close):
         experiment = load_experiment(rest)
         args.workdir = args.workdir or workdir_of(experiment)
         if args.deterministic:
@@ -115,17 +115,17 @@ def _train(args: argparse.Namespace, rest: list[str]) -> int:
         # Of several processes all hear of a fault, once they have met; one that is alone need not wait for JAX.
         if alone:
             check_sources(experiment.data)
-        with Lock(args.workdir) if alone else nullcontext():
-            _join(args)
-            from trm_jax.runs.checkpoint import hush_late_writes
-            from trm_jax.runs.train import train
+            held.enter_context(Lock(args.workdir))
+        _join(args)
+        from trm_jax.runs.checkpoint import hush_late_writes
+        from trm_jax.runs.train import train
 
-            hush_late_writes()
-            outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans, args.max_minutes)
-            if outcome.finished:
-                _tell_trained(args.workdir, outcome.step, outcome.seconds)
-            # Work that was left may still look at the folder: nobody else may, until the process has ended.
-            return leave(DONE if outcome.finished else RESUME_ME)
+        hush_late_writes()
+        outcome = train(experiment, args.workdir, args.profile, args.force, args.debug_nans, args.max_minutes)
+        if outcome.finished:
+            _tell_trained(args.workdir, outcome.step, outcome.seconds)
+        # Work that was left may still look at the folder: nobody else may, until the process has ended.
+        return leave(DONE if outcome.finished else RESUME_ME)
 
 
 def _tell_trained(workdir: Path, step: int, seconds: float) -> None:
@@ -327,7 +327,8 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:
-    with ending_at_once(RESUME_ME), Lock(args.workdir):
+    with ExitStack() as held, ending_at_once(RESUME_ME, held.close):
+        held.enter_context(Lock(args.workdir))
         from trm_jax.commands.demo import run
 
         remember_programs()

@@ -71,6 +71,9 @@ class _Parser(argparse.ArgumentParser):
         words = list(args or ())
         if words[:1] and self._subparsers is not None:
             self._check(words[:1])
+        if self.get_default("takes_config") and arguments.CONFIG_HELP in words:
+            for action in self._actions:  # help comes before what is missing
+                action.required = False
         found, rest = super().parse_known_args(words, namespace)
         self._check(rest)
         return found, rest

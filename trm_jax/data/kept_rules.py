@@ -64,7 +64,11 @@ def is_kept(value: Any) -> bool:
 
 
 def rules_of(
-    named: Path | None, sources: Iterable[str | Path], model: str | Path = "", of_model: Kept | None = None
+    named: Path | None,
+    sources: Iterable[str | Path],
+    model: str | Path = "",
+    of_model: Kept | None = None,
+    option: bool = True,
 ) -> Rules | None:
     """The rules by which a command judges: those that the user names, or else those that its datasets were built with,
     or else those of the dataset that its model was trained on, which may be gone.
@@ -75,6 +79,7 @@ def rules_of(
       named: by --rules.
       sources: dataset folders in the order in which they count, and whatever else holds puzzles, which is passed over.
       model, of_model: a checkpoint, and what it keeps.
+      option: whether --rules can be given.
 
     Raises:
       RulesError: as `load_rules`. DataError: a folder's rules.json is none.
@@ -82,8 +87,8 @@ def rules_of(
     if named is not None:
         return load_rules(named)
     for kept, source in _keeping(sources):
-        return _trusted(kept, source)
-    return _trusted(of_model, model) if of_model is not None else None
+        return _trusted(kept, source, option)
+    return _trusted(of_model, model, option) if of_model is not None else None
 
 
 def _keeping(sources: Iterable[str | Path]) -> Iterator[tuple[Kept, Path]]:
@@ -93,17 +98,18 @@ def _keeping(sources: Iterable[str | Path]) -> Iterator[tuple[Kept, Path]]:
             yield kept, source
 
 
-def _trusted(kept: Kept, source: str | Path) -> Rules | None:
+def _trusted(kept: Kept, source: str | Path, option: bool) -> Rules | None:
     path, about = Path(kept.path), f"{source}: its rules are in {printable(kept.path)}"
     if kept not in _named():
-        say(f"{about}, which you have not named here to build a dataset: give --rules FILE if you trust it")
+        why, end = "which you have not named here to build a dataset", "if you trust it"
     elif not path.is_file():
-        say(f"{about}, which is no longer there: give --rules FILE to check answers")
+        why, end = "which is no longer there", "to check answers"
     elif sha256(read_source(path)).hexdigest() != kept.sha256:
-        say(f"{about}, which has changed since: give --rules FILE to check answers by what it is now")
+        why, end = "which has changed since", "to check answers by what it is now"
     else:
         say(f"{about}: answers are checked by them")
         return load_rules(path, kept.sha256)
+    say(f"{about}, {why}: " + (f"give --rules FILE {end}" if option else "answers are not checked by them"))
     return None
 
 

@@ -44,11 +44,11 @@ def check_sample(kind: Kind, puzzles: PuzzleSet, source: str) -> None:
     )
 
 
-def check_labels(puzzles: PuzzleSet, source: str) -> None:
-    """Raises DataError for a set to train on in which no cell has a label; source: its name."""
+def check_labels(puzzles: PuzzleSet, source: str, use: str = "learn from") -> None:
+    """Raises DataError for a set in which no cell has a label; source: its name; use: what there is nothing to do."""
     if not puzzles.has_labels():
         raise DataError(
-            f"{source}: none of its {len(puzzles):,} puzzles has a labelled cell, so there is nothing to learn from: "
+            f"{source}: none of its {len(puzzles):,} puzzles has a labelled cell, so there is nothing to {use}: "
             "give puzzles with their answers"
         )
 

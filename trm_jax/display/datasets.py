@@ -51,8 +51,12 @@ def show(
     if picture is not None and not 1 <= len(places) <= _MOST_DRAWN:
         raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(places)}: give fewer --rows")
     if shown.guessed:
-        name = shown.kind.to_dict()["kind"]
-        say(f"{shown.name}: does not tell the kind of its puzzles; they look like {name}: --puzzle names another")
+        name, (height, width) = shown.kind.to_dict()["kind"], shown.kind.shape
+        mend = "--puzzle names another" + (", --size another size" if name == "maze" and not shown.split else "")
+        say(
+            f"{shown.name}: does not tell the kind of its puzzles; they look like "
+            f"{name} {height} x {width} (guessed): {mend}"
+        )
     out = out or Output(highlight=False)
     examples = [tuple(side[0] for side in shown.pairs(np.array([row]))) for row in places]
     titles = [

@@ -17,6 +17,8 @@ _SEPARATORS = ",;\t"
 # What some spreadsheets write before the header.
 _TOLD_SEPARATOR = re.compile("sep=([,;\t])\n?")
 _QUOTED = re.compile('"(?:[^"]|"")*(?:"|$)')
+# The header of answers in the ARC contest of 2020.
+_OF_2020 = ["output_id", "output"]
 # What a header may hold, and a puzzle hardly ever is.
 _WORDS = re.compile(r"[^\W\d][\w ]*")
 _JSON = re.compile(r'\s*(\[\s*$|(\[\s*)?\{\s*("|$))')
@@ -48,6 +50,11 @@ class CsvRows:
             self.line = 1
             raise Fault(self.names[0], "the file is empty; give a header such as question,answer, then rows")
         _check_fields(first, None)
+        if [name.strip().lower() for name in first] == _OF_2020:
+            raise Fault(
+                UNKNOWN, "ARC answers in the CSV of the contest of 2020, which is not read: "
+                "give its tasks, which are JSON, to `trm data arc`"
+            )  # fmt: skip
         headed = not self._is_row(first)
         header = [name or str(number) for number, name in enumerate(first, 1)]
         if headed:

@@ -1,8 +1,10 @@
 """The evaluation of the averaged weights while they are trained: on held-out puzzles, which no training step sees."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, say
@@ -10,14 +12,17 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
 from trm_jax.data.identifiers import Identifiers
+from trm_jax.data.sample import check_labels
 from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout
+from trm_jax.errors import RulesError
 from trm_jax.inference.effort import Effort
-from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
+from trm_jax.inference.evaluate import Evaluator, Report, is_arc_test, votes_for
 from trm_jax.inference.search import Budget
 from trm_jax.inference.searches import Searches
 from trm_jax.model.model import Weights
-from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.writers import MetricsWriter
 from trm_jax.sizes import counted
@@ -49,16 +54,26 @@ class Evaluation(ABC):
     held_out: PuzzleSet
 
     @staticmethod
-    def of(experiment: Experiment, layout: Layout, identifiers: Identifiers | None = None) -> "Evaluation":
-        """On the experiment's held-out puzzles. Raises DataError if the model cannot read them.
+    def of(
+        experiment: Experiment, layout: Layout, identifiers: Identifiers | None = None, rules: Rules | None = None
+    ) -> "Evaluation":
+        """On the experiment's held-out puzzles.
 
-        identifiers: of the puzzles that are trained on.
+        Args:
+          identifiers: of the puzzles that are trained on.
+          rules: of a user's own puzzle, for a model that does not search.
+
+        Raises:
+          DataError: the model cannot read them, or they have no labels and it does not search.
         """
         data = experiment.data
         held_out = dataset.load(data, "test", experiment.train.seed)
-        kind = check_fits(experiment, held_out, data.test, identifiers=identifiers)
-        by = _BySearch if experiment.model.states == "candidates" else _ByAttempts
-        return by(experiment, layout, held_out, kind)
+        if experiment.model.states == "candidates":
+            kind = check_fits(experiment, held_out, data.test, identifiers=identifiers)
+            return _BySearch(experiment, layout, held_out, kind)
+        kind = check_fits(experiment, held_out, data.test, rules, identifiers)
+        check_labels(held_out, data.test, "be right about")
+        return _ByAttempts(experiment, layout, held_out, kind)
 
     @abstractmethod
     def figures(self, weights: Weights, progress: Progress) -> HeldOut:
@@ -86,11 +101,12 @@ class _ByAttempts(Evaluation):
         if self._arc:
             votes_for(held_out)  # what is wrong with its files is told now and not hours later
         effort = Effort((experiment.model.supervision_steps,))
-        batch_size = experiment.train.eval_batch_size
-        self._evaluator = Evaluator(model_of(experiment), held_out, batch_size, effort, kind, layout=layout)
+        model, batch_size = model_of(experiment), experiment.train.eval_batch_size
+        self._by = partial(Evaluator, model, held_out, batch_size, effort, layout=layout)
+        self._evaluator = self._by(kind)
 
     def figures(self, weights: Weights, progress: Progress) -> HeldOut:
-        report = self._evaluator(weights, progress, votes_for(self.held_out) if self._arc else None)
+        report = self._report(weights, progress)
         row = report.rows[-1]
         passed = (report.arc.pass_at if report.arc is not None else None) or {}
         figures = {
@@ -99,13 +115,30 @@ class _ByAttempts(Evaluation):
             "eval/q_halt_accuracy": row.q_right,
             "time/eval_seconds": report.seconds,
         }
-        labelled = report.puzzles - report.unlabelled
-        lines = [f"averaged weights solve {row.exact.value:.2%} of {counted(labelled, 'held-out puzzle')} exactly"]
+        labelled, valid = report.puzzles - report.unlabelled, ""
+        if row.satisfied is not None:
+            figures["eval/valid"] = row.satisfied.value
+            # Of puzzles that have one solution it is the same.
+            if row.satisfied.value != row.exact.value:
+                valid = f"; valid {row.satisfied.value:.2%}"
+        lines = [
+            f"averaged weights solve {row.exact.value:.2%} of {counted(labelled, 'held-out puzzle')} exactly{valid}"
+        ]
         if passed:
             lines.insert(0, f"ARC tasks solved by vote {passed[1]:.2%}, within two tries {passed[2]:.2%}")
         return HeldOut(
             row.exact.value, figures | {f"eval/arc_pass_{k}": share for k, share in passed.items()}, tuple(lines)
         )
+
+    def _report(self, weights: Weights, progress: Progress) -> Report:
+        """Rules of a user's own that fail are told, and left out from then on: they are no reason to end a run."""
+        try:
+            return self._evaluator(weights, progress, votes_for(self.held_out) if self._arc else None)
+        except RulesError as error:
+            say(f"{error}; evaluations of this run go on without rules")
+            kind = self._evaluator.kind
+            self._evaluator = self._by(kind_of(json.dumps(kind.to_dict()), kind.cells))
+            return self._report(weights, progress)
 
 
 class _BySearch(Evaluation):

@@ -22,6 +22,7 @@ _LOOK = 4_096
 _LENGTH = 8
 # As torch.save wrote files before it wrote archives.
 _PICKLED = b"\x80"
+_ARCHIVE = b"PK"
 
 
 def is_safetensors(path: Path) -> bool:
@@ -30,6 +31,13 @@ def is_safetensors(path: Path) -> bool:
         begin = file.read(_LENGTH + 1)
     header = int.from_bytes(begin[:_LENGTH], "little")
     return begin[_LENGTH:] == b"{" and header <= path.stat().st_size - _LENGTH
+
+
+def is_torch(path: Path) -> bool:
+    """Whether a file begins as those of torch.save do, whatever its name, and holds nothing else that is known."""
+    with path.open("rb") as file:
+        begin = file.read(len(_ARCHIVE))
+    return begin.startswith((_PICKLED, _ARCHIVE)) and not foreign(path)
 
 
 def foreign(path: Path) -> str:
@@ -44,7 +52,7 @@ def foreign(path: Path) -> str:
     for magic, told in _OTHERS.items():
         if begin.lower().startswith(magic.lower()):
             return told
-    if begin.startswith(b"PK"):
+    if begin.startswith(_ARCHIVE):
         return _other_archive(path)
     if begin.startswith(_PICKLED) or is_safetensors(path):
         return ""

@@ -12,7 +12,7 @@ from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import Identifiers, identifiers_of
-from trm_jax.data.kept_rules import Kept, kept_by
+from trm_jax.data.kept_rules import Kept, kept_by, rules_of
 from trm_jax.data.order import Position
 from trm_jax.data.sample import check_labels, check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
@@ -20,6 +20,7 @@ from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import ConfigError
 from trm_jax.model.losses import Metrics
 from trm_jax.model.model import count_weights
+from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import nans
 from trm_jax.runs.checkpoint import Checkpoints
@@ -39,7 +40,7 @@ class Run:
 
     experiment: as given, with sizes filled in: what checkpoints keep, since another machine may settle otherwise.
     here: as these devices run it.
-    fingerprint, identifiers, rules: of the puzzles; the rules are kept for later commands, and not run.
+    fingerprint, identifiers, rules: of the puzzles; the rules are kept for later commands.
     evaluation: None: the run makes none.
     position: where the next batch starts, on the devices.
     step: as in the state, which is not to be waited for.
@@ -94,7 +95,7 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         feed = Feed(puzzles, experiment, layout)
         identifiers = identifiers_of(puzzles) if experiment.model.puzzle_dim else {}
         rules = kept_by(filter(None, experiment.data.train.split(",")))
-        evaluation = Evaluation.of(here, layout, identifiers) if config.eval_every else None
+        evaluation = Evaluation.of(here, layout, identifiers, _own_rules(here)) if config.eval_every else None
         try:
             workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -133,6 +134,13 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
         step=int(state.step),
         evaluation_due=meta is not None and meta.evaluation_due and evaluation is not None,
     )
+
+
+def _own_rules(experiment: Experiment) -> Rules | None:
+    """By which evaluations judge; none in several processes, to which a user's program need not say the same."""
+    if jax.process_count() > 1 or experiment.model.states == "candidates":
+        return None
+    return rules_of(None, dataset.sources_of(experiment, ""), option=False)
 
 
 def _facts(experiment: Experiment, feed: Feed, puzzles: PuzzleSet, evaluation: Evaluation | None) -> dict[str, object]:

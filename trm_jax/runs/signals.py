@@ -113,15 +113,22 @@ class StopSignals(AbstractContextManager["StopSignals"]):
 
 
 @contextmanager
-def ending_at_once(exit_code: int) -> Iterator[None]:
+def ending_at_once(exit_code: int, tidy: Callable[[], None] = lambda: None) -> Iterator[None]:
     """While entered, the same signals end the process with a code and a line: there is nothing yet that could be lost.
 
     For the main program alone, and to be entered before anything that takes long, imports included.
+
+    Args:
+      exit_code: to end with.
+      tidy: gives up what is held, before the process ends.
     """
 
     def end(number: int, frame: FrameType | None) -> None:
         say_at_once(f"{signal.Signals(number).name}: stopped before anything was begun")
-        os._exit(exit_code)
+        try:
+            tidy()
+        finally:
+            os._exit(exit_code)
 
     with _heard_by(end):
         yield

@@ -20,7 +20,7 @@ from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Weights
 from trm_jax.runs.checkpoint import fingerprint, flat, unflat
-from trm_jax.runs.foreign_files import foreign
+from trm_jax.runs.foreign_files import foreign, is_torch
 from trm_jax.runs.meta import Meta, meta_from, meta_to_json, with_format
 
 SUFFIX = ".safetensors"
@@ -61,6 +61,8 @@ def tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
 def _reason(path: Path) -> str:
     """What a file is instead; "" where that is not known."""
     with suppress(OSError):
+        if is_torch(path):
+            return "it is one of torch.save: give it a name that ends in .pt, and bring it in by `trm convert`"
         return foreign(path)
     return ""
 

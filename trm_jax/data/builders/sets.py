@@ -4,6 +4,7 @@ Unlike `dataset.load` nothing here refuses a puzzle that breaks its rules.
 """
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from trm_jax.puzzles.kinds import cells_of, describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.puzzles.text.reading import read_one
+
+# Digits and blanks, some with a sign before them, which no kind has.
+_SIGNED = re.compile(r"(?=.*[-+]\d)[-+\d\s.,;|/_*?xX\[\]]+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ def open_sets(
         raise DataError(f"{path}: no dataset folder: none of its folders holds a dataset.json")
     for name in names:
         if name not in found:
-            raise DataError(f"{path}: no split {name!r:.60}: there are {', '.join(found) or 'none'}")
+            there = f"there {'is' if len(found) == 1 else 'are'} {', '.join(found) or 'none'}"
+            raise DataError(f"{path}: no split {name!r:.60}: {there}")
     return [_open_split(path, name, puzzle, rules) for name in names]
 
 
@@ -133,5 +138,7 @@ def _guess_text(question: str, answer: str | None, path: Path) -> str:
             # What its digits mean only all rows tell.
             read_one(question, kind_of(name, cells_of(name, question)).writing)
             return name
+    if _SIGNED.fullmatch(question):
+        return "sudoku"  # whose reader tells what is wrong with the signs, whatever the kind
     told = table.spoilt("give --puzzle, or of mazes that are no squares --size", question, answer)
     raise DataError(f"{path}: of which kind are its puzzles? they look like neither sudoku nor maze: {told}")
