@@ -4,8 +4,10 @@ import functools
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
+import signal
 import string
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from places import TESTDATA
 from small_run import SMALL_DEMO
 from written_folder import write
 
+from trm_jax.commands import cli
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.commands.cli import _sized, main
 from trm_jax.config import Experiment
@@ -105,8 +108,31 @@ def test_every_key_of_an_experiment_is_listed_with_its_meaning(capsys: pytest.Ca
         in lines
     )
     assert not any("# " in line for line in lines)
-    assert main(["estimate", "--config.help"]) == 0
-    assert "  --config.model.width=512" in capsys.readouterr().out
+    for command in ("estimate", "sweep", "convert"):  # whatever else the command needs
+        assert main([command, "--config.help"]) == 0
+        assert "  --config.model.width=512" in capsys.readouterr().out
+        assert main([command, "--config.help", DEMO, "--config.model.width=32"]) == 0
+        assert "  --config.model.width=32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "moment"), [(["train", DEMO], "_join"), (["demo"], "remember_programs")])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_anything_was_begun_leaves_no_folder(
+    words: list[str], moment: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        assert [path.name for path in (tmp_path / "runs" / "new").iterdir()] == ["lock"]
+        signal.raise_signal(number)
+
+    def end(code: int) -> None:
+        assert list(tmp_path.iterdir()) == []
+        raise SystemExit(code)
+
+    monkeypatch.setattr(cli, moment, interrupted)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, f"--workdir={tmp_path / 'runs' / 'new'}"])
+    assert ended.value.code == 75
 
 
 def test_training_without_a_workdir_takes_runs_and_says_what_next(

@@ -145,7 +145,7 @@ class TestBuilding:
         assert trm("maze", tmp_path / "three", "--train", tmp_path / "maze.csv", *named) == 0
         assert trm("verify", tmp_path / "named.csv", *named) == 0
         capsys.readouterr()
-        guessed = "does not tell the kind of its puzzles; they look like sudoku: --puzzle names another"
+        guessed = "does not tell the kind of its puzzles; they look like sudoku 4 x 4 (guessed): --puzzle names another"
         assert trm("show", tmp_path / "usual.csv") == 0
         assert capsys.readouterr().err == f"{tmp_path / 'usual.csv'}: {guessed}\n"
         assert trm("show", tmp_path / "usual.csv", "--puzzle=sudoku") == trm("show", tmp_path / "one") == 0
@@ -443,6 +443,49 @@ class TestShow:
             told = "of which kind are its puzzles? they look like neither sudoku nor maze"
             assert capsys.readouterr().err == f"trm: error: {path}: {told}{mend}\n"
 
+    def test_a_size_that_is_guessed_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        path = tmp_path / "t.csv"
+        path.write_text(f"puzzle\nS{' ' * 34}G\n")
+        assert trm("show", path) == 0
+        told = "they look like maze 6 x 6 (guessed): --puzzle names another, --size another size"
+        assert capsys.readouterr().err == f"{path}: does not tell the kind of its puzzles; {told}\n"
+        assert trm("show", path, "--size", "4x9") == 0
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize(
+        ("question", "problem"),
+        [
+            ("53+4+67......", "'+' in line 1, column 3 of the text is neither a digit 1-9 or A-P nor a blank"),
+            ("42-13/3-1242/1234/4321", "'/' in line 1, column 6 of the text is neither"),
+            ("4 2 -1 3\n3 -1 2 4\n1 2 3 4\n4 3 2 1", "'-1' in line 1, column 5 of the text (r1c3) is neither"),
+            (
+                "[[4, 2, -1, 3], [3, -1, 2, 4], [1, 2, 3, 4], [4, 3, 2, 1]]",
+                "'-1' in line 1, column 9 of the text (r1c3)",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("command", ["show", "verify"])
+    def test_signs_are_told_whatever_the_kind(
+        self, command: str, question: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "t.csv"
+        path.write_text(f'puzzle\n"{question}"\n')
+        assert trm(command, path) == 2
+        assert capsys.readouterr().err.startswith(f"trm: error: {path}: row 2, column puzzle: {problem}")
+
+    @pytest.mark.parametrize("words", [["show"], ["verify"], ["sudoku", "out", "--train"]])
+    def test_the_csv_of_2020_is_no_table(
+        self, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("answers.csv").write_text("output_id,output\n00576224_0,|32|78| |00|00| \n")
+        for more in ([], ["--columns", "output_id,output"]):
+            assert trm(*words, "answers.csv", *more) == 2
+            assert capsys.readouterr().err == (
+                "trm: error: answers.csv: row 1, column ?: ARC answers in the CSV of the contest of 2020, which is "
+                "not read: give its tasks, which are JSON, to `trm data arc`\n"
+            )
+
     def test_a_legend_is_not_of_a_folder(self, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for words in (["show", tmp_path], ["verify", table, tmp_path]):
             assert trm(*words, "--legend", "#.SE*") == 2
@@ -459,6 +502,9 @@ class TestShow:
         assert capsys.readouterr().out.count("test row") == 6
         assert trm("show", tmp_path / "out", "--split", "nothing") == 2
         assert "no split 'nothing': there are test, train" in capsys.readouterr().err
+        (tmp_path / "out" / "test").rename(tmp_path / "elsewhere")
+        assert trm("show", tmp_path / "out", "--split", "nothing") == 2
+        assert "no split 'nothing': there is train\n" in capsys.readouterr().err
         assert trm("show", table, "--split", "train") == 2
         assert "a table has no splits" in capsys.readouterr().err
 

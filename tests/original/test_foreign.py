@@ -149,6 +149,21 @@ def archive(path: Path, **members: bytes) -> Path:
     return path
 
 
+def test_files_of_torch_are_told_whatever_their_name(tmp_path: Path) -> None:
+    path = tmp_path / "step_1.safetensors"
+    told = "not a readable .safetensors file: it is one of torch.save: give it a name that ends in .pt, and bring it in"
+    for old in (True, False):
+        path.write_bytes(b"\x80\x02}q\0.")
+        if not old:
+            archive(path, step_data_pkl=b"\x80\x02}q\0.")
+        with pytest.raises(CheckpointError) as caught:
+            convert.read_state_dict(path)
+        assert str(caught.value) == f"{path}: {told} by `trm convert`"
+    archive(path, word_document_xml=b"x")
+    with pytest.raises(CheckpointError, match=r"not a readable \.safetensors file: an archive of other files"):
+        convert.read_state_dict(path)
+
+
 def test_archives_that_hold_no_weights_are_told_by_their_members(tmp_path: Path) -> None:
     for members, told in (
         ({"word_document_xml": b"x"}, "not a state dict as torch.save writes it, but an archive of other files"),
