@@ -1,9 +1,9 @@
 """Search with a verifier: chains of guesses on sets of candidates, and every answer checked by the puzzle's rules.
 
 The first call on a puzzle is its *root*: what the network eliminates before anything is guessed. A *chain* starts from
-there with a cell pinned to its likeliest symbol, and goes on call by call, pinning another cell each time, until the
-set is an answer, or is given up for a conflict. Then the next chain starts. Several chains of a puzzle are under way
-side by side. An answer that breaks the rules is a conflict like others: only answers that keep to the rules, and to
+there, or from the puzzle itself, with a cell pinned to its likeliest symbol, and goes on call by call, pinning another
+cell each time, until the set is an answer, or is given up for a conflict. Then the next chain starts. Several chains of
+a puzzle are under way side by side. An answer that breaks the rules is a conflict like others: only answers that keep to the rules, and to
 what the puzzle gives, are ever found.
 """
 
@@ -200,11 +200,15 @@ def search(
 
 
 def _fill(rows: list[_Row], size: int, tasks: list[_Task], budget: Budget) -> None:
-    """Starts chains of the puzzles that are under way, the oldest first, as far as the batch has room."""
+    """Starts chains of the puzzles that are under way, the oldest first, as far as the batch has room.
+
+    Every other one starts from the puzzle, with a guess: what the root has lost by mistake is lost to the rest.
+    """
     for task in tasks:
         while len(rows) < size and task.root is not None and task.running < budget.chains:
             task.chains, task.running = task.chains + 1, task.running + 1
-            rows.append(task.root._replace(chain=task.chains))
+            row = task.root._replace(chain=task.chains)
+            rows.append(row if task.chains % 2 else row._replace(possible=np.ones_like(row.possible), path=()))
 
 
 def _likeliest(model: Model, possible: NDArray[np.bool_], symbols: NDArray[np.float32]) -> Tokens:
