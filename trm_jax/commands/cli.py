@@ -145,6 +145,11 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     experiment, weights = load(args.checkpoint, not args.trained_weights)
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
     effort = _effort(args, depths, args.race)
+    if args.stress:
+        return _stress(args, effort, experiment.model.states == "candidates")
+    for name in ("seed", "save"):
+        if getattr(args, f"stress_{name}"):
+            raise ConfigError(f"--stress-{name} is of a stress test: give --stress with it")
     if experiment.model.states == "candidates":
         switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
@@ -174,6 +179,45 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
             table=args.table,
             plot=args.plot,
             submission=args.submission,
+            devices=args.devices,
+            command=args.said,
+        )
+    )
+    return DONE
+
+
+def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
+    from trm_jax.commands import searching
+    from trm_jax.commands.stress import Request, stress
+
+    for name in ("pool", "table", "plot", "submission"):
+        if getattr(args, name):
+            raise ConfigError(f"--{name} is not of a stress test: leave out either")
+    if args.puzzle_ids != "own":
+        raise ConfigError("--puzzle-ids: a stress test has a row for wrong ids: leave it out")
+    if searches:
+        searching.refuse(effort, {name: getattr(args, name) for name in ("steps", "select")})
+    else:
+        searching.refuse_budget(_budget(args))
+        if len(effort.depths) > 1:
+            raise ConfigError(f"--steps={args.steps}: a stress test takes one number of supervision steps: give one")
+        effort.check_chosen(args.select)
+    stress(
+        Request(
+            checkpoint=args.checkpoint,
+            how=_budget(args) if searches else effort,
+            seed=args.stress_seed,
+            averaged=not args.trained_weights,
+            puzzles=args.puzzles or "",
+            split=args.split,
+            columns=args.columns,
+            legend=args.legend,
+            limit=args.limit,
+            batch_size=args.batch_size,
+            selection=args.select,
+            rules=args.rules,
+            json=args.json,
+            save=args.stress_save,
             devices=args.devices,
             command=args.said,
         )

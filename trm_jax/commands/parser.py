@@ -178,6 +178,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--plot", type=arguments.png_file, help="draw accuracy against operations into this PNG file")
     evaluate.add_argument("--submission", type=arguments.json_file, help="write ARC answers in the contest's form")
     evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
+    about = "make the puzzles worse in known ways, and tell what the model does and claims"
+    evaluate.add_argument("--stress", action="store_true", help=about)
+    evaluate.add_argument("--stress-seed", type=whole, default=0, metavar="N", help="of what becomes of them (0)")
+    about = "write these puzzles as dataset folders into this one"
+    evaluate.add_argument("--stress-save", type=output_folder, metavar="DIR", help=about)
     _add_processes(evaluate)
 
     arc_score = _command(commands, "eval arc-score", "score a submission to an ARC contest")

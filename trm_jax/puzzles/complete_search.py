@@ -99,22 +99,30 @@ class CompleteSearch:
           DataError: the question contradicts itself.
         """
         self._kind.check_question(question)
+        return next(self.every(question, guide, most))
+
+    def every(self, question: Tokens, guide: Guide = unguided, most: int = 1_000_000) -> Iterator[Ended]:
+        """Every answer of a question, each as soon as it is found; at last why there is no further one.
+
+        Arguments are those of a search, but a question that contradicts itself is one without an answer.
+        """
         waiting, nodes, made = [(0.0, 0, self.start(question))], 0, 0
         while waiting:
             if nodes == most:
-                return Ended(None, nodes, "nodes")
+                yield Ended(None, nodes, "nodes")
+                return
             possible = self.conclude(heapq.heappop(waiting)[-1])
             nodes += 1
             left = possible.sum(axis=-1)
             if (left == 1).all():
                 tokens = self._symbols[possible.argmax(axis=-1)]
                 if self._kind.satisfied(question[None], tokens[None])[0]:
-                    return Ended(tokens, nodes, "answered")
+                    yield Ended(tokens, nodes, "answered")
             elif (left > 1).any():
                 for likely, child in self._split(possible, guide(possible)):
                     made += 1
                     heapq.heappush(waiting, (-likely, -made, child))
-        return Ended(None, nodes, "unsolvable")
+        yield Ended(None, nodes, "unsolvable")
 
     @staticmethod
     def _split(

@@ -1,0 +1,183 @@
+"""`trm eval --stress`: the puzzles as they are and made worse in known ways, a row for each, told as one table."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from trm_jax.commands.origin import origin
+from trm_jax.config import Experiment
+from trm_jax.console import Bar, say
+from trm_jax.data.dataset import sources_of
+from trm_jax.data.fit import Matched, matched, with_legend
+from trm_jax.data.kept_rules import rules_of
+from trm_jax.data.stress import SPREAD, stress_sets
+from trm_jax.data.stress_folders import check_free, save
+from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
+from trm_jax.devices.machine import peak_gib
+from trm_jax.devices.sharding import mesh_layout
+from trm_jax.errors import ConfigError, DataError
+from trm_jax.inference.effort import Effort
+from trm_jax.inference.search import Budget
+from trm_jax.inference.selection import Rule
+from trm_jax.inference.stress import LAST, StressReport, StressRow, by_attempts, by_search
+from trm_jax.model.model import Weights
+from trm_jax.puzzles.table_columns import USUAL, Columns
+from trm_jax.runs.sources import load, trained_on
+from trm_jax.sizes import counted
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `trm eval --stress` was asked for; the fields are its arguments.
+
+    how: the effort of attempts, or the budget of searches, as the model needs it.
+    limit: the first puzzles; 0: `SPREAD` of them, evenly spread.
+    save: a folder to be, into which the puzzles go.
+    """
+
+    checkpoint: Path
+    how: Effort | Budget
+    seed: int = 0
+    averaged: bool = True
+    puzzles: str = ""
+    split: str = "test"
+    columns: Columns = USUAL
+    legend: str = ""
+    limit: int = 0
+    batch_size: int = 0
+    selection: str = ""
+    rules: Path | None = None
+    json: Path | None = None
+    save: Path | None = None
+    devices: int = 0
+    command: str = ""
+
+
+def stress(request: Request) -> StressReport:
+    """Perturbs, saves the puzzles where that is asked for, tries or searches all, prints the table.
+
+    Raises:
+      ConfigError, DataError: what was asked for cannot be, or the puzzles are none for this model.
+    """
+    if request.save is not None:
+        check_free(request.save)
+    with unanimous() as facts:
+        layout = mesh_layout(request.devices)
+        experiment, weights = load(request.checkpoint, request.averaged)
+        found = _matched(request, experiment)
+        kind, rule = found.kind, request.selection or ("rules" if found.kind.has_rules else "q")
+        if rule == "rules" and not kind.has_rules:
+            raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
+        facts |= {"the fingerprint of the puzzles": found.puzzles.fingerprint[:12]}
+    spread = 0 if request.limit else SPREAD
+    total = min(len(found.puzzles), spread or len(found.puzzles))
+    with Bar("perturbing", total, every=max(1, total // 10)) as bar:
+        sets = stress_sets(found.puzzles, kind, found.experiment, request.seed, spread, bar.update)
+    if request.save is not None and is_main():
+        save(sets.sets, found.puzzles, request.save)
+        say(f"wrote {request.save}")
+    weights = layout.everywhere(weights)
+    total = sum(map(len, sets.sets))
+    size = request.batch_size or experiment.train.eval_batch_size
+    with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
+        what = found.experiment, weights, sets.sets
+        if isinstance(request.how, Effort):
+            answered = by_attempts(*what, request.how, cast(Rule, rule), size, layout, bar.update)
+        else:
+            answered = by_search(*what, request.how, size, layout, bar.update)
+    report = answered.report(request.seed, sets.left_out)
+    if is_main():
+        _print(report, request)
+        if request.json:
+            about = _about(request, experiment, weights, found)
+            _write(request.json, about | {"peak_gib": peak_gib(), "stress": True} | report.to_dict())
+    return report
+
+
+def _matched(request: Request, experiment: Experiment) -> Matched:
+    known = trained_on(request.checkpoint)
+    experiment = with_legend(experiment, request.legend, request.puzzles or experiment.data.test)
+    rules = rules_of(request.rules, sources_of(experiment, request.puzzles), request.checkpoint, known.rules)
+    what = request.puzzles, request.split, request.limit, rules, known.identifiers, request.columns
+    return matched(experiment, *what)
+
+
+def _about(request: Request, experiment: Experiment, weights: Weights, found: Matched) -> dict[str, Any]:
+    what = request.command, (request.checkpoint,), request.averaged, experiment, weights
+    return origin(*what, found.puzzles, found.source, request.split)
+
+
+def _print(report: StressReport, request: Request) -> None:
+    """The table for people, on standard output."""
+    searches = isinstance(request.how, Budget)
+    weights = "averaged" if request.averaged else "trained"
+    puzzles = counted(report.rows[0].puzzles, "puzzle")
+    print(f"{puzzles} and what becomes of them with seed {report.seed}, {report.seconds:.1f} s, {weights} weights")
+    # Columns of which nothing is known in any row are left out.
+    columns = [
+        (name, cells) for name, cells in _columns(report.rows, searches) if any(cell != _NOTHING for cell in cells)
+    ]
+    lines = list(zip(*([name, *cells] for name, cells in columns), strict=True))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        first, *rest = (
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        print("  ".join([first, *rest]))
+    print()
+    for row in report.rows:
+        print(f"{row.name}: {row.about}")
+    print(
+        "answers: how many puzzles have none / one / several, as a search has counted; exact: of those with one label"
+    )
+    if searches:
+        print("certified: an answer was found that keeps the rules of the kind; false: it is none of this puzzle")
+    else:
+        print(f"rest: change of the state by each of the last {LAST} steps, the median")
+        print("claimed: halted, or q above 0.5 at the end")
+        print("false: claimed, and no answer: of all puzzles (95 % interval)")
+        told = [f"{name} {value:.3f}" for name, value in report.auroc.items() if value is not None]
+        if told:
+            print(f"AUROC over all rows, answers against what is none: {', '.join(told)}")
+    for name, why in report.left_out.items():
+        print(f"left out: {name}: {why}")
+
+
+_NOTHING = "-"
+
+
+def _columns(rows: tuple[StressRow, ...], searches: bool) -> list[tuple[str, list[str]]]:
+    def told(cells: list[Any], form: str = "") -> list[str]:
+        return [_NOTHING if cell is None else str(cell) if not form else format(cell, form) for cell in cells]
+
+    def numbers(row: StressRow) -> str:
+        return (
+            "/".join(str(row.answers.get(name, 0)) for name in ("none", "one", "several")) if row.answers else _NOTHING
+        )
+
+    def values(name: str) -> list[float | None]:
+        return [None if (part := getattr(row, name)) is None else part.value for row in rows]
+
+    return [
+        ("", [row.name for row in rows]),
+        ("puzzles", told([row.puzzles for row in rows])),
+        ("none/one/several", [numbers(row) for row in rows]),
+        ("exact", told(values("exact"), ".1%")),
+        ("valid", told(values("valid"), ".1%")),
+        ("clues changed", told([row.changed for row in rows], ".1%")),
+        ("halted", told([row.halted for row in rows], ".1%")),
+        ("q", told([row.q for row in rows], ".3f")),
+        ("rest", told([row.rest for row in rows], ".3g")),
+        ("calls" if searches else "steps", told([row.steps for row in rows], ".1f")),
+        ("certified" if searches else "claimed", told([row.claimed for row in rows], ".1%")),
+        ("false", told([row.false_claims for row in rows])),
+    ]
+
+
+def _write(path: Path, figures: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(figures, indent=1) + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
