@@ -75,7 +75,7 @@ def stress(request: Request) -> StressReport:
     with Bar("perturbing", total, every=max(1, total // 10)) as bar:
         sets = stress_sets(found.puzzles, kind, found.experiment, request.seed, spread, bar.update)
     if request.save is not None and is_main():
-        save(sets.sets, found.puzzles, request.save)
+        save(sets.sets, found.puzzles, request.seed, request.save)
         say(f"wrote {request.save}")
     weights = layout.everywhere(weights)
     total = sum(map(len, sets.sets))

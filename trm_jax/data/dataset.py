@@ -55,6 +55,7 @@ class PuzzleSet:
     files: of a set out of several, the name of each and its number of examples.
     origins: the folders, where it comes from folders.
     forms: in which each puzzle of the folders stands here, each with an id of its own (`forms.Forms`).
+    faulty: whether questions break the rules of their kind, as they are meant to (`stress_folders.save`).
     """
 
     inputs: Tokens | Stacked
@@ -69,6 +70,7 @@ class PuzzleSet:
     files: tuple[tuple[str, int], ...] = ()
     origins: tuple[Origin, ...] = ()
     forms: Forms = NO_FORMS
+    faulty: bool = False
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -326,6 +328,7 @@ def join(parts: list[PuzzleSet], names: Sequence[str]) -> PuzzleSet:
         np.concatenate([np.arange(1, len(part) + 1) if part.rows is None else part.rows for part in parts]),
         tuple(zip(names, map(len, parts), strict=True)),
         tuple(origins),
+        faulty=any(part.faulty for part in parts),
     )
 
 
@@ -373,6 +376,7 @@ def read_folder(path: Path, split: str, limit: int = 0) -> PuzzleSet:
         part.num_puzzles,
         puzzle,
         origins=(Origin(path, 0, part.num_puzzles),),
+        faulty=folder.is_faulty(path),
     )
     return _first(whole, limit)
 

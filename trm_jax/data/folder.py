@@ -141,6 +141,19 @@ def read_rules(path: Path) -> dict[str, Any] | None:
     return _read_object(file) if os.path.lexists(file) else None
 
 
+def is_faulty(path: Path) -> bool:
+    """Whether stress.json says that questions of a dataset folder break the rules of their kind, as they are meant to.
+
+    Raises DataError: it says something else.
+    """
+    file = path / "stress.json"
+    _check_inside(path, [file])
+    faulty = _read_object(file).get("faulty") if os.path.lexists(file) else False
+    if type(faulty) is not bool:
+        raise DataError(f"{file}: faulty is {faulty!r:.40}, expected true or false: write the folder again")
+    return faulty
+
+
 class _About(NamedTuple):
     """What dataset.json says; the totals are None where it does not."""
 

@@ -83,12 +83,18 @@ class Writer:
                 self._splits[name] = SplitWriter(self._out, self._folder / name, self._seq_len, self._vocab_size)
         return self._splits[name]
 
-    def finish(self, identifiers: Sequence[str] = (BLANK,), test_puzzles: Mapping[str, Any] | None = None) -> None:
+    def finish(
+        self,
+        identifiers: Sequence[str] = (BLANK,),
+        test_puzzles: Mapping[str, Any] | None = None,
+        stress: Mapping[str, Any] | None = None,
+    ) -> None:
         """Writes what is missing, sees to it that all of it is on the disk, and gives the folder its name.
 
         Args:
           identifiers: the name of each puzzle id.
           test_puzzles: the tasks of the test split, for test_puzzles.json; None writes none.
+          stress: what was done to the puzzles, for stress.json; None writes none.
 
         Raises:
           DataError: a split without puzzles, a full disk, or a folder of that name that has come up meanwhile.
@@ -96,7 +102,8 @@ class Writer:
         if not self._open or not self._splits:
             raise ValueError(f"{self._out}: no split was written, or the folder is finished already")
         descriptions = {name: split.close(len(identifiers)) for name, split in self._splits.items()}
-        jsons = {"identifiers": list(identifiers), "test_puzzles": test_puzzles, "puzzle": self._puzzle}
+        jsons = {"identifiers": list(identifiers), "test_puzzles": test_puzzles}
+        jsons |= {"puzzle": self._puzzle, "stress": stress}
         with _writing(self._out):
             for name, value in jsons.items():
                 if value is not None:

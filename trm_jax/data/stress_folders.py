@@ -21,11 +21,11 @@ def check_free(out: Path) -> None:
         raise DataError(f"{out}: exists already: remove it or give another name")
 
 
-def save(sets: Sequence[StressSet], puzzles: PuzzleSet, out: Path) -> None:
+def save(sets: Sequence[StressSet], puzzles: PuzzleSet, seed: int, out: Path) -> None:
     """Writes the sets as dataset folders out/NAME, each with a split "test" in the order of the puzzles.
 
     Args:
-      puzzles: what the sets were made of; tells the names of their ids.
+      puzzles, seed: what the sets were made of; the puzzles tell the names of their ids.
       out: a folder that is not there yet.
 
     Raises:
@@ -43,9 +43,20 @@ def save(sets: Sequence[StressSet], puzzles: PuzzleSet, out: Path) -> None:
             ones = np.ones(1, np.int32)
             for question, label, number in zip(one.inputs, one.labels, one.puzzle_ids, strict=True):
                 writer.split("test").add(question[None], label[None], ones, ones * number)
-            writer.finish(names if len(names) > one.puzzle_ids.max() else _numbered(puzzles), tasks or None)
+            about = {"perturbation": one.name, "about": one.about, "seed": seed, "faulty": _is_faulty(one)}
+            writer.finish(names if len(names) > one.puzzle_ids.max() else _numbered(puzzles), tasks or None, about)
 
 
 def _numbered(puzzles: PuzzleSet) -> list[str]:
     """Names for ids that have none."""
     return [folder.BLANK, *(f"puzzle {number}" for number in range(1, puzzles.num_puzzles))]
+
+
+def _is_faulty(one: StressSet) -> bool:
+    """Whether a question breaks the rules of its kind at sight, so that it is to be read as one that is meant to."""
+    try:
+        for question in one.inputs:
+            one.kind.check_question(question)
+    except DataError:
+        return True
+    return False

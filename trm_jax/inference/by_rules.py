@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
@@ -82,7 +83,10 @@ class RulesEvaluator:
         valid, certified = np.zeros((2, len(effort.depths)))
         inputs, ids, done = puzzles.inputs, puzzles.puzzle_ids, 0
         for found in attempt(self._model, weights, effort, inputs, ids, self._batch_size, kind, layout, progress):
-            satisfied = kept_rules(found, kind, np.asarray(inputs[found.first : found.first + len(found)]))
+            # The rules would refuse to speak of questions that break them, and no answer is one of such a question.
+            satisfied: NDArray[np.bool_] | None = np.zeros(found.answers.shape[:3], np.bool_)
+            if not puzzles.faulty:
+                satisfied = kept_rules(found, kind, np.asarray(inputs[found.first : found.first + len(found)]))
             assert satisfied is not None
             each = np.arange(len(found))
             for d, depth in enumerate(effort.depths):
