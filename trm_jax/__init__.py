@@ -10,7 +10,7 @@ The house, floor by floor; imports only point downward (tests/test_floors.py):
 
     commands/    the command `trm`: words in, one call downwards, words out
     original/    the public PyTorch code: its weights in and out, and proof that this is the same model
-    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, train
+    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, train
     display/     answers and figures for the eye
     runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
     inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from trm_jax.library.answers import Moment as Moment
     from trm_jax.library.solver import Solver as Solver
     from trm_jax.library.solver import load as load
+    from trm_jax.library.stress import stress as stress
     from trm_jax.library.training import batch as batch
     from trm_jax.library.training import init as init
     from trm_jax.library.training import train as train
@@ -77,6 +78,7 @@ _FACE = {
     "policy": "recursion.policies",
     "recurse": "recursion.recursion",
     "register_mixer": "config.mixers",
+    "stress": "library.stress",
     "train": "library.training",
     "train_step": "library.training",
 }

@@ -112,8 +112,15 @@ class Figures(dict[str, Any]):
     """What an evaluation found: what `trm eval --json` writes, ready for json.dumps; a table in a notebook."""
 
     def _repr_html_(self) -> str:
-        names = {"supervision_steps": "steps", "exact": "exact", "satisfied": "valid", "cells": "cells"}
+        names = {
+            "name": "puzzles",
+            "supervision_steps": "steps",
+            "exact": "exact",
+            "satisfied": "valid",
+            "cells": "cells",
+        }
         names |= {"valid": "valid", "certified": "certified"}  # of puzzles without answers
+        names |= {"false_claims": "false claims"}  # of a stress test
         rows = [
             {short: row[name] for name, short in names.items() if row.get(name) is not None} for row in self["rows"]
         ]
