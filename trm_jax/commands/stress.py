@@ -60,9 +60,9 @@ def stress(request: Request) -> StressReport:
     Raises:
       ConfigError, DataError: what was asked for cannot be, or the puzzles are none for this model.
     """
-    if request.save is not None:
-        check_free(request.save)
     with unanimous() as facts:
+        if request.save is not None:
+            check_free(request.save)
         layout = mesh_layout(request.devices)
         experiment, weights = load(request.checkpoint, request.averaged)
         found = _matched(request, experiment)
@@ -129,9 +129,7 @@ def _print(report: StressReport, request: Request) -> None:
     print()
     for row in report.rows:
         print(f"{row.name}: {row.about}")
-    print(
-        "answers: how many puzzles have none / one / several, as a search has counted; exact: of those with one label"
-    )
+    print("none/one/several: puzzles with so many answers, as a search has counted; exact: of those with a label")
     if searches:
         print("certified: an answer was found that keeps the rules of the kind; false: it is none of this puzzle")
     else:

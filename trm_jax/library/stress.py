@@ -65,7 +65,7 @@ def stress(
     if save_to is not None:
         check_free(Path(save_to))
     size = solver.experiment.train.eval_batch_size if batch_size is None else whole("batch_size", batch_size, 1 << 24)
-    of_attempts = {
+    of_attempts: dict[str, Any] = {
         "attempts": attempts, "symmetries": symmetries, "halting": halting, "start_noise": start_noise,
         "latent_noise": latent_noise,
     }  # fmt: skip
