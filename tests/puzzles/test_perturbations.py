@@ -7,7 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trm_jax.puzzles import maze, sudoku, sudoku_search
+from trm_jax.puzzles import maze, perturbed_clues, sudoku, sudoku_search
+from trm_jax.puzzles.counting import Counted
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.perturbations import perturbations_of
 from trm_jax.puzzles.perturbed_clues import clue_range
@@ -142,6 +143,15 @@ def test_a_puzzle_that_has_not_one_answer_is_left_alone():
     assert all(each(question, 0) is None for each in known.values() for question in (empty, against))
 
 
+def test_what_the_count_does_not_confirm_is_not_claimed(monkeypatch):
+    asked, _ = of(True)
+    (right,) = answers(asked[0] - 1, True)
+    monkeypatch.setattr(perturbed_clues, "Counter", lambda kind: lambda question: Counted("one", right + 1))
+    known = {each.name: each for each in perturbations_of(BOXES, (4, 8)).perturbations}
+    assert [known[name](asked[0], 0) for name in ("contradictory", "unsolvable", "several_answers")] == [None] * 3
+    assert known["wrong_clues_1"](asked[0], 0).answers == "one"
+
+
 def test_larger_and_oblong_sudokus_are_perturbed_too():
     for layout in (sudoku.layout_from("2x3"), sudoku.layout_from("1x5")):
         kind = kind_of(f'{{"kind": "sudoku", "box": "{layout.box_rows}x{layout.box_cols}"}}', layout.cells)
@@ -206,6 +216,9 @@ def test_each_perturbation_of_a_maze_is_what_it_claims(text):
         answer[list(way)] = maze.PATH
         judged = known["two_goals"].judge(MAZES, two.question[None], answer[None])
         assert judged == [way in accepted]
+        for goal in goals:
+            without = np.where(np.arange(25) == goal, maze.FREE, answer)
+            assert not known["two_goals"].judge(MAZES, two.question[None], without[None])[0]
 
 
 def test_a_second_goal_that_hides_behind_the_first_is_none():

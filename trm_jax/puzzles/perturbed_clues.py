@@ -146,10 +146,9 @@ class _Clues:
         return np.flatnonzero(self._kind.given(question) & self._rivals.any(axis=1))
 
     def _free(self, question: Tokens, answer: Tokens, cell: int) -> NDArray[np.integer]:
-        """Symbols of a cell's units, but for its own in the answer and those that clues there show."""
+        """Symbols of a cell's units that no clue there shows; in the answer the cell has none of them."""
         rivals = self._rivals[cell]
-        taken = [*question[rivals & self._kind.given(question)], question[cell], answer[cell]]
-        return np.setdiff1d(answer[rivals], taken)
+        return np.setdiff1d(answer[rivals], question[rivals & self._kind.given(question)])
 
 
 def _with(question: Tokens, cells: int | NDArray[np.intp], tokens: int | Tokens) -> Tokens:
