@@ -129,7 +129,8 @@ def _print(report: StressReport, request: Request) -> None:
     print()
     for row in report.rows:
         print(f"{row.name}: {row.about}")
-    print("none/one/several: puzzles with so many answers, as a search has counted; exact: of those with a label")
+    if any(row.answers for row in report.rows):
+        print("none/one/several: puzzles with so many answers, as a search has counted; exact: of those with a label")
     if searches:
         print("certified: an answer was found that keeps the rules of the kind; false: it is none of this puzzle")
     else:

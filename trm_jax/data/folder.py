@@ -1,9 +1,10 @@
 """Dataset folders in the public on-disk format: read, with everything checked.
 
 A folder holds one subfolder for each split, and for both of them `identifiers.json` (the name of each puzzle id), for
-ARC also `test_puzzles.json`, and if we wrote it `puzzle.json` (the kind of puzzle, for the program's own use). A split
-has `dataset.json` and for each of its sets five arrays, `<set>__<field>.npy`: inputs and labels [N, S], the id of each
-puzzle, the example at which each puzzle starts, and the puzzle at which each group starts, both with the end behind.
+ARC also `test_puzzles.json`, and if we wrote it `puzzle.json` (the kind of puzzle, for the program's own use) and, of
+puzzles that were made worse, `stress.json`. A split has `dataset.json` and for each of its sets five arrays,
+`<set>__<field>.npy`: inputs and labels [N, S], the id of each puzzle, the example at which each puzzle starts, and the
+puzzle at which each group starts, both with the end behind.
 
 All of these lie in the folder itself: what a link in it leads to elsewhere is not read, wherever the folder came from.
 """
