@@ -11,8 +11,9 @@ from trm_jax.puzzles.symmetry import Tokens
 
 Number = Literal["none", "one", "several", "unknown"]
 
-# Beyond so many dead ends or nodes a puzzle counts as unknown, so that one does not hold up a whole set.
-_DEAD_ENDS, _NODES = 20_000, 2_000
+# Beyond so many dead ends or nodes a puzzle counts as unknown, so that one does not hold up a whole set; the hardest
+# known Sudokus of 9x9 take half of it.
+_DEAD_ENDS, _NODES = 5_000, 2_000
 
 
 @dataclass(frozen=True)
