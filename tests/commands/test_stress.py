@@ -6,13 +6,16 @@ from pathlib import Path
 import jax
 import pytest
 import small_run
+from places import ROOT
 
 from trm_jax.commands.cli import main
 from trm_jax.data.folder_writer import Writer
+from trm_jax.errors import DataError
 from trm_jax.library.solver import Solver
 from trm_jax.model.model import Model
 from trm_jax.puzzles import maze_generator
 from trm_jax.puzzles.kinds import kind_of
+from trm_jax.runs.entry import Said, entry
 
 MAZE = kind_of("maze", 25)
 COUNT = 12
@@ -106,3 +109,9 @@ def test_what_means_nothing_is_refused(words: list[str], line: str, capsys: pyte
 def test_a_model_that_searches_takes_its_budget_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "--devices=1", "sudoku-extreme", "--stress", "--steps=3"]) == 2
     assert "trm: error: --steps means nothing to a model of candidates, which searches" in capsys.readouterr().err
+
+
+def test_the_ledger_takes_none_of_these_figures() -> None:
+    figures = ROOT / "benchmarks" / "results" / "stress_sudoku-4x4.json"
+    with pytest.raises(DataError, match="figures of a stress test, of which the ledger holds none: evaluate without"):
+        entry(Path("runs/demo"), figures, Said(), None)

@@ -181,6 +181,8 @@ def _read(path: Path) -> dict[str, Any]:
     texts = ("command", "weights", "weights_sha256", "config_sha256", "data", "data_sha256", "split")
     if not isinstance(told, dict) or not all(type(told.get(name)) is str for name in texts):
         raise DataError(f"{path}: not what `trm eval --json` of this version writes: evaluate again")
+    if told.get("stress"):
+        raise DataError(f"{path}: figures of a stress test, of which the ledger holds none: evaluate without --stress")
     names = told.get("checkpoints")
     if not isinstance(names, list) or not names or not all(type(name) is str for name in names):
         raise DataError(f"{path}: it does not say which checkpoint was evaluated: evaluate again")
