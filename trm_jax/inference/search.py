@@ -3,8 +3,8 @@
 The first call on a puzzle is its *root*: what the network eliminates before anything is guessed. A *chain* starts from
 there, or from the puzzle itself, with a cell pinned to its likeliest symbol, and goes on call by call, pinning another
 cell each time, until the set is an answer, or is given up for a conflict. Then the next chain starts. Several chains of
-a puzzle are under way side by side. An answer that breaks the rules is a conflict like others: only answers that keep to the rules, and to
-what the puzzle gives, are ever found.
+a puzzle are under way side by side. An answer that breaks the rules is a conflict like others: only answers that keep
+to the rules, and to what the puzzle gives, are ever found.
 """
 
 import time
