@@ -31,6 +31,18 @@ def candidates() -> dict[str, float]:
     }
 
 
+def fresh() -> dict[str, str | bool]:
+    """The group `init` of experiments that begin with no other model's weights: all of them, unless a user says so."""
+    return {
+        "source": "",  # whose weights: a workdir, a checkpoint, a file, a model that ships (--init-from)
+        "weights": "",  # their SHA-256, which a run fills in
+        "averaged": True,  # or as trained
+        "parts": "all",  # or some of network, heads, embeddings, table (--init-parts)
+        "new_rows": "zero",  # of puzzle ids that they do not know; or "mean", or the name of an id (--init-new)
+        "names": "",  # dataset folders of the ids that they know, where they do not tell
+    }
+
+
 def smoke(config: ConfigDict) -> ConfigDict:
     """The experiment made tiny: 20 steps in a second, in which rows halt and every part of the model learns.
 

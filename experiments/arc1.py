@@ -30,7 +30,7 @@ folder's own dataset.json has the exact numbers, which another draw of the augme
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("n6", "smoke")
 
@@ -133,6 +133,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 0,  # to generate; unused
                 "test_puzzles": 0,  # to read at most; 0: all
             },
+            "init": fresh(),
             "train": {
                 "steps": 518_226,  # 100,000 epochs; see above
                 "batch_size": 768,  # puzzles
@@ -145,6 +146,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
+                "freeze": "",  # parts of the weights that stay as they are
             },
         }
     )

@@ -11,7 +11,7 @@ recursion and run grow too. The 9x9 puzzles are easy ones compared with Sudoku-E
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("6x6", "9x9", "smoke")
 
@@ -114,6 +114,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 20_000,  # to generate
                 "test_puzzles": 1_000,  # to generate, or to read at most; 0: all
             },
+            "init": fresh(),
             "train": {
                 "steps": 500,
                 "batch_size": 96,  # puzzles
@@ -126,6 +127,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 100,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
+                "freeze": "",  # parts of the weights that stay as they are
             },
         }
     )

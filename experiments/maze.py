@@ -17,7 +17,7 @@ those as "valid". The variant `symmetries` has them on, drawn afresh each time.
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("symmetries", "smoke")
 
@@ -120,6 +120,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 0,  # to generate; unused
                 "test_puzzles": 0,  # to read at most; 0: all
             },
+            "init": fresh(),
             "train": {
                 "steps": 65_104,  # 50,000 epochs of 1,000 mazes
                 "batch_size": 768,  # puzzles
@@ -132,6 +133,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
+                "freeze": "",  # parts of the weights that stay as they are
             },
         }
     )

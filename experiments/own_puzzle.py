@@ -9,7 +9,7 @@ Not in the paper. Sizes, alphabet and symmetries come from the dataset folder:
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("smoke",)
 
@@ -115,6 +115,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 0,  # to generate; unused
                 "test_puzzles": 0,  # to read at most; 0: all
             },
+            "init": fresh(),
             "train": {
                 "steps": 1_200,
                 "batch_size": 96,  # puzzles
@@ -127,6 +128,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 200,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
+                "freeze": "",  # parts of the weights that stay as they are
             },
         }
     )

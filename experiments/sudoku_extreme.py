@@ -13,7 +13,7 @@ without.
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("single", "attention", "smoke")
 
@@ -117,6 +117,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 0,
                 "test_puzzles": 0,
             },
+            "init": fresh(),
             "train": {
                 "steps": 20_000,
                 "batch_size": 64,
@@ -129,6 +130,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 500,
                 "keep_checkpoints": 2,
                 "bad_steps": 10,
+                "freeze": "",
             },
         }
     )

@@ -15,7 +15,7 @@ Every row of the paper's ablations starts from here: see experiments/ablations.
 
 from ml_collections import ConfigDict
 
-from trm_jax.experiments import candidates, check_variant, smoke
+from trm_jax.experiments import candidates, check_variant, fresh, smoke
 
 VARIANTS = ("smoke",)
 
@@ -118,6 +118,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "train_puzzles": 0,  # to generate
                 "test_puzzles": 0,  # to generate, or to read at most; 0: all
             },
+            "init": fresh(),
             "train": {
                 "steps": 65_104,  # 50,000 epochs of 1,000 puzzles
                 "batch_size": 768,  # puzzles
@@ -130,6 +131,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "save_every": 1_000,  # steps
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
+                "freeze": "",  # parts of the weights that stay as they are
             },
         }
     )

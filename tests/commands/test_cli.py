@@ -735,6 +735,21 @@ def test_a_workdir_that_cannot_be_one(refused: Callable[..., str], tmp_path: Pat
     assert refused("demo", "--workdir=file").startswith("argument --workdir: file cannot be a folder: file is a file")
 
 
+def test_weights_to_begin_with_that_cannot_be_had(refused: Callable[..., str], workdir: Path) -> None:
+    """None there, none named, none of this size; and a run that has its own already."""
+    new = "train", *SMALL_DEMO, "--workdir=new"
+    assert refused(*new, "--init-from=sudoku-4x5").endswith("did you mean 'sudoku-4x4'?")
+    assert refused(*new, "--init-from=").startswith("argument --init-from: '' names nothing: leave it out")
+    assert refused(*new, "--init-parts=heads").startswith("config.init says what to take of another model's weights")
+    said = refused(*new, f"--init-from={workdir}", "--init-parts=network,head")
+    assert said.startswith("config.init.parts: 'head' is no part of the weights: did you mean 'heads'?")
+    said = refused(*new, f"--init-from={workdir}", "--init-parts=network", "--config.model.width=32")
+    assert said.startswith(f"{workdir}: weights that fit nowhere here: params.latent_net.")
+    assert "holds a run that began with weights of its own: leave out --init-from" in refused(
+        "train", *SMALL_DEMO, f"--workdir={workdir}", "--init-from=sudoku-4x4"
+    )
+
+
 def test_a_run_that_is_refused_leaves_no_folder(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text(f"question,answer\n{PUZZLE},{PUZZLE.replace('.', '3')}\n")
 

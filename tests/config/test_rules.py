@@ -65,7 +65,7 @@ UNKNOWN_KEYS = [
     (changed(model__checkpoint=True), "config.model.checkpoint is unknown: known: answer_layers, backprop_steps, "),
     (changed(data__tests="x"), "config.data.tests is unknown: did you mean 'test'?"),
     (changed(loss__token="softmax"), "config.loss.token is unknown: did you mean 'tokens'?"),
-    ({3: {}}, "config.3 is unknown: known: candidates, data, devices, loss, memory, model, name, optim, train"),
+    ({3: {}}, "config.3 is unknown: known: candidates, data, devices, init, loss, memory, model, name, optim, train"),
 ]
 
 WRONG_TYPES = [
@@ -303,6 +303,36 @@ AT_ODDS = [
         "config.model.halt_by = 'q_continue' needs that head to be trained: set config.loss.continue_head = True",
     ),
     (
+        changed(train__freeze="networks"),
+        "config.train.freeze: 'networks' is no part of the weights: did you mean 'network'?, with commas between",
+    ),
+    (changed(init__source="a", init__parts="network,"), "config.init.parts: '' is no part of the weights: known: "),
+    *(
+        (
+            changed(model__puzzle_dim=0, **values),
+            f"config.{key} names the table, but config.model.puzzle_dim = 0, so that there is none: leave it out",
+        )
+        for key, values in (
+            ("train.freeze", {"train__freeze": "table"}),
+            ("init.parts", {"init__source": "a", "init__parts": "network,table"}),
+        )
+    ),
+    (
+        changed(model__puzzle_dim=0, init__source="a", init__new_rows="mean"),
+        "config.init.new_rows = 'mean', but config.model.puzzle_dim = 0, so that there is no puzzle table: set it to",
+    ),
+    *(
+        (changed(train__freeze=parts, **values), f"config.train.freeze = {parts!r} leaves nothing that could learn: ")
+        for parts, values in (
+            ("embeddings,network,heads,table", {}),
+            ("network,heads,embeddings", {"model__puzzle_dim": 0}),
+        )
+    ),
+    (
+        changed(init__parts="heads"),
+        "config.init says what to take of another model's weights, but config.init.source = '' names none: give ",
+    ),
+    (
         changed(data__columns="q,"),
         "config.data.columns = 'q,' are no two columns: give 'QUESTION,ANSWER', or ''",
     ),
@@ -487,7 +517,7 @@ def test_wanted_says_what_a_key_takes(key: str, words: str) -> None:
         ("model.witdh", "config.model.witdh is unknown: did you mean 'width'?"),
         ("model.width.x", "config.model.width.x is unknown: config.model.width is one value, not a group"),
         ("model", "config.model is a group of values: give config.model.KEY=VALUE"),
-        ("", "config. is unknown: known: candidates, data, devices, loss, memory, model, name, optim, train"),
+        ("", "config. is unknown: known: candidates, data, devices, init, loss, memory, model, name, optim, train"),
     ],
 )
 def test_wanted_refuses_keys_that_do_not_exist(key: str, expected: str) -> None:

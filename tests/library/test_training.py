@@ -1,6 +1,7 @@
 """Training in the hand: the pure functions make the steps of a run, and their figures are means."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -67,3 +68,11 @@ def test_sizes_that_come_from_data_have_to_be_given(experiment: Experiment) -> N
         trm.init(unsized)
     with pytest.raises(ConfigError, match="no experiment"):
         trm.init("demo")  # type: ignore[arg-type]
+
+
+def test_weights_of_another_model_are_for_runs(experiment: Experiment, tmp_path: Path) -> None:
+    begun = replace(experiment, init=replace(experiment.init, source="runs/a"))
+    with pytest.raises(ConfigError, match=r"config.init.source = 'runs/a', but every weight is drawn here: use train"):
+        trm.init(begun)
+    with pytest.raises(ConfigError, match="init_from is of type int: give a path"):
+        trm.train(experiment, tmp_path, init_from=3)  # type: ignore[arg-type]

@@ -2,12 +2,12 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trm_jax.config import Experiment, files, meanings
-from trm_jax.config.mappings import value_of, wanted
+from trm_jax.config import Experiment, files, mappings, meanings
+from trm_jax.config.mappings import wanted
 from trm_jax.devices.launchers import parse_address
 from trm_jax.errors import ConfigError
 from trm_jax.sizes import parse_bytes
@@ -179,6 +179,17 @@ def logit(text: str) -> float:
     if not abs(value) < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r:.60} is no logit: give a number such as 0 or 2.5")
     return value
+
+
+def value_of(key: str) -> Callable[[str], str]:
+    """A value of the configuration, as the word that sets it. One that is empty does not mean the default."""
+
+    def word(text: str) -> str:
+        if not text.strip():
+            raise argparse.ArgumentTypeError(f"{text!r:.60} names nothing: leave it out for the experiment's own")
+        return f"--config.{key}={text}"
+
+    return word
 
 
 def puzzles(text: str) -> str:
@@ -355,7 +366,7 @@ def experiment_words(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
                 if following is None:
                     raise ConfigError(f"config.{key} has no value: give {kind}")
                 value = following
-            changes[key] = value_of(key, value)
+            changes[key] = mappings.value_of(key, value)
         else:
             raise ConfigError(f"unknown argument {word!r}: overrides are written --config.GROUP.KEY=VALUE")
     if len(sources) != 1:

@@ -107,7 +107,7 @@ def _failed(code: int) -> int:
 
 def _train(args: argparse.Namespace, rest: list[str]) -> int:
     with ExitStack() as held, ending_at_once(RESUME_ME, held.close):
-        experiment = load_experiment(rest)
+        experiment = load_experiment([*rest, *args.init])
         args.workdir = args.workdir or workdir_of(experiment)
         if args.deterministic:
             repeat_on_gpus()

@@ -143,6 +143,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="M",
         help="stop after so long, saved; the same command goes on from there",
     )
+    group = train.add_argument_group("weights to begin with", "short for --config.init.source, parts and new_rows")
+    for flag, key, metavar, about in (
+        ("from", "source", "SOURCE", "a workdir, a checkpoint in it, a .safetensors file, or a model of `trm models`"),
+        ("parts", "parts", "PARTS", "network, heads, embeddings, table, with commas between, or all of them (all)"),
+        (
+            "new",
+            "new_rows",
+            "ROW",
+            "puzzle ids that are new begin at zero, at the mean, or as the id of this name (zero)",
+        ),
+    ):
+        word = arguments.value_of(f"init.{key}")
+        group.add_argument(
+            f"--init-{flag}", dest="init", action="append", default=[], type=word, metavar=metavar, help=about
+        )
     _add_processes(train)
 
     about = "train an experiment at many points, and put each into the ledger; the same command again resumes it"

@@ -7,10 +7,12 @@ by name alone, until a model is built. JAX is not imported here, so that a wrong
 from trm_jax.config.mappings import config_hash, differences, experiment_from, flat, to_dict
 from trm_jax.config.rules import check_sources, validate
 from trm_jax.config.values import (
+    WEIGHT_PARTS,
     CandidatesConfig,
     DataConfig,
     DevicesConfig,
     Experiment,
+    InitConfig,
     LossConfig,
     MemoryConfig,
     ModelConfig,
@@ -19,10 +21,12 @@ from trm_jax.config.values import (
 )
 
 __all__ = [
+    "WEIGHT_PARTS",
     "CandidatesConfig",
     "DataConfig",
     "DevicesConfig",
     "Experiment",
+    "InitConfig",
     "LossConfig",
     "MemoryConfig",
     "ModelConfig",

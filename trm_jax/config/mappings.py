@@ -39,12 +39,12 @@ def flat(experiment: Experiment) -> dict[str, Any]:
 
 
 def config_hash(experiment: Experiment) -> str:
-    """SHA-256 of every value but where the puzzles lie, and under which columns.
+    """SHA-256 of every value but where puzzles and weights lie, and under which columns.
 
     A value that is the default counts as absent, so that a key that later versions add leaves the hash as it was.
     """
     usual = flat(Experiment())
-    places = ("data.train", "data.test", "data.columns")
+    places = ("data.train", "data.test", "data.columns", "init.source", "init.names")
     own = {k: v for k, v in flat(experiment).items() if v != usual[k] and k not in places}
     return sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 

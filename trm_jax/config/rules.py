@@ -4,7 +4,7 @@ import os.path
 from operator import attrgetter
 
 from trm_jax.config.mixers import mixer
-from trm_jax.config.values import DataConfig, Experiment
+from trm_jax.config.values import WEIGHT_PARTS, DataConfig, Experiment, InitConfig
 from trm_jax.errors import ConfigError, DataError, near_miss
 from trm_jax.puzzles.kinds import describe
 from trm_jax.puzzles.sudoku import layout_for
@@ -95,6 +95,9 @@ def validate(experiment: Experiment) -> None:
         if not low <= value <= high:  # also false for nan
             raise ConfigError(f"config.{key} = {value!r} is out of range: give a value from {low} to {high}")
     model, memory, data, train = experiment.model, experiment.memory, experiment.data, experiment.train
+    init, learnt = experiment.init, set(WEIGHT_PARTS if model.puzzle_dim else WEIGHT_PARTS[:-1])
+    for key, parts in (("init.parts", init.parts_of(())), ("train.freeze", train.frozen)):
+        _check_parts(key, parts, bool(model.puzzle_dim))
     calls = experiment.devices.steps_per_call
     for name, known in (("policy", ("auto", *POLICIES)), ("outer_policy", tuple(POLICIES))):
         if (value := getattr(memory, name)) not in known:
@@ -306,6 +309,20 @@ def validate(experiment: Experiment) -> None:
             f"config.train.batch_size = {train.batch_size} cannot be shared by config.devices.data = "
             f"{experiment.devices.data} devices: change either",
         ),
+        (
+            not init.source and init != InitConfig(),
+            "config.init says what to take of another model's weights, but config.init.source = '' names none: give "
+            "--init-from",
+        ),
+        (
+            init.new_rows != "zero" and not model.puzzle_dim,
+            f"config.init.new_rows = {init.new_rows!r:.80}, but config.model.puzzle_dim = 0, so that there is no "
+            "puzzle table: set it to 'zero'",
+        ),
+        (
+            learnt <= set(train.frozen),
+            f"config.train.freeze = {train.freeze!r} leaves nothing that could learn: freeze less",
+        ),
         *(
             (
                 every % calls,
@@ -318,6 +335,20 @@ def validate(experiment: Experiment) -> None:
     ):
         if broken:
             raise ConfigError(message)
+
+
+def _check_parts(key: str, parts: tuple[str, ...], has_table: bool) -> None:
+    """Raises ConfigError unless each is a part of the weights that this model has."""
+    for part in parts:
+        if part not in WEIGHT_PARTS:
+            raise ConfigError(
+                f"config.{key}: {part!r:.60} is no part of the weights: {near_miss(part, WEIGHT_PARTS)}, with commas "
+                "between several"
+            )
+    if "table" in parts and not has_table:
+        raise ConfigError(
+            f"config.{key} names the table, but config.model.puzzle_dim = 0, so that there is none: leave it out"
+        )
 
 
 def _names_columns(text: str) -> bool:

@@ -1,7 +1,7 @@
 """What an experiment consists of: frozen dataclasses, every value with its type and meaning."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar
@@ -16,6 +16,9 @@ from trm_jax.puzzles.units import Units
 from trm_jax.recursion.policies import Policy
 
 Dtype = Literal["float32", "bfloat16"]
+# What the weights of a model consist of: the networks with the vectors from which they start; what reads states; what
+# depends on tokens or on positions; the puzzle table.
+WEIGHT_PARTS = ("network", "heads", "embeddings", "table")
 Told = TypeVar("Told")
 
 
@@ -263,6 +266,25 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class InitConfig:
+    """The weights of another model that a run begins with. A run that has begun keeps here which they were."""
+
+    # A working directory, a checkpoint in it, a .safetensors file, or the name of a model that ships; "": none
+    source: str = ""
+    weights: str = ""  # SHA-256 of those weights, if no others will do; a run fills it in
+    averaged: bool = True  # their moving average, or the weights as trained
+    parts: str = "all"  # some of WEIGHT_PARTS, with commas between; what is left out is drawn
+    # Rows of the puzzle table are found by the names of their ids; those of other ids begin as this: "zero", "mean" (of
+    # all rows that were trained), or as the row of the id that has this name
+    new_rows: str = "zero"
+    names: str = ""  # folders of the dataset whose ids these weights know, with commas between; "": as they say
+
+    def parts_of(self, there: Iterable[str]) -> tuple[str, ...]:
+        """Those parts that are wanted, of those that are there."""
+        return tuple(there) if self.parts == "all" else _listed(self.parts)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """How long, how many at once, and what is told and kept on the way. Intervals count steps; 0: never."""
 
@@ -277,6 +299,16 @@ class TrainConfig:
     save_every: int = 1_000
     keep_checkpoints: int = 2
     bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends
+    freeze: str = ""  # some of WEIGHT_PARTS, with commas between, that stay as they are, their average as well
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The parts of the weights that stay as they are."""
+        return _listed(self.freeze)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
 
 
 @dataclass(frozen=True)
@@ -291,4 +323,5 @@ class Experiment:
     candidates: CandidatesConfig = dataclasses.field(default_factory=CandidatesConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    init: InitConfig = dataclasses.field(default_factory=InitConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)

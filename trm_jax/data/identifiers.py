@@ -57,6 +57,13 @@ def identifiers_of(puzzles: PuzzleSet) -> dict[str, Any]:
     }
 
 
+def all_names(known: Identifiers) -> list[str]:
+    """The names of all ids, the blank one first, where a checkpoint keeps every one of them whole; none otherwise."""
+    sample = known["sample"] if known else {}
+    whole = [sample.get(str(i), "") for i in range(1, known["count"] if known else 1)]
+    return [folder.BLANK, *whole] if whole and all(0 < len(name) < _LONGEST for name in whole) else []
+
+
 def is_identifiers(value: Any) -> bool:
     """Whether it is what `identifiers_of` gives, or nothing."""
     if value == {}:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment
+from trm_jax.data.disk import as_path
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.losses import IGNORE, Metrics, means
@@ -21,13 +22,16 @@ from trm_jax.training.step import TrainState
 from trm_jax.training.supervision import Batch
 
 
-def train(experiment: Experiment, workdir: str | Path, *, force: bool = False) -> Outcome:
+def train(
+    experiment: Experiment, workdir: str | Path, *, force: bool = False, init_from: str | Path | None = None
+) -> Outcome:
     """Trains until config.train.steps, or until Ctrl-C asks to stop; called again, goes on from where it was.
 
     Args:
       experiment: what to train, and on what: `experiment("demo")`.
       workdir: receives checkpoints, metrics.jsonl, TensorBoard events; `load(workdir)` gives the trained model.
       force: goes on although the experiment or the puzzles are not those of the workdir.
+      init_from: a model whose weights the run begins with, as `load` takes it; config.init says which of them.
 
     Returns:
       `Outcome`: the step that was reached, whether all is done, and the seconds.
@@ -40,6 +44,9 @@ def train(experiment: Experiment, workdir: str | Path, *, force: bool = False) -
     True
     """
     _check_type(experiment)
+    if init_from is not None:
+        source = str(as_path(init_from, "init_from"))
+        experiment = replace(experiment, init=replace(experiment.init, source=source))
     return runs.train(experiment, workdir, force=force)
 
 
@@ -55,7 +62,13 @@ def init(experiment: Experiment, seed: int | None = None) -> TrainState:
     >>> int(state.step), state.carry.steps.shape
     (0, (96,))
     """
-    return _init(_sized(experiment if seed is None else _reseeded(experiment, seed)))
+    experiment = _sized(experiment if seed is None else _reseeded(experiment, seed))
+    if experiment.init.source:
+        raise ConfigError(
+            f"config.init.source = {experiment.init.source!r:.80}, but every weight is drawn here: use train, or set "
+            "it to ''"
+        )
+    return _init(experiment)
 
 
 def batch(experiment: Experiment, puzzles: Any, answers: Any, puzzle_ids: Any = 0) -> Batch:

@@ -41,6 +41,18 @@ class Weights:
     starts: State
     puzzle_table: jax.Array | None
 
+    def with_given(self, given: "Weights") -> "Weights":
+        """These weights, but for what `given` has: modules of `params` by their names, vectors, a table, or None."""
+
+        def first(new: jax.Array | None, old: jax.Array | None) -> jax.Array | None:
+            return old if new is None else new
+
+        return Weights(
+            params=self.params | given.params,
+            starts=State(first(given.starts.y, self.starts.y), first(given.starts.z, self.starts.z)),
+            puzzle_table=first(given.puzzle_table, self.puzzle_table),
+        )
+
 
 class Readout(NamedTuple):
     """logits [B, S, V], q_halt [B] and q_continue [B], all float32."""
@@ -275,16 +287,23 @@ class Model:
         return Networks(net("latent"), net("answer"))
 
 
+def part_of(module: str) -> str:
+    """Which of config.WEIGHT_PARTS a module of `Weights.params` belongs to, by its name."""
+    if module in ("latent_net", "answer_net"):
+        return "network"
+    return "heads" if module.endswith("_head") else "embeddings"
+
+
 def count_weights(weights: Weights) -> dict[str, int]:
     """Numbers of weights by what they are for: network, heads, embeddings, puzzle table (start vectors apart)."""
 
     def size(tree: Any) -> int:
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
-    parts = {"network": ("latent_net", "answer_net"), "heads": ("token_head", "q_head")}
-    counts = {part: sum(size(weights.params.get(name)) for name in names) for part, names in parts.items()}
+    counts = dict.fromkeys(("network", "heads", "embeddings"), 0)
+    for name, module in weights.params.items():
+        counts[part_of(name)] += size(module)
     return counts | {
-        "embeddings": size(weights.params) - sum(counts.values()),
         "puzzle table": size(weights.puzzle_table),
         "start vectors": size(weights.starts),
     }

@@ -24,6 +24,8 @@ from trm_jax.runs.step_folders import StepFolders
 from trm_jax.runs.writers import read_metrics
 
 _PFLOP = 1e15
+# Values that name files or folders.
+_PLACES = ("data.train", "data.test", "init.source", "init.names")
 # A longer file is no figures of an evaluation.
 _LONGEST = 1 << 26
 
@@ -76,7 +78,7 @@ def entry(run: Path, figures: Path | None, said: Said, root: Path | None) -> Row
             f"{figures}: {told['command']} evaluated another configuration than that of {saved.path}: evaluate again"
         )
     source, changes = source_of(experiment)
-    overrides = {k: _shown(v, run, root) if k in ("data.train", "data.test") else v for k, v in changes.items()}
+    overrides = {k: _shown(v, run, root) if k in _PLACES else v for k, v in changes.items()}
     row = {
         "experiment": source,
         "overrides": overrides,

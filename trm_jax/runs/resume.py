@@ -1,6 +1,6 @@
 """When a run may go on from a checkpoint: what has to be as before, and what is told."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import jax
@@ -39,6 +39,24 @@ def position_of(meta: Meta, fingerprint: str) -> Position:
         return Position()
     position = Position(**{k: v for k, v in meta.position.items() if k != "fingerprint"})
     return position if meta.position["fingerprint"] == fingerprint else Position(position.epoch + 1)
+
+
+def as_begun(experiment: Experiment, meta: Meta, workdir: Path) -> Experiment:
+    """The experiment with the weights that its run began with, which going on does not need.
+
+    Raises:
+      CheckpointError: it began with other weights than those that are given.
+    """
+    given, began = experiment.init, meta.experiment.init
+    if given.source:
+        if given not in (began, replace(began, weights="")):
+            first = f"weights of {began.source} ({began.parts})" if began.source else "weights of its own"
+            raise CheckpointError(
+                f"{workdir} holds a run that began with {first}: leave out --init-from={given.source} to go on with "
+                "it, or give a new workdir"
+            )
+        say(f"weights of {given.source} were for the beginning: going on with what this run has learnt since")
+    return replace(experiment, init=began)
 
 
 def check_same_run(meta: Meta, experiment: Experiment, fingerprint: str, workdir: Path, force: bool) -> None:

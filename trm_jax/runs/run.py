@@ -1,6 +1,6 @@
 """A run: all that belongs to it, how it begins or goes on from a checkpoint, and what it says of itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -23,10 +23,11 @@ from trm_jax.model.model import count_weights
 from trm_jax.puzzles.kind import Rules
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import nans
+from trm_jax.runs.beginning import beginning
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.evaluation import Evaluation
 from trm_jax.runs.meta import Meta
-from trm_jax.runs.resume import check_same_run, position_of
+from trm_jax.runs.resume import as_begun, check_same_run, position_of
 from trm_jax.sizes import counted, format_bytes
 from trm_jax.training.feed import Feed
 from trm_jax.training.program import fresh_state, like, no_metrics, settled
@@ -111,9 +112,16 @@ def begin(experiment: Experiment, workdir: Path, force: bool, debug_nans: bool) 
     with unanimous():
         meta = checkpoints.latest_meta()
         if meta is not None:
+            experiment = as_begun(experiment, meta, workdir)
             check_same_run(meta, experiment, puzzles.fingerprint, workdir, force)
+    with unanimous() as facts:
+        given = None
+        if meta is None and experiment.init.source:
+            experiment, given = beginning(experiment, puzzles)
+        facts["the SHA-256 of config.init.source"] = experiment.init.weights
+    here = replace(here, init=experiment.init)
     if meta is None:
-        state, totals, position = fresh_state(here, layout), no_metrics(here, layout), Position()
+        state, totals, position = fresh_state(here, layout, given), no_metrics(here, layout), Position()
     else:
         state, totals = checkpoints.restore(empty, nothing)
         position = position_of(meta, puzzles.fingerprint)

@@ -16,6 +16,7 @@ from trm_jax.data.order import Position
 from trm_jax.devices.sharding import BY_ROWS, EVERYWHERE, Layout
 from trm_jax.model.attention import choose as attention_for
 from trm_jax.model.losses import Metrics
+from trm_jax.model.model import Weights
 from trm_jax.recursion.chain import check_available
 from trm_jax.training.feed import Source, next_batch
 from trm_jax.training.parts import parts_for
@@ -121,13 +122,16 @@ def asked_to_stop(layout: Layout, stop: bool) -> jax.Array | None:
     return flags
 
 
-def fresh_state(experiment: Experiment, layout: Layout) -> TrainState:
-    """The state before the first step, made where it is to lie."""
-    return _initialiser(experiment, layout)()
+def fresh_state(experiment: Experiment, layout: Layout, given: Weights | None = None) -> TrainState:
+    """The state before the first step, made where it is to lie.
+
+    given: weights that are not drawn, NumPy arrays, the same in every process (`Weights.with_given`).
+    """
+    return _initialiser(experiment, layout)(*(() if given is None else (given,)))
 
 
 @lru_cache(maxsize=8)
-def _initialiser(experiment: Experiment, layout: Layout) -> Callable[[], TrainState]:
+def _initialiser(experiment: Experiment, layout: Layout) -> Callable[..., TrainState]:
     return jax.jit(partial(init_state, experiment), out_shardings=layout.shardings(state_specs(experiment, layout)))
 
 

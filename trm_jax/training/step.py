@@ -11,7 +11,7 @@ import optax
 from trm_jax.config import Experiment, LossConfig
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, Layout
 from trm_jax.model.losses import IGNORE, Metrics, binary_cross_entropy, correctness, token_loss
-from trm_jax.model.model import Model, Params, Readout, Weights
+from trm_jax.model.model import Model, Params, Readout, Weights, part_of
 from trm_jax.recursion.candidates import Deduction
 from trm_jax.recursion.chain import chain
 from trm_jax.recursion.policies import KEEP_ALL
@@ -58,11 +58,16 @@ class TrainState:
     skipped_in_a_row: jax.Array
 
 
-def init_state(experiment: Experiment) -> TrainState:
-    """A fresh state from the experiment's seed: random weights, their copy as average, an empty carry."""
+def init_state(experiment: Experiment, given: Weights | None = None) -> TrainState:
+    """A fresh state from the experiment's seed: random weights, their copy as average, an empty carry.
+
+    given: what is not drawn (`Weights.with_given`).
+    """
     model, config = Model(experiment.model), experiment.train
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     weights = model.init(init_key)
+    if given is not None:
+        weights = weights.with_given(given)
     weights = replace(weights, params=rounded(weights.params, experiment.optim.weight_dtype))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -271,6 +276,7 @@ def train_step(
     whole = layout.whole(weights.params)
     (param_grads, row_grads_BR), total, reached = _gradients(model, experiment, whole, rows_BR, carry, layout.count)
     param_grads = layout.reduced(param_grads)
+    param_grads = _held(experiment, param_grads, jax.tree.map(jnp.zeros_like, param_grads))
     if isinstance(reached.readout, Deduction):
         new_carry, metrics = deduction.next_carry(experiment, model, carry, reached.readout, key, layout)
         metrics |= reached.parts
@@ -289,8 +295,9 @@ def train_step(
         shrink = jnp.minimum(1.0, config.clip / jnp.maximum(gradient_norm, 1e-12))
         param_grads = jax.tree.map(lambda grad: shrink * grad, param_grads)
     updates, opt_state = optimiser.update(param_grads, state.opt_state, weights.params)
+    updates = _held(experiment, updates, jax.tree.map(jnp.zeros_like, updates))
     params = rounded(optax.apply_updates(weights.params, updates), config.weight_dtype)
-    params = if_sound(params, weights.params)
+    params = _held(experiment, if_sound(params, weights.params), weights.params)
     metrics |= {
         "learning_rate": schedule(experiment, config.learning_rate)(step),
         "gradient_norm": gradient_norm,
@@ -300,21 +307,23 @@ def train_step(
     if table is not None:
         assert row_grads_BR is not None
         rate = schedule(experiment, config.puzzle_learning_rate)(step)
-        table = sign_sgd_rows(
-            table,
-            jnp.where(sound, layout.collected(ids_B), -1),  # no row has this id
-            layout.collected(row_grads_BR),
-            rate,
-            config.puzzle_weight_decay,
-            layout.first_row(table),
-        )
+        if "table" not in experiment.train.frozen:
+            table = sign_sgd_rows(
+                table,
+                jnp.where(sound, layout.collected(ids_B), -1),  # no row has this id
+                layout.collected(row_grads_BR),
+                rate,
+                config.puzzle_weight_decay,
+                layout.first_row(table),
+            )
         metrics["puzzle_learning_rate"] = rate
     metrics = {name: jnp.where(sound, value, jnp.zeros_like(value)) for name, value in metrics.items()}
+    ema = if_sound(averaged(state.ema, params, step, config.ema_decay, config.ema_start), state.ema)
     new_state = replace(
         state,
         step=step,
         weights=replace(weights, params=params, puzzle_table=table),
-        ema=if_sound(averaged(state.ema, params, step, config.ema_decay, config.ema_start), state.ema),
+        ema=_held(experiment, ema, state.ema),
         opt_state=if_sound(opt_state, state.opt_state),
         carry=replace(
             new_carry,
@@ -325,6 +334,12 @@ def train_step(
     )
     skipped = {"skipped": ~sound, "loss_not_finite": ~finite_loss}
     return new_state, metrics | {name: flag.astype(jnp.float32) for name, flag in skipped.items()}
+
+
+def _held(experiment: Experiment, new: Params, old: Params) -> Params:
+    """The new tensors, but those of parts that are frozen (config.train.freeze) as they were."""
+    frozen = experiment.train.frozen
+    return {name: old[name] if part_of(name) in frozen else module for name, module in new.items()} if frozen else new
 
 
 def is_sound(finite_loss: jax.Array, gradient_norm: jax.Array, wrong_rows: jax.Array) -> jax.Array:
