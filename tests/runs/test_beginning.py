@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from small_run import experiment as small
 from small_run import figures, final_state
+from written_folder import write
 
 from trm_jax.config import Experiment, config_hash
-from trm_jax.data.dataset import Origin, PuzzleSet, from_pairs
+from trm_jax.data.dataset import Origin, PuzzleSet, from_pairs, read_folder
 from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import identifiers_of
+from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model.model import Model, Weights
 from trm_jax.runs import weights_file
@@ -25,6 +27,7 @@ from trm_jax.runs.checkpoint import Checkpoints, fingerprint, flat, load
 from trm_jax.runs.meta import Meta
 from trm_jax.runs.resume import as_begun
 from trm_jax.runs.train import train
+from trm_jax.training.program import fresh_state
 
 SYMMETRIC = {
     "model__mixer": "symmetric", "model__puzzle_dim": 0, "model__puzzle_tokens": 0, "model__width": 8,
@@ -175,6 +178,21 @@ def test_whose_rows_they_are_has_to_be_known(tmp_path: Path) -> None:
         begun(tmp_path / "run", small(), named(tmp_path / "nameless", *many, known=False))
 
 
+def test_names_are_read_from_the_dataset_that_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data")
+    puzzles = read_folder(folder, "train")
+    config = small(data__puzzle="tokens", data__train=str(folder), data__test="", train__eval_every=0)
+    resolved, weights = made(config, puzzles)
+    weights_file.write(tmp_path / "a.safetensors", resolved, weights)
+    _, given = begun(tmp_path / "a.safetensors", config, puzzles, names=str(folder))
+    np.testing.assert_array_equal(given.puzzle_table, weights.puzzle_table)
+    padded = replace(resolved, model=replace(resolved.model, num_puzzles=4_096))
+    rows = np.zeros((4_096, 16), np.float32)
+    weights_file.write(tmp_path / "b.safetensors", padded, replace(weights, puzzle_table=rows))
+    with pytest.raises(ConfigError, match=r"its puzzle table has 4,096 rows, and .*data has 7 puzzle ids with names"):
+        begun(tmp_path / "b.safetensors", config, puzzles, names=str(folder))
+
+
 def test_what_does_not_fit_is_told_by_name_with_what_to_leave_out(file: Path, tmp_path: Path) -> None:
     for changes, said in (
         (
@@ -227,6 +245,32 @@ def test_a_configuration_is_known_by_its_weights_and_not_by_where_they_lie() -> 
     of = {key: small(init__source=key[0], init__weights=key[1]) for key in (("a", "1"), ("b", "1"), ("a", "2"))}
     hashes = {key: config_hash(config) for key, config in of.items()}
     assert hashes["a", "1"] == hashes["b", "1"] != hashes["a", "2"] != config_hash(small())
+
+
+def test_a_run_that_begins_is_given_them(file: Path, tmp_path: Path, monkeypatch) -> None:
+    given: list[Weights] = []
+
+    class Given(Exception):
+        """Nothing more is to be made."""
+
+    def take(here: Experiment, _: Layout, weights: Weights) -> None:
+        given.append(weights)
+        assert here.init.weights == fingerprint(weights)
+        raise Given
+
+    monkeypatch.setattr("trm_jax.runs.run.fresh_state", take)
+    with pytest.raises(Given):
+        train(small(init__source=str(file)), tmp_path)
+    assert fingerprint(given[0]) == fingerprint(weights_file.read(file)[1])
+
+
+@pytest.mark.slow
+def test_weights_lie_as_devices_share_them() -> None:
+    resolved, weights = made(small(devices__data=4, devices__weights="sharded"), boards())
+    state = fresh_state(resolved, layout_of(resolved), weights)
+    assert fingerprint(state.weights) == fingerprint(weights)
+    assert fingerprint(state.ema) == fingerprint(weights.params)
+    assert any(not leaf.is_fully_replicated for leaf in jax.tree.leaves(state.weights))
 
 
 @pytest.mark.slow

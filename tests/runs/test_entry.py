@@ -14,6 +14,7 @@ from small_checkpoint import TOTALS, drawn_state
 from trm_jax.config import Experiment, config_hash
 from trm_jax.config.files import changed, experiment, read
 from trm_jax.devices.machine import describe
+from trm_jax.display.ledger import cells
 from trm_jax.errors import CheckpointError, ConfigError, DataError, TrmError
 from trm_jax.model.estimate import estimate
 from trm_jax.runs import entry as entries
@@ -42,7 +43,11 @@ PARTS = [
 ]
 
 
-REVEALING = replace(OURS, data=replace(OURS.data, reveal=0.5))
+REVEALING = replace(
+    OURS,
+    data=replace(OURS.data, reveal=0.5),
+    init=replace(OURS.init, source="/home/me/runs/other", weights="e" * 64),
+)
 
 
 def save(run: Path, config: Experiment, step: int, best: bool = False) -> Path:
@@ -220,6 +225,14 @@ def test_a_run_of_an_older_version_has_no_parts_and_a_person_says_what_is_known(
 def test_revealed_clues_are_told_without_being_asked(bare: Path) -> None:
     assert entry(bare, None, Said(), ROOT)["note"] == "revealed clues"
     assert entry(bare, None, Said(note="a try"), ROOT)["note"] == "revealed clues; a try"
+
+
+def test_whose_weights_a_run_began_with_is_told_by_name_and_by_hash(bare: Path) -> None:
+    row = entry(bare, None, Said(), ROOT)
+    assert (row["overrides"]["init.source"], row["overrides"]["init.weights"]) == ("other", "e" * 64)
+    assert f"--config.init.source=other --config.init.weights={'e' * 64}" in row["trained"]["command"]
+    (_, (changes,)) = cells([row], ["changes"])
+    assert ("init.source=other" in changes, "init.weights" in changes) == (True, False)
 
 
 @pytest.mark.parametrize(

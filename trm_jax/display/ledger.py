@@ -35,8 +35,9 @@ def _last(shares: dict[str, Any]) -> tuple[str, dict[str, float]]:
 
 
 def _changes(row: Row) -> str:
-    """What differs from the experiment and changes a result."""
-    return " ".join(f"{key}={value}" for key, value in row["overrides"].items() if key not in HARMLESS) or NONE
+    """What differs from the experiment and changes a result; a hash of weights beside where they lie does not help."""
+    hidden = (*HARMLESS, "init.weights")
+    return " ".join(f"{key}={value}" for key, value in row["overrides"].items() if key not in hidden) or NONE
 
 
 def _single(depth: str) -> Callable[[Row], str]:
