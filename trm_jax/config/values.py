@@ -273,7 +273,7 @@ class InitConfig:
     source: str = ""
     weights: str = ""  # SHA-256 of those weights, if no others will do; a run fills it in
     averaged: bool = True  # their moving average, or the weights as trained
-    parts: str = "all"  # some of WEIGHT_PARTS, with commas between; what is left out is drawn
+    parts: str = "all"  # or some of network, heads, embeddings, table, with commas between; what is left out is drawn
     # Rows of the puzzle table are found by the names of their ids; those of other ids begin as this: "zero", "mean" (of
     # all rows that were trained), or as the row of the id that has this name
     new_rows: str = "zero"
@@ -299,7 +299,8 @@ class TrainConfig:
     save_every: int = 1_000
     keep_checkpoints: int = 2
     bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends
-    freeze: str = ""  # some of WEIGHT_PARTS, with commas between, that stay as they are, their average as well
+    # Parts of the weights (as config.init.parts) that stay as they are, their average as well; "": all learn
+    freeze: str = ""
 
     @property
     def frozen(self) -> tuple[str, ...]:
