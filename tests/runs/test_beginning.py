@@ -174,6 +174,8 @@ def test_whose_rows_they_are_has_to_be_known(tmp_path: Path) -> None:
         )
     with pytest.raises(ConfigError, match=r"was trained on a dataset whose names are needed: .*many"):
         begun(tmp_path / "run", small(), puzzles)  # where there are no arrays in that folder
+    with pytest.raises(ConfigError, match=r"whose names are needed, and there is no folder elsewhere: give that"):
+        begun(tmp_path / "run", small(), puzzles, names="elsewhere")
     with pytest.raises(DataError, match="puzzle ids without names"):
         begun(tmp_path / "run", small(), named(tmp_path / "nameless", *many, known=False))
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -55,7 +56,9 @@ def beginning(experiment: Experiment, puzzles: PuzzleSet) -> tuple[Experiment, W
     like = jax.eval_shape(Model(experiment.model).init, jax.random.key(0))
     parts = _fitting(init.source, init.parts_of(_parts_of(like, found)), like, found)
     told = f"beginning with weights of {init.source}: {', '.join(parts)}"
-    changes = [change for change in differences(trained, experiment) if change.startswith("model.")]
+    # How many puzzles there are, a table's rows tell.
+    counted_alike = replace(trained, model=replace(trained.model, num_puzzles=experiment.model.num_puzzles))
+    changes = [change for change in differences(counted_alike, experiment) if change.startswith("model.")]
     table: Any = None
     if "table" in parts:
         table, rows = _table(experiment, puzzles, trained, found.puzzle_table)
@@ -184,6 +187,11 @@ def _names_there(experiment: Experiment, trained: Experiment, rows: int) -> list
         )
     folders = init.names or trained.data.train
     mend = "give that dataset by --config.init.names=FOLDER, or leave the table out of --init-parts"
+    for name in folders.split(","):
+        if not Path(name).is_dir():
+            raise ConfigError(
+                f"{init.source} was trained on a dataset whose names are needed, and there is no folder {name}: {mend}"
+            )
     try:
         puzzles = dataset.peek(replace(trained.data, train=folders))
         if known:
