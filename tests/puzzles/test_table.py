@@ -313,7 +313,7 @@ def test_mazes_keep_their_blanks(write):
         (f"{Q1},{A1}\n{A2},{Q2}\n", "row 2, column 2: r1c1 is blank"),
         # No answers, where they are needed.
         (f"puzzle\n{Q1}\n", "row 1, column answer: is missing; the header has 'puzzle': say with --columns"),
-        (GOOD + f"c,{Q1},,1\n", "row 4, column answer: is empty; give all cells"),
+        (GOOD + f"c,{Q1},,1\n", "row 4, column answer: is empty; fill it in"),
         # What spreadsheets do.
         (
             GOOD + f"c,{Q1.replace('.', '0')[:-1]},{A1},1\n",
@@ -448,7 +448,7 @@ def pair(**kwargs) -> str:  # type: ignore[no-untyped-def]
         (pair(answer=[[1, 2, 3], [3, 4, 1, 2]]), "row 1, key answer: row 2 of the list has 4 cells, but row 1 has 3"),
         (pair(answer=[[1, 2, 3, 4], "3412"]), "row 1, key answer: element 1 of the list is a list"),
         (pair(answer=[True] * 16), "row 1, key answer: element 1 of the list is true or false"),
-        (pair(answer=[]), "row 1, key answer: is empty; give all cells"),
+        (pair(answer=[]), "row 1, key answer: is empty; fill it in"),
         (pair() + pair(question="12..341.2143432z"), "row 2, key question: 'z' in line 1, column 16 of the text"),
         (pair(question="\ud800"), "row 1, key question: half of a surrogate pair"),
         (pair(question="\0"), "row 1, key question: '\\x00' in line 1, column 1 of the text"),

@@ -131,7 +131,7 @@ def _parsed_pair(
             parsed.append(np.zeros_like(parsed[0]))
             continue
         if not text:
-            raise Fault(name, "is empty; give all cells")
+            raise Fault(name, "is empty; fill it in")
         try:
             parsed.append(parse(text))
         except DataError as error:
