@@ -25,6 +25,9 @@ from trm_jax.puzzles.arc_votes import Votes
 from trm_jax.runs.checkpoint import load
 from trm_jax.runs.sources import trained_on
 
+# Builders, votes, scores and reports have quick tests of their own; here all of them work together.
+pytestmark = pytest.mark.slow
+
 # Small, quick, and enough to learn in forty steps to copy a grid; turning it upside down is beyond it.
 SETTINGS = (
     "model.width=32", "model.heads=1", "model.expansion=1.0", "model.layers=1", "model.puzzle_dim=32",
@@ -310,7 +313,6 @@ def test_a_limit_leaves_outputs_without_votes(place: Place, evaluate: Evaluate, 
     assert arc_score(submission, place.solutions, tmp_path)["missing"] == ["half", "turned", "again"]
 
 
-@pytest.mark.slow  # the votes are below, without the model
 def test_two_datasets_at_once_are_voted_on_together(place: Place, evaluate: Evaluate, tmp_path: Path) -> None:
     _, report, submission = evaluate()
 

@@ -299,6 +299,7 @@ def test_estimate_takes_sizes_from_the_puzzles_that_are_there(tmp_path: Path) ->
         sizes("--config=sudoku_mlp", f"--config.data.train={table}")
 
 
+@pytest.mark.slow  # the verdict is in tests/training/test_planner.py, the command above
 def test_estimate_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     # Times are measured in tests/training/test_planner.py.
     monkeypatch.setattr("trm_jax.training.costs._rates", lambda experiment: (1e9, 0.5e9))

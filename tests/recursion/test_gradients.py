@@ -117,8 +117,8 @@ def assert_no_bit_changes(changes, policies) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "attention",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("all cycles", "mlp", "implicit", "bfloat16")),
+        "mlp",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("attention", "all cycles", "implicit", "bfloat16")),
     ],
 )
 def test_a_policy_changes_no_bit_of_the_gradients(name):

@@ -75,6 +75,7 @@ def test_another_version_of_jax_is_told(capsys):
     assert f"jax: 0.9.9 -> {jax.__version__}" in line
 
 
+@pytest.mark.slow
 def test_a_forced_run_goes_on_from_where_it_was(tmp_path):
     short = {"train__eval_every": 0, "train__log_every": 1, "train__save_every": 0}
     assert train(experiment(**short, train__steps=3), tmp_path).finished
