@@ -92,7 +92,12 @@ def measure(model: Path, source: str, limit: int, nodes: int) -> list[dict[str, 
         began = time.perf_counter()
         solved["sat"] += sat.solve(task.question)
         seconds["sat"].append(time.perf_counter() - began)
-    about = describe() | {"model": str(model), "puzzles": found.source, "count": len(tasks), "nodes_at_most": nodes}
+    about = describe() | {
+        "model": str(model),
+        "puzzles": Path(found.source).name,
+        "count": len(tasks),
+        "nodes_at_most": nodes,
+    }
     return [
         about
         | {"way": way, "solved": solved[way]}
