@@ -46,14 +46,20 @@ class Result:
         return cls(raw, averaged, figures(workdir))
 
 
-def listed(workdir: Path) -> list[int]:
-    """The steps on disk, each of which is whole and loads."""
+def whole(workdir: Path) -> list[int]:
+    """The steps on disk, of each of which every file has the hash that it was written with."""
     with Checkpoints(workdir) as checkpoints:
         steps = checkpoints.steps
     for step in steps:
-        folder = workdir / FOLDER / str(step)
-        assert manifest.fault(folder) == ""
-        load(folder)
+        assert manifest.fault(workdir / FOLDER / str(step)) == ""
+    return steps
+
+
+def listed(workdir: Path) -> list[int]:
+    """The steps on disk, each of which is whole and loads."""
+    steps = whole(workdir)
+    for step in steps:
+        load(workdir / FOLDER / str(step))
     return steps
 
 
@@ -131,7 +137,7 @@ def test_before_each_change_of_the_files_a_run_could_be_killed(begun: int, tmp_p
             assert train(config, tmp_path / "run").finished
     result = Result.of(tmp_path / "run")
     for one in left:
-        steps = listed(one.folder)
+        steps = whole(one.folder)  # the newest is gone on from, and so loads
         assert max(steps, default=0) >= begun - SAVE_EVERY, one
         assert len(steps) <= 3
         assert train(config, one.folder).finished
