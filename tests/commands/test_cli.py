@@ -1,5 +1,6 @@
 """The command line: every command does its work, and what is wrong is told in one line and leaves no trace."""
 
+import argparse
 import functools
 import hashlib
 import io
@@ -23,8 +24,8 @@ from places import TESTDATA
 from small_run import SMALL_DEMO
 from written_folder import write
 
-from trm_jax.commands import cli
-from trm_jax.commands.arguments import load_experiment
+from trm_jax.commands import cli, parser
+from trm_jax.commands.arguments import csv_file, gif_file, json_file, load_experiment, output_file, png_file
 from trm_jax.commands.cli import _sized, main
 from trm_jax.config import Experiment
 from trm_jax.config.mappings import flat
@@ -248,6 +249,23 @@ def test_files_that_were_written_are_told(workdir: Path, tmp_path: Path, capsys:
     path = tmp_path / "answer.png"
     main(["solve", str(workdir), PUZZLE, "--steps=1", "--picture", str(path)])
     assert capsys.readouterr().err.splitlines()[-1] == f"wrote {path}"
+
+
+def test_every_file_that_is_asked_for_by_an_option_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    kinds = (output_file, png_file, gif_file, json_file, csv_file)
+    asked = {
+        action.dest for each in with_commands(parser._parser()) for action in each._actions if action.type in kinds
+    }
+    assert asked >= {"json", "picture", "answers"}
+    for name in sorted(asked - {"answers"}):  # of which `solve` says how many there are
+        cli._tell_files(argparse.Namespace(**{name: Path("x")}))
+        assert capsys.readouterr().err == "wrote x\n", name
+
+
+def with_commands(whole: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser with those of its commands, and of theirs."""
+    subs = [action.choices for action in whole._actions if isinstance(action, argparse._SubParsersAction)]
+    return [whole, *(found for sub in subs for each in sub.values() for found in with_commands(each))]
 
 
 def test_a_submission_that_is_scored_is_not_told_as_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -526,7 +544,7 @@ def test_whatever_is_wrong_is_one_line_with_key_value_and_mend_before_jax_starts
     """All in one process, which has imported JAX for none of them."""
     program = """
 import contextlib, io, json, sys
-from trm_jax.commands.arguments import load_experiment
+from trm_jax.commands.arguments import csv_file, gif_file, json_file, load_experiment, output_file, png_file
 from trm_jax.commands.cli import _sized, main
 from trm_jax.errors import ConfigError
 told = []

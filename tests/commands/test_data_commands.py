@@ -150,6 +150,11 @@ class TestBuilding:
         assert capsys.readouterr().err == f"{tmp_path / 'usual.csv'}: {guessed}\n"
         assert trm("show", tmp_path / "usual.csv", "--puzzle=sudoku") == trm("show", tmp_path / "one") == 0
         assert capsys.readouterr().err == ""
+        shown = []
+        for name, words in (("usual.csv", []), ("named.csv", named)):
+            assert trm("show", tmp_path / name, "--puzzle=sudoku", *words) == 0
+            shown.append(capsys.readouterr().out)
+        assert shown[1] == shown[0].replace("usual", "named")
         assert trm("sudoku", tmp_path / "four", "--train", tmp_path / "named.csv") == 2
         assert "column question: is missing; the header has 'given', 'found'" in capsys.readouterr().err
         assert trm("sudoku", tmp_path / "four", "--generate", 3, *named) == 2

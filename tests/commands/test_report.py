@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from trm_jax.commands.cli import main
-from trm_jax.commands.report import _histogram
+from trm_jax.commands.report import _histogram, _print
 from trm_jax.config import DataConfig, Experiment, ModelConfig, TrainConfig, config_hash
 from trm_jax.data import dataset
 from trm_jax.data.folder_writer import Writer
@@ -220,10 +220,14 @@ def test_the_table_on_standard_output_has_the_figures_of_the_report(
 def test_what_no_figure_can_say_is_said_in_words(run_eval: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     alike = Calibration(None, 0.25, ())
     monkeypatch.setattr("trm_jax.inference.evaluate.calibration", lambda *_: alike)
+    monkeypatch.setattr(
+        "trm_jax.commands.report._print", lambda made, asked: _print(replace(made, unlabelled=3), asked)
+    )
     out, report = run_eval("--steps=6", "--halt-above=1000")
     lines, wrong = out.splitlines(), report["rows"][-1]["exact"]["value"] < 0.5
     answers, q = ("wrong", "doubts") if wrong else ("right", "trusts")
 
+    assert lines[1] == "3 of them have no labelled cell: exact, cells and q right leave them out"
     assert lines[-3:] == [
         "halting (first attempts): none in 6 steps, as q_halt never rose above 1000",
         "q as confidence: AUROC undefined (it compares right answers with wrong ones), "

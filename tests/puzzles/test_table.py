@@ -547,12 +547,13 @@ def test_paths_that_are_none(tmp_path):
 
 
 CELLS = " .#SGo0123"
+FORMS = ("csv", "csv without a header", "jsonl", "json")
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[str, bytes, list[list[str]], tuple[str, str]]:
+def tables(draw: st.DrawFn, form: str) -> tuple[str, bytes, list[list[str]], tuple[str, str]]:
     """A table in one of the forms: its name, its bytes, its rows, and the columns to ask for."""
-    headed = draw(st.booleans())
+    form, headed = form.split()[0], form != "csv without a header"
     count = draw(st.integers(9, 12))
     alphabet = CELLS + ",;\t\n\"'" if headed else CELLS
     text = st.text(alphabet, min_size=count, max_size=count)
@@ -561,7 +562,6 @@ def tables(draw: st.DrawFn) -> tuple[str, bytes, list[list[str]], tuple[str, str
     names = draw(
         st.sampled_from([("question", "answer"), (" Puzzle", "SOLUTION "), ("quizzes", "Solutions"), ("a b", "c")])
     )
-    form = draw(st.sampled_from(["csv", "jsonl", "json"])) if headed else "csv"
     if form == "csv":
         out = io.StringIO()
         writer = csv.writer(out, delimiter=draw(st.sampled_from(",;\t")), lineterminator="\n")
@@ -585,9 +585,20 @@ def codes(text: str) -> NDArray[np.int32]:
 
 
 @settings(max_examples=max(EXAMPLES, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(tables())
+@given(st.sampled_from(FORMS).flatmap(tables))
 def test_what_is_written_in_any_form_is_read_back(tmp_path, made):
-    name, content, rows, columns = made
+    read_back(tmp_path, *made)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=max(EXAMPLES, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_what_is_written_in_each_form_is_read_back(tmp_path, form, data):
+    read_back(tmp_path, *data.draw(tables(form)))
+
+
+def read_back(tmp_path, name, content, rows, columns):
     path = tmp_path / name
     path.write_bytes(content)
     questions, answers = read_pairs(path, codes, columns=columns)

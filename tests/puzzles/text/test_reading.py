@@ -379,6 +379,7 @@ def test_several_boards_that_are_none(text: str, message: str) -> None:
         (MAZE, "S  #\n\n   G", "2 lines of 4 cells found, but this maze is 3 x 4; each row is a line"),
         (MAZE, "S  ###\n #   G", "2 lines of 6 cells found, but this maze is 3 x 4"),
         (MAZE, "S  \n## \n## \n  G", "4 lines of 3 cells found, but this maze is 3 x 4"),
+        (MAZE, '["S  ", "## ", "## ", "  G"]', "4 rows of 3 cells found, but this maze is 3 x 4"),
         (OWN, ".01\n000\n...\n...", "4 lines of 3 cells found, but this grid is 3 x 4"),
         (
             NINE,
