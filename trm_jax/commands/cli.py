@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trm_jax.commands import data, ledger
 from trm_jax.commands.arguments import CONFIG_HELP, config_help, load_experiment, workdir_of
@@ -139,6 +139,7 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     steps = _steps(args.steps)
     _join(args)
     from trm_jax.commands import searching
+    from trm_jax.commands.asked import Asked
     from trm_jax.commands.report import Request, evaluate
     from trm_jax.runs.sources import load
 
@@ -153,37 +154,33 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     if experiment.model.states == "candidates":
         switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
-        what = args.puzzles or "", args.split, args.limit, args.batch_size
-        about = args.checkpoint, not args.trained_weights, args.said
-        tables = args.columns, args.legend
-        searching.evaluate(
-            experiment, weights, *what, _budget(args), args.devices, args.json, *about, args.rules, *tables
-        )
+        searching.evaluate(experiment, weights, args.checkpoint, Asked(**_asked(args)), _budget(args))
         return DONE
     searching.refuse_budget(_budget(args))
     evaluate(
         Request(
             checkpoints=(args.checkpoint, *args.pool),
-            averaged=not args.trained_weights,
-            puzzles=args.puzzles or "",
-            split=args.split,
-            columns=args.columns,
-            legend=args.legend,
-            limit=args.limit,
-            batch_size=args.batch_size,
             effort=effort,
             selection=args.select,
             puzzle_ids=args.puzzle_ids,
-            rules=args.rules,
-            json=args.json,
             table=args.table,
             plot=args.plot,
             submission=args.submission,
-            devices=args.devices,
-            command=args.said,
+            **_asked(args),
         )
     )
     return DONE
+
+
+def _asked(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `asked.Asked`."""
+    same = "split", "columns", "legend", "limit", "batch_size", "rules", "json", "devices"
+    return {
+        "averaged": not args.trained_weights,
+        "puzzles": args.puzzles or "",
+        "command": args.said,
+        **{name: getattr(args, name) for name in same},
+    }
 
 
 def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
@@ -207,19 +204,9 @@ def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
             checkpoint=args.checkpoint,
             how=_budget(args) if searches else effort,
             seed=args.stress_seed,
-            averaged=not args.trained_weights,
-            puzzles=args.puzzles or "",
-            split=args.split,
-            columns=args.columns,
-            legend=args.legend,
-            limit=args.limit,
-            batch_size=args.batch_size,
             selection=args.select,
-            rules=args.rules,
-            json=args.json,
             save=args.stress_save,
-            devices=args.devices,
-            command=args.said,
+            **_asked(args),
         )
     )
     return DONE

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trm_jax.commands import arguments
+from trm_jax.commands.written import write
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.devices.cores import cores
-from trm_jax.errors import ConfigError, DataError
+from trm_jax.errors import ConfigError
 from trm_jax.puzzles.kinds import with_keys
 from trm_jax.sizes import counted
 from trm_jax.version import VERSION
@@ -187,10 +188,7 @@ def _verify(args: argparse.Namespace) -> int:
             print(f"    and {check.faults - len(check.places)} more")
     print(f"{report.faults or 'no'} fault{'' if report.faults == 1 else 's'}, {time.monotonic() - began:.1f} s")
     if args.json:
-        try:
-            args.json.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-        except OSError as error:
-            raise DataError(f"{args.json}: cannot be written: {error.strerror}") from None
+        write(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
     return _FAILED if report.faults else _DONE
 
 

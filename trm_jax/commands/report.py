@@ -10,17 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
-from trm_jax.commands.origin import origin
+from trm_jax.commands.asked import Asked
+from trm_jax.commands.written import write
 from trm_jax.console import Bar
-from trm_jax.data.dataset import sources_of
-from trm_jax.data.fit import matched, with_legend
-from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
-from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import Layout, mesh_layout
 from trm_jax.display.canvas import new_figure
 from trm_jax.display.plots import draw_effort
-from trm_jax.errors import ConfigError, DataError
+from trm_jax.errors import ConfigError
 from trm_jax.inference.by_rules import RulesEvaluator, RulesReport
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator, PuzzleIds, Report, Row, is_arc_test, votes_for
@@ -28,9 +25,8 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.checkpoint import fingerprint
-from trm_jax.runs.sources import load, trained_on
+from trm_jax.runs.sources import load
 from trm_jax.sizes import counted, si
 
 # More steps than these have no place on a line, each with its own share.
@@ -38,33 +34,20 @@ _MOST_STEPS = 8
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `trm eval` was asked for; the fields are its arguments.
+class Request(Asked):
+    """What `trm eval` was asked for with attempts.
 
     checkpoints: the one to evaluate, and those whose ARC votes are pooled with its own.
     selection: "" for the best that the kind of puzzle allows.
-    devices: how many evaluate; 0 for all.
-    command: what was said, for the JSON file.
     """
 
     checkpoints: tuple[Path, ...]
     effort: Effort
-    averaged: bool = True
-    puzzles: str = ""
-    split: str = "test"
-    columns: Columns = USUAL
-    legend: str = ""
-    limit: int = 0
-    batch_size: int = 0
     selection: Rule | str = ""
     puzzle_ids: PuzzleIds = "own"
-    rules: Path | None = None
-    json: Path | None = None
     table: Path | None = None
     plot: Path | None = None
     submission: Path | None = None
-    devices: int = 1
-    command: str = ""
 
 
 def evaluate(request: Request) -> Report | RulesReport:
@@ -107,14 +90,8 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     """
     layout = mesh_layout(request.devices)
     experiment, weights = load(request.checkpoints[0], request.averaged)
-    experiment = with_legend(experiment, request.legend, request.puzzles or experiment.data.test)
     config = experiment.model
-    first = request.checkpoints[0]
-    known = trained_on(first)
-    rules = rules_of(request.rules, sources_of(experiment, request.puzzles), first, known.rules)
-    found = matched(
-        experiment, request.puzzles, request.split, request.limit, rules, known.identifiers, request.columns
-    )
+    found = request.matched(experiment, request.checkpoints[0])
     puzzles, kind = found.puzzles, found.kind
     is_arc = is_arc_test(kind, puzzles, request.split)
     if len(request.checkpoints) > 1 and not is_arc:
@@ -143,21 +120,7 @@ def _prepared(request: Request) -> tuple[Evaluator | RulesEvaluator, Weights, La
     else:
         _refuse_unanswered(request)
         evaluator = RulesEvaluator(model, puzzles, batch_size, request.effort, kind, rule, layout)
-    about = (
-        origin(
-            request.command,
-            request.checkpoints,
-            request.averaged,
-            experiment,
-            weights,
-            puzzles,
-            found.source,
-            request.split,
-        )
-        if request.json
-        else {}
-    )
-    return evaluator, weights, layout, about
+    return evaluator, weights, layout, request.origin(request.checkpoints, experiment, weights, found)
 
 
 def _refuse_unanswered(request: Request) -> None:
@@ -175,19 +138,17 @@ def _tell_judged(report: RulesReport, request: Request, about: dict[str, Any]) -
     columns = ["steps", "valid (95 % interval)", "certified (95 % interval)"]
     _print_table(columns, [[str(row.supervision_steps), str(row.valid), str(row.certified)] for row in report.rows])
     print("certified: an answer that keeps the rules came up after one of these steps, in any attempt")
-    if request.json:
-        _write(request.json, json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
+    request.write(about, report.to_dict())
 
 
 def _tell(report: Report, request: Request, about: dict[str, Any]) -> None:
     """Prints the table, and writes the files asked for; about: where the figures come from, for the JSON file."""
     _print(report, request)
-    if request.json:
-        _write(request.json, json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
+    request.write(about, report.to_dict())
     if request.table:
-        _write(request.table, _csv(report.table))
+        write(request.table, _csv(report.table))
     if request.submission and report.arc is not None:
-        _write(request.submission, json.dumps(report.arc.submission) + "\n")
+        write(request.submission, json.dumps(report.arc.submission) + "\n")
     if request.plot:
         weights = "averaged" if request.averaged else "trained"
         data = request.puzzles or "its own held-out puzzles"
@@ -323,10 +284,3 @@ def _csv(rows: Sequence[Row]) -> str:
             writer.writerow(flat)
         writer.writerow(flat.values())
     return out.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None

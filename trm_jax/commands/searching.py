@@ -1,17 +1,12 @@
 """`trm solve` and `trm eval` with models of candidates: a search with a verifier, told as one."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
-from trm_jax.commands.origin import origin
+from trm_jax.commands.asked import Asked
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, Output
-from trm_jax.data.dataset import sources_of
-from trm_jax.data.fit import matched, with_legend
-from trm_jax.data.kept_rules import rules_of
-from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.display.searched import draw_search, show_search
 from trm_jax.errors import ConfigError
@@ -21,8 +16,6 @@ from trm_jax.inference.searches import Searches, SearchReport
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
-from trm_jax.puzzles.table_columns import USUAL, Columns
-from trm_jax.runs.sources import trained_on
 from trm_jax.sizes import counted, si
 
 
@@ -95,47 +88,22 @@ def solve(
     return True
 
 
-def evaluate(
-    experiment: Experiment,
-    weights: Weights,
-    source: str,
-    split: str,
-    limit: int,
-    batch_size: int,
-    budget: Budget,
-    devices: int,
-    path: Path | None,
-    checkpoint: Path,
-    averaged: bool,
-    command: str,
-    rules: Path | None = None,
-    columns: Columns = USUAL,
-    legend: str = "",
-) -> SearchReport:
+def evaluate(experiment: Experiment, weights: Weights, checkpoint: Path, asked: Asked, budget: Budget) -> SearchReport:
     """Searches for the answers to a set of puzzles and prints how many were found, by calls.
 
     Args:
-      source, split, limit: as for dataset.load_named.
-      batch_size: sets that are called at once; 0: as in the experiment.
-      devices: how many work; 0: all.
-      path: a JSON file to write the figures into, together with where they come from:
-      checkpoint, averaged, command: where the weights are from, whether they are the average, and what was said.
-      rules: a file with the rules of a puzzle of kind "grid".
-      columns, legend: of tables, instead of the experiment's.
+      checkpoint: where experiment and weights are from.
     """
-    layout, experiment = mesh_layout(devices), with_legend(experiment, legend, source or experiment.data.test)
-    known = rules_of(rules, sources_of(experiment, source), checkpoint, trained_on(checkpoint).rules)
-    found = matched(experiment, source, split, limit, known, columns=columns)
-    puzzles = found.puzzles
-    about = origin(command, (checkpoint,), averaged, experiment, weights, puzzles, found.source, split) if path else {}
-    experiment = found.experiment
-    size = batch_size or experiment.train.eval_batch_size
+    layout = mesh_layout(asked.devices)
+    found = asked.matched(experiment, checkpoint)
+    about = asked.origin((checkpoint,), experiment, weights, found)
+    experiment, puzzles = found.experiment, found.puzzles
+    size = asked.batch_size or experiment.train.eval_batch_size
     searches = Searches(Model(experiment.model), experiment.candidates, puzzles, found.kind, size, budget, layout)
     with Bar("searching", len(puzzles), every=max(1, len(puzzles) // 10)) as bar:
         report = searches(layout.everywhere(weights), bar.update)
     print(_table(report))
-    if path is not None:
-        path.write_text(json.dumps(about | {"peak_gib": peak_gib()} | report.to_dict(), indent=1) + "\n")
+    asked.write(about, report.to_dict())
     return report
 
 

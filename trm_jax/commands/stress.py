@@ -1,35 +1,27 @@
 """`trm eval --stress`: the puzzles as they are and made worse in known ways, a row for each, told as one table."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from trm_jax.commands.origin import origin
-from trm_jax.config import Experiment
+from trm_jax.commands.asked import Asked
 from trm_jax.console import Bar, say
-from trm_jax.data.dataset import sources_of
-from trm_jax.data.fit import Matched, matched, with_legend
-from trm_jax.data.kept_rules import rules_of
 from trm_jax.data.stress import SPREAD, stress_sets
 from trm_jax.data.stress_folders import check_free, save
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
-from trm_jax.devices.machine import peak_gib
 from trm_jax.devices.sharding import mesh_layout
-from trm_jax.errors import ConfigError, DataError
+from trm_jax.errors import ConfigError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
 from trm_jax.inference.stress import LAST, StressReport, StressRow, by_attempts, by_search
-from trm_jax.model.model import Weights
-from trm_jax.puzzles.table_columns import USUAL, Columns
-from trm_jax.runs.sources import load, trained_on
+from trm_jax.runs.sources import load
 from trm_jax.sizes import counted
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `trm eval --stress` was asked for; the fields are its arguments.
+class Request(Asked):
+    """What `trm eval --stress` was asked for.
 
     how: the effort of attempts, or the budget of searches, as the model needs it.
     limit: the first puzzles; 0: `SPREAD` of them, evenly spread.
@@ -39,19 +31,8 @@ class Request:
     checkpoint: Path
     how: Effort | Budget
     seed: int = 0
-    averaged: bool = True
-    puzzles: str = ""
-    split: str = "test"
-    columns: Columns = USUAL
-    legend: str = ""
-    limit: int = 0
-    batch_size: int = 0
     selection: str = ""
-    rules: Path | None = None
-    json: Path | None = None
     save: Path | None = None
-    devices: int = 0
-    command: str = ""
 
 
 def stress(request: Request) -> StressReport:
@@ -65,7 +46,7 @@ def stress(request: Request) -> StressReport:
             check_free(request.save)
         layout = mesh_layout(request.devices)
         experiment, weights = load(request.checkpoint, request.averaged)
-        found = _matched(request, experiment)
+        found = request.matched(experiment, request.checkpoint)
         kind, rule = found.kind, request.selection or ("rules" if found.kind.has_rules else "q")
         if rule == "rules" and not kind.has_rules:
             raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
@@ -89,23 +70,9 @@ def stress(request: Request) -> StressReport:
     report = answered.report(request.seed, sets.left_out)
     if is_main():
         _print(report, request)
-        if request.json:
-            about = _about(request, experiment, weights, found)
-            _write(request.json, about | {"peak_gib": peak_gib(), "stress": True} | report.to_dict())
+        about = request.origin((request.checkpoint,), experiment, weights, found)
+        request.write(about, {"stress": True} | report.to_dict())
     return report
-
-
-def _matched(request: Request, experiment: Experiment) -> Matched:
-    known = trained_on(request.checkpoint)
-    experiment = with_legend(experiment, request.legend, request.puzzles or experiment.data.test)
-    rules = rules_of(request.rules, sources_of(experiment, request.puzzles), request.checkpoint, known.rules)
-    what = request.puzzles, request.split, request.limit, rules, known.identifiers, request.columns
-    return matched(experiment, *what)
-
-
-def _about(request: Request, experiment: Experiment, weights: Weights, found: Matched) -> dict[str, Any]:
-    what = request.command, (request.checkpoint,), request.averaged, experiment, weights
-    return origin(*what, found.puzzles, found.source, request.split)
 
 
 def _print(report: StressReport, request: Request) -> None:
@@ -173,10 +140,3 @@ def _columns(rows: tuple[StressRow, ...], searches: bool) -> list[tuple[str, lis
         ("certified" if searches else "claimed", told([row.claimed for row in rows], ".1%")),
         ("false", told([row.false_claims for row in rows])),
     ]
-
-
-def _write(path: Path, figures: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(figures, indent=1) + "\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None

@@ -182,14 +182,12 @@ class Answered:
         return StressReport(seed, self.seconds, self.how, rows, left_out, self._auroc())
 
     def _auroc(self) -> dict[str, float | None]:
-        parts = [
-            (given, right) for one in self.sets if (right := _right(one, given := self.given[one.name])) is not None
-        ]
-        parts = [(given, right) for given, right in parts if given.q_halt is not None]
-        if not parts:
+        pairs = [(one, self.given[one.name]) for one in self.sets]
+        found = [(given.q_halt, given.rest, _right(one, given)) for one, given in pairs if given.q_halt is not None]
+        known = [part for part in found if part[2] is not None]
+        if not known:
             return {}
-        right = np.concatenate([right for _, right in parts])
-        q, rest = (np.concatenate([getattr(given, name) for given, _ in parts]) for name in ("q_halt", "rest"))
+        q, rest, right = (np.concatenate(part) for part in zip(*known, strict=True))
         return {"q": calibration(q, right).auroc, "rest": calibration(-rest, right).auroc}
 
 

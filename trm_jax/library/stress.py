@@ -64,17 +64,16 @@ def stress(
     whole("stress_seed", stress_seed, (1 << 31) - 1, least=0)
     if save_to is not None:
         check_free(Path(save_to))
-    size = solver.experiment.train.eval_batch_size if batch_size is None else whole("batch_size", batch_size, 1 << 24)
+    size = solver._size(batch_size)
     of_attempts: dict[str, Any] = {
         "attempts": attempts, "symmetries": symmetries, "halting": halting, "start_noise": start_noise,
         "latent_noise": latent_noise,
     }  # fmt: skip
-    searches = solver.experiment.model.states == "candidates"
-    if searches:
+    if solver._searches:
         refuse(**of_attempts | {"attempts": attempts > 1, "steps": steps, "select": select})
         budget = budget_from(calls, seconds, chains, seed)
     else:
-        depths = depths_from(steps, solver.experiment.model.supervision_steps)
+        depths = depths_from(steps, solver._steps)
         if len(depths) > 1:
             raise ConfigError(f"steps = {list(depths)}: a stress test takes one number of supervision steps: give one")
         effort = effort_from(solver.kind, depths, **of_attempts, seed=seed)
@@ -84,6 +83,6 @@ def stress(
     if save_to is not None:
         save(sets.sets, asked.puzzles, stress_seed, Path(save_to))
     what = asked.experiment, solver.weights, sets.sets
-    answered = by_search(*what, budget, size) if searches else by_attempts(*what, effort, rule, size)
+    answered = by_search(*what, budget, size) if solver._searches else by_attempts(*what, effort, rule, size)
     about = {"checkpoints": [solver.source], "data": asked.source, "split": split}
     return Figures(about | answered.report(stress_seed, sets.left_out).to_dict())
