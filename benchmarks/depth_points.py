@@ -21,7 +21,7 @@ CHANGES: dict[str, Any] = {
     "train.steps": STEPS, "train.save_every": 250, "train.log_every": 50,
 }  # fmt: skip
 # Of a training run of n = 6 and T = 2 with as many steps.
-PFLOP = 0.0063
+PFLOP = 0.0048
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
 _THREE = (0, 1, 2)
 
@@ -35,6 +35,7 @@ class Series:
     over, turns: as of `trm sweep`, without seeds.
     pflop: of each point; None: equal steps.
     fixed: values of all its points, beside CHANGES.
+    probed: whether its models are used at other depths than their own, and their gradients followed.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Series:
     pflop: float | None = None
     fixed: tuple[tuple[str, Any], ...] = ()
     seeds: tuple[int, ...] = _THREE
+    probed: bool = False
 
     def plan(self, data: Path) -> Plan:
         """The sweep, on a folder of puzzles. Raises ConfigError, DataError."""
@@ -56,10 +58,13 @@ class Series:
 
 
 SERIES = (
-    Series("n_steps", "n at equal steps", N, (f"{N}=1,2,3,6,12,24,48,96",)),
+    Series("n_steps", "n at equal steps", N, (f"{N}=1,2,3,6,12,24,48,96",), probed=True),
     Series("n_operations", "n at equal operations", N, (f"{N}=1,2,3,6,12,24,48,96",), pflop=PFLOP),
-    Series("n_deepest", "n = 384, once", N, (f"{N}=384",), fixed=(("memory.policy", "binomial"),), seeds=(0,)),
-    Series("cycles_steps", "T at equal steps", CYCLES, (f"{CYCLES}=1,2,3,4,5,6",)),
+    Series(
+        "n_deepest", "n = 384, once, for a quarter of the steps", N, (f"{N}=384",), seeds=(0,),
+        fixed=(("memory.policy", "binomial"), ("train.steps", STEPS // 4)),
+    ),
+    Series("cycles_steps", "T at equal steps", CYCLES, (f"{CYCLES}=1,2,3,4,5,6",), probed=True),
     Series("cycles_operations", "T at equal operations", CYCLES, (f"{CYCLES}=1,2,3,4,5,6",), pflop=PFLOP),
     Series(
         "grad_cycles", "gradients through the last cycles of T = 4, equal steps", "model.grad_cycles",

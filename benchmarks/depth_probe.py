@@ -1,10 +1,10 @@
 """What a trained model does at other depths than its own, and how its gradient fades along the recursion.
 
-    python -m benchmarks.depth_probe RUN --eval SET [--limit 200] --json FILE
+    python -m benchmarks.depth_probe RUN --eval SET [--limit 100] [--memory] --json FILE
 
-RUN is a trained run with y and z. Every n of N and every T of CYCLES is tried in place of its own, at the depths of
-DEPTHS supervision steps. Of the gradient, the norm that arrives k latent steps before the answer is told, relative to
-that at the answer's own step, on puzzles that are half solved. Planned memory is XLA's, for the training step.
+RUN is a trained run with y and z. Every n of N and every T of CYCLES is tried in place of its own, after each of DEPTHS
+supervision steps. Of the gradient, the norm that arrives k latent steps before the answer is told, relative to
+that at the answer's own step, on puzzles that are half solved. Planned memory is XLA's, for the training step; `--memory` tells it alone.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from trm_jax.training.memory import needs_of
 from trm_jax.training.step import supervise
 from trm_jax.training.supervision import Batch, Carry
 
-N, CYCLES, DEPTHS = (1, 2, 3, 6, 12, 24, 48, 96), (1, 2, 3, 4, 6), (1, 4, 16, 64)
+N, CYCLES, DEPTHS = (1, 2, 3, 6, 12, 24, 48), (1, 2, 4, 6), (4, 16)
 # Supervision steps after which a gradient is looked at, and on how many puzzles.
 _HALF_SOLVED, _PUZZLES = 4, 64
 
@@ -88,19 +88,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--eval", required=True, metavar="SET", help="table or dataset folder of held-out puzzles")
-    parser.add_argument("--limit", type=int, default=200, help="puzzles that are read (200)")
+    parser.add_argument("--limit", type=int, default=100, help="puzzles that are read (100)")
+    parser.add_argument("--memory", action="store_true", help="tell the planned memory, and nothing else")
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     args = parser.parse_args()
     experiment, weights = load(args.run)
-    puzzles = dataset.load_named(experiment, args.eval, "test", args.limit)
-    kind = check_fits(experiment, puzzles, args.eval)
-    arrays, count = next(in_order(puzzles, min(_PUZZLES, len(puzzles))))
-    batch: Batch = jax.tree.map(jnp.asarray, arrays)
-    told = {
-        "transfer": transfer(experiment, weights, puzzles, kind),
-        "gradient_along": gradient_along(experiment, weights, batch, count),
-        "planned_bytes": needs_of(experiment).peak,
-    }
+    told: dict[str, Any] = {"planned_bytes": needs_of(experiment).peak}
+    if not args.memory:
+        puzzles = dataset.load_named(experiment, args.eval, "test", args.limit)
+        kind = check_fits(experiment, puzzles, args.eval)
+        arrays, count = next(in_order(puzzles, min(_PUZZLES, len(puzzles))))
+        batch: Batch = jax.tree.map(jnp.asarray, arrays)
+        told["transfer"] = transfer(experiment, weights, puzzles, kind)
+        told["gradient_along"] = gradient_along(experiment, weights, batch, count)
     args.json.write_text(json.dumps(told) + "\n")
 
 

@@ -78,6 +78,7 @@ def probe(task: Task, place: Path, data: Path) -> dict[str, Any]:
     path = place / _PROBE
     if not path.exists():
         words = [str(place), f"--eval={data}", f"--json={path}.part"]
+        words += [] if task.series.probed else ["--memory"]
         with (place / points.LOG).open("ab") as log:
             command = [sys.executable, "-m", "benchmarks.depth_probe", *words]
             if subprocess.run(command, stdout=log, stderr=log, cwd=ROOT).returncode:
