@@ -3,8 +3,9 @@
     python -m benchmarks.depth_probe RUN --eval SET [--limit 100] [--memory] --json FILE
 
 RUN is a trained run with y and z. Every n of N and every T of CYCLES is tried in place of its own, after each of DEPTHS
-supervision steps. Of the gradient, the norm that arrives k latent steps before the answer is told, relative to
-that at the answer's own step, on puzzles that are half solved. Planned memory is XLA's, for the training step; `--memory` tells it alone.
+supervision steps. Of the gradient, the norm that arrives k latent steps before the answer is told, relative to that at
+the answer's own step, on puzzles that are half solved. Planned memory is XLA's, for the training step; `--memory` tells
+it alone.
 """
 
 import argparse
