@@ -128,6 +128,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "keep_checkpoints": 2,
                 "bad_steps": 10,  # in a row with non-finite numbers, at which the run ends
                 "freeze": "",  # parts of the weights that stay as they are
+                "curriculum": "",  # depth that grows while training
             },
         }
     )

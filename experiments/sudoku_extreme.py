@@ -131,6 +131,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 "keep_checkpoints": 2,
                 "bad_steps": 10,
                 "freeze": "",
+                "curriculum": "",
             },
         }
     )

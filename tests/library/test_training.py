@@ -70,6 +70,12 @@ def test_sizes_that_come_from_data_have_to_be_given(experiment: Experiment) -> N
         trm.init("demo")  # type: ignore[arg-type]
 
 
+def test_a_curriculum_is_for_runs(experiment: Experiment) -> None:
+    grown = replace(experiment, train=replace(experiment.train, curriculum="latent_steps=1@0.5"))
+    with pytest.raises(ConfigError, match=r"config.train.curriculum = 'latent_steps=1@0.5', but a step is made by it"):
+        trm.train_step(grown, None, None)  # type: ignore[arg-type]
+
+
 def test_weights_of_another_model_are_for_runs(experiment: Experiment, tmp_path: Path) -> None:
     begun = replace(experiment, init=replace(experiment.init, source="runs/a"))
     with pytest.raises(ConfigError, match=r"config.init.source = 'runs/a', but every weight is drawn here: use train"):

@@ -9,7 +9,14 @@ import pytest
 
 from trm_jax.config import Experiment, LossConfig, MemoryConfig, ModelConfig, TrainConfig
 from trm_jax.config.files import experiment
-from trm_jax.model.estimate import Estimate, applications, estimate, forward_flops
+from trm_jax.model.estimate import (
+    Estimate,
+    applications,
+    estimate,
+    forward_flops,
+    mean_step_flops,
+    training_flops,
+)
 from trm_jax.model.network import Network
 from trm_jax.sizes import si
 
@@ -194,3 +201,19 @@ def test_table_and_dictionary(paper: Estimate) -> None:
 )
 def test_si(flops: float, text: str) -> None:
     assert si(flops) == text
+
+
+def test_each_stage_of_a_curriculum_counts_at_its_own_cost(paper: Estimate) -> None:
+    """Of 1,000 steps, 300 at T = 1 and n = 2, 300 at T = 3 and n = 2, and 400 as in the paper: (T + 2)(n + 1) each."""
+    growing = "cycles=1+latent_steps=2@0.3,latent_steps=2@0.6"
+    made = experiment("sudoku_mlp", {"train.steps": 1_000, "train.curriculum": growing})
+    one = 768 * paper.flops_per_application
+    found = estimate(made)
+    assert found.flops_total == training_flops(made, 1_000) == one * (300 * 9 + 300 * 15 + 400 * 35)
+    assert (found.flops_per_step, found.stages) == (one * 35, 3)
+    assert found.table().endswith("(of 3 stages of depth, each counted in the whole run; a step is one of the last)")
+    assert [training_flops(made, steps) for steps in (0, 300, 310, 601)] == [
+        0, one * 300 * 9, one * (300 * 9 + 10 * 15), one * (300 * 9 + 300 * 15 + 35)
+    ]  # fmt: skip
+    assert mean_step_flops(made) == found.flops_total // 1_000
+    assert (paper.stages, "stages" in paper.table()) == (1, False)

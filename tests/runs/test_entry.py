@@ -24,7 +24,11 @@ from trm_jax.runs.ledger import append
 from trm_jax.runs.meta import Meta
 
 SHARE = {"value": 0.5, "low": 0.4, "high": 0.6}
-OURS = experiment("demo:smoke", {"train.seed": 3, "optim.clip": 0.5, "data.train": "/home/me/data/train.csv"})
+GROWING = "latent_steps=1@0.2"
+OURS = experiment(
+    "demo:smoke",
+    {"train.seed": 3, "optim.clip": 0.5, "train.curriculum": GROWING, "data.train": "/home/me/data/train.csv"},
+)
 POSITION = {"epoch": 1, "place": 0, "offset": 0, "fingerprint": "d" * 64}
 MACHINES = [{"device": "one", "cores": 2}, {"device": "another", "cores": 4}]
 METRICS = [
@@ -144,21 +148,26 @@ def write(facts: dict[str, Any], tmp_path: Path) -> Write:
     return call
 
 
-def test_a_run_tells_how_it_was_trained_up_to_its_weights(run: Path, tmp_path: Path) -> None:
+def test_a_run_tells_how_it_was_trained_up_to_its_weights(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "_PFLOP", 1)  # or so few would be none
     row = entry(run, None, Said(beside="another run", note="a try"), ROOT)
 
     assert (row["experiment"], row["seed"], row["step"], row["note"]) == ("demo:smoke", 3, 7, "a try")
-    assert row["overrides"] == {"optim.clip": 0.5, "data.train": "train.csv", "train.seed": 3}
+    changes = {"optim.clip": 0.5, "data.train": "train.csv", "train.seed": 3, "train.curriculum": GROWING}
+    assert row["overrides"] == changes
     assert row["weight_count"] == estimate(OURS).trained
     trained = row["trained"]
-    words = "--config.optim.clip=0.5 --config.data.train=train.csv --config.train.seed=3"
+    words = " ".join(f"--config.{key}={value}" for key, value in changes.items())
     assert trained["command"] == f"trm train --config=demo:smoke {words} --workdir=runs/own"
     assert trained["commits"] == ["1" * 40, "2" * 40]
     assert trained["machines"] == MACHINES
     assert trained["peak_gib"] == 0.5
     assert trained["puzzles"] == POSITION["fingerprint"]
     assert trained["rows"] == 7 * OURS.train.batch_size == 56
-    assert trained["pflop"] == round(7 * estimate(OURS).flops_per_step / 1e15, 6)
+    # A step of n = 1 is six applications, one of n = 2 is nine; the first 4 of 20 steps are of n = 1.
+    assert trained["pflop"] == (4 * 6 + 3 * 9) * estimate(OURS).flops_per_step / 9
     # 2 steps of 8 rows at 8 in 1,000 s, 2 at 4, the evaluation, 2 at 8, and one more, which no figure tells of.
     assert trained["hours"] == round((2 + 4 + 30 + 2 + 1) / 3.6, 3)
     assert trained["beside"] == "another run"

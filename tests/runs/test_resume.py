@@ -55,6 +55,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
                             "train__save_every": 2},
     "streamed": {"devices__puzzles": "streamed", "data__augment": True, "data__side": 6},
     "many latents": {"model__latents": 2, "model__latent_steps": 3, "optim__min_ratio": 0.1},
+    "curriculum": {"model__latent_steps": 2, "model__supervision_steps": 4,
+                   "train__curriculum": "latent_steps=1+supervision_steps=2@0.3,supervision_steps=3@0.55"},
     "no table": {"model__puzzle_dim": 0, "model__puzzle_tokens": 0},
 }  # fmt: skip
 QUICK = ("bfloat16",)

@@ -58,6 +58,9 @@ def test_more_steps_are_another_run_where_they_bend_the_schedule(capsys):
     with pytest.raises(CheckpointError, match=r"train\.steps: 20 -> 30 \(bends the schedule\)"):
         said_of(experiment(optim__min_ratio=0.1, train__steps=30), capsys, before=bent)
     assert said_of(experiment(optim__min_ratio=0.1), capsys, before=bent) == []
+    growing = {"model__latent_steps": 2, "train__curriculum": "latent_steps=1@0.5"}
+    with pytest.raises(CheckpointError, match=r"train\.steps: 20 -> 30 \(moves the stages of the curriculum\)"):
+        said_of(experiment(train__steps=30, **growing), capsys, before=Meta(experiment(**growing), PLACE))
 
 
 def test_other_puzzles_are_refused_or_begun_with_an_epoch(capsys):

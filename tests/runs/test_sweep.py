@@ -75,6 +75,16 @@ def test_operations_are_those_of_the_experiment_also_where_sizes_come_from_the_d
     assert plan(["model.latent_steps=2"], changes=sizeless).points[0].flops_per_step == expected
 
 
+def test_a_curriculum_is_a_turn_like_any_other_and_each_of_its_stages_counts() -> None:
+    growing = "latent_steps=1+cycles=1@0.25,latent_steps=2@0.5"
+    deep = {"model.latent_steps": 3, "model.cycles": 2}
+    points = plan([], [f"train.curriculum={growing}+optim.clip=1"], deep, pflop=1e-4).points
+    assert points[1].turn == {"train.curriculum": growing, "optim.clip": 1.0}
+    # (T + 2)(n + 1) network applications of a step: 16 without, and for a quarter, a quarter and a half of the steps:
+    assert points[1].flops_per_step / points[0].flops_per_step == (6 / 4 + 12 / 4 + 16 / 2) / 16
+    assert points[1].flops == pytest.approx(points[0].flops, rel=0.01)
+
+
 @pytest.mark.usefixtures("uncounted")
 @pytest.mark.parametrize(
     ("over", "turns", "more", "fault"),

@@ -226,7 +226,20 @@ def test_several_steps_in_one_call_are_the_same_steps(uncut, tmp_path):
     (5, 5, 4, []),
 ])  # fmt: skip
 def test_calls_end_at_multiples_and_at_the_last_step(first, steps, at_once, expected):
-    assert training._calls(first, steps, at_once) == expected
+    assert training._calls(first, [steps], at_once) == expected
+
+
+@pytest.mark.parametrize(("first", "at_once", "expected"), [
+    (0, 1, [(end, 1) for end in range(1, 11)]),
+    (0, 4, [(3, 3), (4, 1), (8, 4), (10, 2)]),
+    (3, 4, [(4, 1), (8, 4), (10, 2)]),
+    (2, 4, [(3, 1), (4, 1), (8, 4), (10, 2)]),
+    (9, 4, [(10, 1)]),
+    (10, 4, []),
+])  # fmt: skip
+def test_calls_end_where_a_stage_of_the_curriculum_does(first, at_once, expected):
+    """A part that goes on from the end of a call makes the calls of the run that was not cut."""
+    assert training._calls(first, [3, 8, 10], at_once) == expected
 
 
 def test_figures_are_fetched_while_the_next_call_runs(tmp_path, monkeypatch):

@@ -97,6 +97,15 @@ def test_memory_grows_by_the_states_of_the_plan(memory: MemoryConfig) -> None:
     assert found == pytest.approx((states[1] - states[0]) * 64 * ROW, rel=0.02)
 
 
+def test_of_a_curriculum_the_deepest_stage_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(costs, "_Scale", lambda made, usable: asked.append(made))
+    monkeypatch.setattr(costs, "in_order", lambda made: [])
+    grown = replace(TINY, train=replace(TINY.train, curriculum="latent_steps=99@0.5"))
+    compare(grown, 10**12)
+    assert asked == [replace(TINY, model=replace(TINY.model, latent_steps=99))]
+
+
 @pytest.mark.usefixtures("by_arithmetic")
 def test_the_verdict_names_the_fastest_that_fits() -> None:
     full = compare(TINY, 10**12)

@@ -3,6 +3,7 @@
 import os.path
 from operator import attrgetter
 
+from trm_jax.config.curriculum import stages
 from trm_jax.config.mixers import mixer
 from trm_jax.config.values import WEIGHT_PARTS, DataConfig, Experiment, InitConfig
 from trm_jax.errors import ConfigError, DataError, near_miss
@@ -335,6 +336,31 @@ def validate(experiment: Experiment) -> None:
     ):
         if broken:
             raise ConfigError(message)
+    if train.curriculum:
+        _check_stages(experiment)
+
+
+def _check_stages(experiment: Experiment) -> None:
+    """Raises ConfigError unless every stage of the curriculum has steps, keeps the rules and tells the same figures."""
+    before = 0
+    for stage in stages(experiment):
+        told = f"config.train.curriculum, stage {stage.name!r}:" if stage.name else "config.train.curriculum:"
+        if stage.end <= before:
+            raise ConfigError(
+                f"{told} none of config.train.steps = {experiment.train.steps} is left for "
+                f"{'it' if stage.name else 'the depth after it'}: change its share, or raise the number of steps"
+            )
+        before = stage.end
+        try:
+            validate(stage.experiment)
+        except ConfigError as error:
+            raise ConfigError(f"{told} {error}") from None
+        steps, own = stage.experiment.model.supervision_steps, experiment.model.supervision_steps
+        if experiment.loss.continue_head and (steps == 1) != (own == 1):
+            raise ConfigError(
+                f"{told} config.model.supervision_steps = {steps}, after which {own}: with one there is no continue "
+                "loss: give at least 2 in both, or set config.loss.continue_head = False"
+            )
 
 
 def _check_parts(key: str, parts: tuple[str, ...], has_table: bool) -> None:

@@ -301,6 +301,10 @@ class TrainConfig:
     bad_steps: int = 10  # steps in a row with non-finite numbers, at which the run ends
     # Parts of the weights (as config.init.parts) that stay as they are, their average as well; "": all learn
     freeze: str = ""
+    # Depth that grows while training: "latent_steps=1@0.3,latent_steps=2@0.6" is n = 1 until 0.3 of the steps are made,
+    # 2 until 0.6, then the model's own, which evaluations have throughout. Likewise cycles, grad_cycles and
+    # supervision_steps, several joined by "+" (config/curriculum.py); "": the same depth throughout
+    curriculum: str = ""
 
     @property
     def frozen(self) -> tuple[str, ...]:

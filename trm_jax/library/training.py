@@ -129,7 +129,13 @@ def train_step(experiment: Experiment, state: TrainState, batch: Batch) -> tuple
     >>> int(state.step), bool(figures["loss"] > 0)
     (1, True)
     """
-    return _train_step(_sized(experiment), state, batch)
+    experiment = _sized(experiment)
+    if experiment.train.curriculum:
+        raise ConfigError(
+            f"config.train.curriculum = {experiment.train.curriculum!r:.80}, but a step is made by itself here: use "
+            "train, or set it to ''"
+        )
+    return _train_step(experiment, state, batch)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,21 +1,29 @@
 """What an experiment costs before it is run: weights by part, and operations of a training step."""
 
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import jax
 
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig
+from trm_jax.config.curriculum import stages
 from trm_jax.config.mixers import mixer
 from trm_jax.model.model import Model, count_weights
 from trm_jax.model.network import block
 from trm_jax.recursion.policies import again
 from trm_jax.sizes import si
 
+# Values of config.model that an experiment may leave to the data, as 0.
+_SIZES = ("vocab_size", "seq_len", "num_puzzles")
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """weights: numbers by part. flops: floating-point operations, a multiplication and an addition counting two."""
+    """weights: numbers by part. flops: floating-point operations, a multiplication and an addition counting two.
+
+    stages: of the curriculum; one if there is none. A step is one of the last, the whole run has all of them.
+    """
 
     weights: dict[str, int]
     from_data: list[str]
@@ -25,6 +33,7 @@ class Estimate:
     flops_per_puzzle_step: int
     flops_per_step: int
     flops_total: int
+    stages: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -43,6 +52,10 @@ class Estimate:
             f"{'one training step':28}{si(self.flops_per_step):>16} a batch",
             f"{'the whole run':28}{si(self.flops_total):>16}",
         ]
+        if self.stages > 1:
+            lines.append(
+                f"(of {self.stages} stages of depth, each counted in the whole run; a step is one of the last)"
+            )
         return "\n".join(lines)
 
 
@@ -51,26 +64,50 @@ def estimate(experiment: Experiment) -> Estimate:
 
     Sizes that the experiment leaves to the data (0) count as one, and the memory policy "auto" as "none".
     """
-    known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
-    model = ModelConfig(**(asdict(experiment.model) | known))
+    model = _sized(experiment.model)
     weights = count_weights(jax.eval_shape(Model(model).init, jax.random.key(0)))
-    memory = experiment.memory
-    latent, answer = applications(model, replace(memory, policy="none") if memory.policy == "auto" else memory)
-    if experiment.loss.continue_head:  # one more supervision step, forward only, for each
-        further = model.backprop_steps * model.cycles
-        latent, answer = latent + further * _latent_steps(model), answer + further
+    latent, answer = _applications_with_continuing(experiment)
     per_puzzle = _flops(model, latent, answer)
-    per_step = per_puzzle * experiment.train.batch_size
     return Estimate(
         weights=weights,
-        from_data=[f"config.model.{name}" for name in known if not getattr(experiment.model, name)],
+        from_data=[f"config.model.{name}" for name in _SIZES if not getattr(experiment.model, name)],
         trained=sum(weights[name] for name in ("network", "heads", "embeddings")),
         applications_per_step=latent + answer,
         flops_per_application=forward_flops(model, model.layers),
         flops_per_puzzle_step=per_puzzle,
-        flops_per_step=per_step,
-        flops_total=per_step * experiment.train.steps,
+        flops_per_step=per_puzzle * experiment.train.batch_size,
+        flops_total=training_flops(experiment, experiment.train.steps),
+        stages=len(stages(experiment)),
     )
+
+
+def training_flops(experiment: Experiment, steps: int) -> int:
+    """Operations of the first so many training steps of a run, each stage of its curriculum at its own cost."""
+    found = stages(experiment)
+    ends = [0, *(min(stage.end, steps) for stage in found[:-1]), steps]
+    counts = [end - start for start, end in pairwise(ends)]
+    return sum(count * _step_flops(stage.experiment) for count, stage in zip(counts, found, strict=True))
+
+
+def mean_step_flops(experiment: Experiment) -> int:
+    """Operations of a training step, on average over a run of any length."""
+    return round(sum((each.until - each.since) * _step_flops(each.experiment) for each in stages(experiment)))
+
+
+def _step_flops(experiment: Experiment) -> int:
+    return _flops(_sized(experiment.model), *_applications_with_continuing(experiment)) * experiment.train.batch_size
+
+
+def _sized(model: ModelConfig) -> ModelConfig:
+    return replace(model, **{name: max(1, getattr(model, name)) for name in _SIZES})
+
+
+def _applications_with_continuing(experiment: Experiment) -> tuple[int, int]:
+    """`applications`, and those of the further supervision step that a continue head takes, forward only, for each."""
+    model, memory = experiment.model, experiment.memory
+    latent, answer = applications(model, replace(memory, policy="none") if memory.policy == "auto" else memory)
+    further = model.backprop_steps * model.cycles if experiment.loss.continue_head else 0
+    return latent + further * _latent_steps(model), answer + further
 
 
 def applications(model: ModelConfig, memory: MemoryConfig | None = None) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from trm_jax.config import Experiment, config_hash
 from trm_jax.config.files import source_of
 from trm_jax.devices.machine import describe
 from trm_jax.errors import CheckpointError, ConfigError, DataError, first_line
-from trm_jax.model.estimate import estimate
+from trm_jax.model.estimate import estimate, training_flops
 from trm_jax.runs.checkpoint import BEST, FOLDER, fingerprint, load
 from trm_jax.runs.ledger import Row, identity
 from trm_jax.runs.meta import Meta, read_meta
@@ -145,7 +145,7 @@ def _trained(run: Path, saved: _Saved, source: str, overrides: Mapping[str, Any]
         "versions": dict(saved.meta.versions),
         "puzzles": saved.meta.position.get("fingerprint"),
         "rows": rows,
-        "pflop": round(estimate(experiment).flops_per_step * saved.step / _PFLOP, 6),
+        "pflop": round(training_flops(experiment, saved.step) / _PFLOP, 6),
         "hours": _hours(run, saved.step, experiment),
         "peak_gib": max(peaks) if peaks else None,
         "beside": said.beside or None,

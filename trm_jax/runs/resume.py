@@ -72,8 +72,12 @@ def check_same_run(meta: Meta, experiment: Experiment, fingerprint: str, workdir
     """
     changes = differences(meta.experiment, experiment)
     harmful = [change for change in changes if change.partition(":")[0] not in HARMLESS]
-    if meta.experiment.train.steps != experiment.train.steps and experiment.optim.min_ratio != 1:
-        harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} (bends the schedule)")
+    for bends, what in (
+        (experiment.optim.min_ratio != 1, "bends the schedule"),
+        (experiment.train.curriculum, "moves the stages of the curriculum"),
+    ):
+        if bends and meta.experiment.train.steps != experiment.train.steps:
+            harmful.append(f"train.steps: {meta.experiment.train.steps} -> {experiment.train.steps} ({what})")
     if harmful and not force:
         raise CheckpointError(
             f"{workdir} holds another experiment; these differ: {'; '.join(harmful)}: use them, or a new workdir, or "

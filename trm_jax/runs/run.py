@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from trm_jax.config import Experiment, to_dict
+from trm_jax.config.curriculum import stages
 from trm_jax.console import say
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
@@ -174,6 +175,9 @@ def announce(run: Run) -> None:
     say(f"{experiment.name}: {parts} weights; on {devices}{processes}; into {run.workdir}")
     where = "on each device" if feed.resident else "streamed from the host"
     say(f"{counted(len(feed), 'example')}, {format_bytes(feed.size)}, {where}")
+    *growing, _ = stages(experiment)
+    if growing:
+        say(f"curriculum: {', '.join(f'{stage.name} up to step {stage.end}' for stage in growing)}, then as configured")
     steps, size = experiment.train.steps, experiment.train.batch_size
     if run.step >= steps:
         say(f"finished already, at step {run.step}: raise config.train.steps to go on, or give a new workdir")

@@ -21,7 +21,7 @@ from trm_jax.config.mappings import value_of
 from trm_jax.data import dataset
 from trm_jax.data.fit import resolve
 from trm_jax.errors import ConfigError, DataError, first_line, together
-from trm_jax.model.estimate import estimate
+from trm_jax.model.estimate import mean_step_flops
 from trm_jax.runs.lock import FILE as LOCK
 from trm_jax.runs.writers import write_whole
 
@@ -36,8 +36,8 @@ BASELINE = "baseline"
 _MOST_POINTS = 10_000
 _PFLOP = 1e15
 _STEPS = "train.steps"
-# The switches of a turn are joined by "+", which may also stand in a value, as in 1e+3.
-_JOINED = re.compile(r"\+(?=[\w.]+=)")
+# The switches of a turn are joined by "+", which may also stand in a value, as in 1e+3 or within a curriculum.
+_JOINED = re.compile(r"\+(?=\w+\.[\w.]+=)")
 # Text that is a part of a folder's name as it is, also where capitals do not count.
 _PLAIN = re.compile("[a-z0-9][a-z0-9._]*")
 _LONGEST_NAME = 100
@@ -49,7 +49,7 @@ class Point:
 
     name: says what differs, and is the name of its folder.
     over: values of the keys that are gone through. turn: of the switches that are turned; empty at a baseline.
-    steps, flops_per_step: of its training.
+    steps, flops_per_step: of its training; of a curriculum, on average.
     searches: whether its model carries candidates and is evaluated by a search.
     """
 
@@ -274,7 +274,7 @@ def _costly(made: Experiment) -> Experiment:
     """What the operations of a step depend on, and nothing else: points that differ in a seed are counted once."""
     usual = Experiment()
     data = made.data if _waits_for_data(made.model) else usual.data
-    train = replace(usual.train, batch_size=made.train.batch_size)
+    train = replace(usual.train, batch_size=made.train.batch_size, curriculum=made.train.curriculum)
     return replace(usual, model=made.model, memory=made.memory, loss=made.loss, data=data, train=train)
 
 
@@ -282,7 +282,7 @@ def _costly(made: Experiment) -> Experiment:
 def _flops_per_step(costly: Experiment) -> int:
     if _waits_for_data(costly.model):
         costly = resolve(costly, _puzzles(costly.data))
-    return estimate(costly).flops_per_step
+    return mean_step_flops(costly)
 
 
 def _waits_for_data(model: ModelConfig) -> bool:

@@ -7,14 +7,17 @@ run that was cut and goes on from its last checkpoint makes the same steps, bit 
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 
 from trm_jax.config import Experiment, to_dict
+from trm_jax.config.curriculum import Stage, stages
 from trm_jax.console import Bar, say
 from trm_jax.data.disk import as_path
 from trm_jax.data.order import Position
@@ -123,7 +126,8 @@ def _go_on(
     """Makes the steps that are left, or those until a signal comes; the last of them is saved."""
     config, first = run.here.train, run.step
     nothing = no_metrics(run.here, run.layout)
-    ends = _calls(first, config.steps, 1 if debug_nans else run.here.devices.steps_per_call)
+    depths = stages(run.here)
+    ends = _calls(first, [stage.end for stage in depths], 1 if debug_nans else run.here.devices.steps_per_call)
     sources = run.feed.sources(Position(*map(int, jax.device_get(run.position))), (count for _, count in ends))
     earlier = read_metrics(run.workdir) if is_main() else []
     watch = LossWatch(earlier)
@@ -150,7 +154,7 @@ def _go_on(
         Profile(run.workdir / "profile", profile) as profiler,
     ):
         log = Log(config, writer, bar, look)
-        calls = _Calls(run, signals, log, profiler, debug_nans)
+        calls = _Calls(run, depths, signals, log, profiler, debug_nans)
         fault: NotFiniteError | None = None
         try:
             if run.evaluation_due:
@@ -192,19 +196,33 @@ def _go_on(
             raise fault
 
 
-def _calls(first: int, steps: int, at_once: int) -> list[tuple[int, int]]:
-    """For each call the step that it leads to and how many it makes: up to the next multiple of `at_once`."""
-    ends = [*range(first // at_once * at_once + at_once, steps, at_once), steps]
-    return [(end, end - start) for start, end in zip([first, *ends], ends, strict=False)] if first < steps else []
+def _calls(first: int, ends: Sequence[int], at_once: int) -> list[tuple[int, int]]:
+    """For each call the step that it leads to and how many it makes: up to the next multiple of `at_once`.
+
+    ends: steps beyond which no call reaches, in their order; the last one is that of the run.
+    """
+    steps = ends[-1]
+    wanted = {*range(first // at_once * at_once + at_once, steps, at_once), *ends}
+    reached = [first, *sorted(step for step in wanted if step > first)]
+    return [(end, end - start) for start, end in pairwise(reached)]
 
 
 class _Calls:
     """Calls of the compiled program; what they tell is looked at one call late, while the devices work."""
 
-    def __init__(self, run: Run, signals: StopSignals, log: Log, profiler: Profile, debug_nans: bool) -> None:
-        self._run, self._signals, self._log, self._profiler = run, signals, log, profiler
+    def __init__(
+        self,
+        run: Run,
+        depths: Sequence[Stage],
+        signals: StopSignals,
+        log: Log,
+        profiler: Profile,
+        debug_nans: bool,
+    ) -> None:
+        """depths: the stages of the curriculum, of which each call is in one."""
+        self._run, self._depths, self._signals, self._log, self._profiler = run, depths, signals, log, profiler
         self._debug_nans = debug_nans
-        self._compiled: set[int] = set()
+        self._compiled: set[tuple[Experiment, int]] = set()
         self._signs: Signs | None = None
         self._signs_before: Signs | None = None
 
@@ -217,10 +235,13 @@ class _Calls:
         """
         run, self._signs_before = self._run, self._signs
         asked = asked_to_stop(run.layout, self._signals.stop)
-        call = run.here, run.layout, count, run.state, run.totals, run.position, source, asked
-        if count not in self._compiled:
+        here = next(stage.experiment for stage in self._depths if t <= stage.end)
+        call = here, run.layout, count, run.state, run.totals, run.position, source, asked
+        if (here, count) not in self._compiled:
+            self._log.write_late()
             self._signals.during(partial(compile_ahead, *call))
-            self._compiled.add(count)
+            self._log.restart_clock(t - count)
+            self._compiled.add((here, count))
         if run.layout.count > 1 and jax.default_backend() == "cpu":
             # Of two calls under way, each device's thread may wait for another's in the other call, for ever.
             jax.block_until_ready(run.totals)
@@ -236,7 +257,7 @@ class _Calls:
             jax.block_until_ready(totals_before)
         self._profiler.after(t, run.totals)
         if state_before is not None:
-            nans.check_step(run.here, state_before, position_before, source, self._signs)
+            nans.check_step(here, state_before, position_before, source, self._signs)
         if self._signs_before is not None:
             check_finite(self._signs_before, t - count, run.here.train.bad_steps)
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from trm_jax.config import Experiment, MemoryConfig
+from trm_jax.config.curriculum import deepest
 from trm_jax.console import Bar
 from trm_jax.model.estimate import estimate, graded_flops, supervision_flops
 from trm_jax.model.model import Model
@@ -123,11 +124,11 @@ def compare(experiment: Experiment, budget: int | None = None) -> Verdict:
     """Compiles the training step under every policy; where none fits, also with slices, until one does.
 
     Args:
-      experiment: sizes that it leaves to the data count as one.
+      experiment: sizes that it leaves to the data count as one; of a curriculum, the deepest stage is weighed.
       budget: bytes of the device; None: as config.memory.device_memory says, or else of the present one.
     """
     known = {name: max(1, getattr(experiment.model, name)) for name in ("vocab_size", "seq_len", "num_puzzles")}
-    experiment = replace(experiment, model=replace(experiment.model, **known))
+    experiment = deepest(replace(experiment, model=replace(experiment.model, **known)))
     size, device = (budget, GIVEN) if budget else given_memory(experiment)
     weigh = _Scale(experiment, SHARE * size)
     options: list[Option] = []

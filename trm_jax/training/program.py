@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from trm_jax.config import Experiment
+from trm_jax.config.curriculum import deepest
 from trm_jax.config.mixers import mixer
 from trm_jax.console import say
 from trm_jax.data.order import Position
@@ -27,6 +28,8 @@ from trm_jax.training.step import TrainState, init_state, state_specs, train_ste
 def settled(experiment: Experiment, layout: Layout) -> Experiment:
     """The experiment as it is run here: with the memory policy and the attention that "auto" comes to.
 
+    Of a curriculum, memory is planned for the deepest stage.
+
     Raises:
       ConfigError: something that these devices cannot do.
     """
@@ -37,7 +40,8 @@ def settled(experiment: Experiment, layout: Layout) -> Experiment:
         memory = replace(memory, micro_batches=parts)
         if parts > 1:
             say(f"{rows} rows on each device, {rows // parts} at once, which a CPU's cache holds")
-    share = replace(experiment, memory=memory, train=replace(experiment.train, batch_size=rows))
+    share = replace(deepest(experiment), memory=memory)
+    share = replace(share, train=replace(share.train, batch_size=rows))
     check_available(experiment.memory.cycle_policy, "config.memory.outer_policy")
     memory, model = settle(share).memory, experiment.model
     check_available(memory.step_policy, "config.memory.policy")
