@@ -60,7 +60,7 @@ def groups(rows: Iterable[Row], series: Series) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
     for row in sorted((row for row in rows if row["series"] == series.name), key=_order(series)):
         varied = {short(key): value for key, value in row["values"].items() if key != SEED}
-        found[", ".join(f"{key} = {value}" for key, value in varied.items()) or "exact gradient"].append(row)
+        found[", ".join(f"{key} = {value}" for key, value in varied.items()) or series.baseline].append(row)
     return dict(found)
 
 

@@ -33,6 +33,7 @@ class Series:
     title: what is varied, and what is equal.
     key: the value that is varied, by which tables and pictures are ordered; "" if it is the turn.
     over, turns: as of `trm sweep`, without seeds.
+    baseline: what is said of a point at which no switch is turned.
     pflop: of each point; None: equal steps.
     fixed: values of all its points, beside CHANGES.
     probed: whether its models are used at other depths than their own, and their gradients followed.
@@ -43,6 +44,7 @@ class Series:
     key: str
     over: tuple[str, ...] = ()
     turns: tuple[str, ...] = ()
+    baseline: str = ""
     pflop: float | None = None
     fixed: tuple[tuple[str, Any], ...] = ()
     seeds: tuple[int, ...] = _THREE
@@ -78,8 +80,17 @@ SERIES = (
         "supervision_steps", "N_sup at equal steps", "model.supervision_steps", ("model.supervision_steps=4,8,16,32",)
     ),
     Series(
-        "gradient", "the gradient at n = 6, equal steps", "", fixed=((N, 6),),
+        "gradient", "the gradient at n = 6, equal steps", "", baseline="exact gradient", fixed=((N, 6),),
         turns=("model.gradient=one_step", "model.gradient=last_k+model.gradient_steps=3", "model.gradient=implicit"),
+    ),
+    Series(
+        "curriculum", "depth that grows to n = 12, T = 2 and N_sup = 16, equal operations", "",
+        baseline="the same throughout", fixed=((N, 12),), pflop=PFLOP,
+        turns=(
+            "train.curriculum=latent_steps=1@0.3,latent_steps=3@0.6",
+            "train.curriculum=supervision_steps=2@0.3,supervision_steps=4@0.6",
+            "train.curriculum=cycles=1@0.5",
+        ),
     ),
 )  # fmt: skip
 

@@ -92,10 +92,32 @@ def test_a_table_has_a_line_for_what_is_varied_in_its_order_with_mean_and_spread
     assert depth_page.table(rows, SERIES[1]) == ""
 
 
-def test_the_exact_gradient_is_the_baseline_of_its_series() -> None:
-    (series,) = (series for series in SERIES if series.name == "gradient")
-    rows = [row("gradient", {}, 0.5), row("gradient", {"model.gradient": "one_step"}, 0.4)]
-    assert list(depth_page.groups(rows, series)) == ["exact gradient", "gradient = one_step"]
+@pytest.mark.parametrize(
+    ("name", "switch", "said"),
+    [
+        ("gradient", {"model.gradient": "one_step"}, ["exact gradient", "gradient = one_step"]),
+        ("curriculum", {"train.curriculum": "cycles=1@0.5"}, ["the same throughout", "curriculum = cycles=1@0.5"]),
+    ],
+)
+def test_where_no_switch_is_turned_the_baseline_of_the_series_is_told(
+    name: str, switch: dict[str, str], said: list[str]
+) -> None:
+    (series,) = (series for series in SERIES if series.name == name)
+    assert list(depth_page.groups([row(name, {}, 0.5), row(name, switch, 0.4)], series)) == said
+
+
+def test_a_series_of_switches_says_what_its_baseline_is() -> None:
+    assert all(bool(series.baseline) == bool(series.turns) for series in SERIES)
+
+
+@pytest.mark.usefixtures("no_puzzles")
+def test_a_curriculum_of_equal_operations_makes_more_steps(tmp_path: Path) -> None:
+    """By what its stages cost, so that a growing N_sup makes no more: a step is one supervision step of any."""
+    todo = [task for task in tasks(tmp_path, ["curriculum"]) if task.point.over["train.seed"] == 0]
+    flops = [task.point.flops for task in todo]
+    assert max(flops) / min(flops) < 1.01
+    steps = {task.point.turn.get("train.curriculum", "").partition("=")[0]: task.point.steps for task in todo}
+    assert steps["latent_steps"] > steps["cycles"] > steps["supervision_steps"] == steps[""]
 
 
 def test_the_answer_names_the_best_and_what_is_not_told_apart_from_it() -> None:

@@ -40,8 +40,7 @@ class Stage:
 
 
 def stages(experiment: Experiment) -> tuple[Stage, ...]:
-    """The stages of a run in their order; one where config.train.curriculum is "". Whether they keep the rules is not
-    asked.
+    """The stages of a run in their order; one where there is no curriculum. Whether they keep the rules is not asked.
 
     Raises:
       ConfigError: the text is no curriculum.

@@ -358,8 +358,8 @@ def _check_stages(experiment: Experiment) -> None:
         steps, own = stage.experiment.model.supervision_steps, experiment.model.supervision_steps
         if experiment.loss.continue_head and (steps == 1) != (own == 1):
             raise ConfigError(
-                f"{told} config.model.supervision_steps = {steps}, after which {own}: with one there is no continue "
-                "loss: give at least 2 in both, or set config.loss.continue_head = False"
+                f"{told} config.model.supervision_steps = {steps} here and {own} at the end, and with one there is no "
+                "continue loss: give at least 2 in both, or set config.loss.continue_head = False"
             )
 
 
