@@ -221,6 +221,14 @@ def size(text: str) -> tuple[int, int]:
     return positive(rows), positive(columns)
 
 
+def place(text: str) -> tuple[int, int]:
+    """ROW,COLUMN of a cell, from 1."""
+    row, comma, column = text.partition(",")
+    if not comma:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no cell: give ROW,COLUMN, both from 1, such as 2,5")
+    return positive(row), positive(column)
+
+
 def box(text: str) -> str:
     """As `size`, but text again: what `sudoku.layout_from` reads."""
     rows, columns = size(text)

@@ -223,6 +223,11 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--nodes", type=positive, default=1_000_000, help="of a complete search, at most (1000000)")
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
+    solve.add_argument("--latents", action="store_true", help="show what z says after every latent step, beside y")
+    about = "tell when each cell was decided and how often it changed; of a wrong answer, the clues against it"
+    solve.add_argument("--cells", action="store_true", help=about)
+    about = "tell which clues the answer in this cell rests on (both from 1)"
+    solve.add_argument("--why", type=arguments.place, metavar="ROW,COLUMN", help=about)
     solve.add_argument("--quiet", action="store_true", help="print the answer alone, on one line")
     solve.add_argument("--json", action="store_true", help="print the answers as JSON")
     about = "write a table: all puzzles of --data or of the file, their answers, whether these are right"

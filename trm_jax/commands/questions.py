@@ -50,6 +50,9 @@ class Request:
     budget: of the search, where the model carries candidates.
     rules: a file with the rules of a puzzle of kind "grid".
     cycles: show every cycle instead of every supervision step.
+    latents: show what z says after every latent step.
+    cells: tell for each cell when it was decided, and of a wrong answer what speaks against it.
+    why: row and column of a cell, from 1, to tell which clues its answer rests on.
     quiet: print the answers alone.
     json: print them as JSON.
     answers: a table to write them into, of all rows of the dataset unless one is named.
@@ -71,6 +74,9 @@ class Request:
     budget: Budget = field(default_factory=Budget)
     rules: Path | None = None
     cycles: bool = False
+    latents: bool = False
+    cells: bool = False
+    why: tuple[int, int] | None = None
     quiet: bool = False
     json: bool = False
     answers: Path | None = None

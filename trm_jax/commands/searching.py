@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
+
 from trm_jax.commands.asked import Asked
+from trm_jax.commands.explaining import explain
+from trm_jax.commands.questions import Request, Task
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, Output
 from trm_jax.devices.sharding import mesh_layout
-from trm_jax.display.searched import draw_search, show_search
+from trm_jax.display.searched import deduced, draw_search, show_search
 from trm_jax.errors import ConfigError
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget, Found, search
@@ -35,6 +39,15 @@ def refuse(effort: Effort, switches: Mapping[str, object]) -> None:
         )
 
 
+def refuse_latents(asked: bool) -> None:
+    """Raises ConfigError for --latents of a model that carries candidates and has none."""
+    if asked:
+        raise ConfigError(
+            "--latents: a model of candidates has no latent z: leave it out; --picture draws the candidates that each "
+            "call leaves"
+        )
+
+
 def refuse_budget(budget: Budget) -> None:
     """Raises ConfigError for a switch of searches, which a model that makes none was given."""
     for field in fields(Budget):
@@ -55,37 +68,28 @@ def searched(
     )
 
 
-def solve(
-    experiment: Experiment,
-    weights: Weights,
-    kind: Kind,
-    question: Tokens,
-    budget: Budget,
-    quiet: bool,
-    picture: Path | None = None,
-    title: str = "",
-) -> bool:
-    """Searches for the answer to one puzzle [S] and prints it; returns whether there is one. It is always certified.
+def solve(experiment: Experiment, weights: Weights, request: Request, task: Task, title: str = "") -> bool:
+    """Searches for the answer to one puzzle and prints it; returns whether there is one. It is always certified.
 
-    Args:
-      picture: a file to draw the chain into that found it.
-      title: of the picture.
+    title: of the picture, if one is asked for, of the chain that found it.
     """
-    units = experiment.model.units
-    (found,) = searched(experiment, weights, kind, question[None], budget)
+    kind, question, units = task.kind, task.question, experiment.model.units
+    (found,) = searched(experiment, weights, kind, question[None], request.budget)
     spent = f"{counted(found.calls, 'call')} of the network in {counted(found.chains, 'chain')}, {found.seconds:.1f} s"
-    if picture is not None:
-        draw_search(picture, kind, question, found, units, title)
     if found.tokens is None:
-        print("not solved" + ("" if quiet else f": no answer that keeps the rules came up in {spent}"))
-        return False
-    text = kind.text(found.tokens)
-    if quiet:
-        print(text)
+        print("not solved" + ("" if request.quiet else f": no answer that keeps the rules came up in {spent}"))
+    elif request.quiet:
+        print(kind.text(found.tokens))
     else:
         show_search(kind, question, found, units, Output(highlight=False))
-        print(f"verified, found by search after {spent}: {text}")
-    return True
+        print(f"verified, found by search after {spent}: {kind.text(found.tokens)}")
+    panels = []
+    if request.cells or request.why:
+        answers = np.stack([step.tokens for step in deduced(found.path, question, units)])
+        panels = explain(experiment, weights, request, task, answers, found.tokens is not None)
+    if request.picture is not None:
+        draw_search(request.picture, kind, question, found, units, title, panels)
+    return found.tokens is not None
 
 
 def evaluate(experiment: Experiment, weights: Weights, checkpoint: Path, asked: Asked, budget: Budget) -> SearchReport:

@@ -3,6 +3,7 @@
 Of several, an answer a line.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,18 @@ import numpy as np
 from rich.console import Console
 
 from trm_jax.commands import searching
+from trm_jax.commands.explaining import explain
 from trm_jax.commands.questions import Request, Task, read_tasks
 from trm_jax.commands.solve_several import solve_several
 from trm_jax.console import Output, say
+from trm_jax.display.canvas import Panel
 from trm_jax.display.show import show, show_grid, verdict
 from trm_jax.errors import ConfigError
 from trm_jax.inference.answers import Chosen, certify, choose, kept_rules
 from trm_jax.inference.attempts import Attempts, attempt
-from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think
+from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, is_right, think, with_latents
 from trm_jax.inference.trace import trace
+from trm_jax.inference.why import cell_at
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
 from trm_jax.runs.sources import load, trained_on
@@ -35,6 +39,7 @@ def run(source: Path, request: Request) -> bool:
     experiment, weights = load(source)
     searches = experiment.model.states == "candidates"
     if searches:
+        searching.refuse_latents(request.latents)
         switches = {"steps": request.steps, "select": request.selection, "cycles": request.cycles, "gif": request.gif}
         searching.refuse(request.effort, switches)
     else:
@@ -46,8 +51,7 @@ def run(source: Path, request: Request) -> bool:
     if len(tasks) > 1 or request.json or request.answers or request.complete:
         return solve_several(experiment, weights, request, tasks)
     if searches:
-        what = kind, question, request.budget, request.quiet, request.picture
-        return searching.solve(experiment, weights, *what, _title(request, source, task))
+        return searching.solve(experiment, weights, request, task, _title(request, source, task))
     model = Model(experiment.model)
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)
@@ -63,9 +67,10 @@ def run(source: Path, request: Request) -> bool:
     chosen = int(choose(found, satisfied, rule).attempt[0])
     steps = by_steps(kind, question, found, chosen)
     moments = steps
-    if request.cycles or request.gif:
-        traced = trace(model, weights, effort, question, task.puzzle_id, chosen, kind)
+    if request.cycles or request.gif or request.latents:
+        traced = trace(model, weights, effort, question, task.puzzle_id, chosen, kind, request.latents)
         moments = by_cycles(kind, question, found, traced, chosen)
+        steps = with_latents(steps, traced) if request.latents else steps
         if (traced.tokens[: len(steps), -1] != found.answers[0, chosen, : len(steps)]).any():
             say("the cycles shown are those of a repetition, which rounding led elsewhere than the attempt itself")
     right = is_right(steps[-1], task.label)
@@ -79,13 +84,17 @@ def run(source: Path, request: Request) -> bool:
                 _tell(number, by_steps(kind, question, found, number)[-1], int(found.halted_at[0, number]))
             print(f"attempt {chosen + 1} is shown, selected by {rule}\n")
         show(kind, question, moments if request.cycles else steps, out, task.label)
-    _draw(request, source, task, moments if request.cycles else steps, moments)
+    panels = []
+    if request.cells or request.why:
+        panels = explain(experiment, weights, request, task, np.stack([step.tokens for step in steps]), right)
+    _draw(request, source, task, moments if request.cycles else steps, moments, panels)
     return right is not False
 
 
 def _check(request: Request, kind: Kind, puzzles: int) -> None:
     """Raises ConfigError for what the kind of puzzle, or one request for another, does not allow."""
-    for what, asked in (("--cycles", request.cycles), ("--picture", request.picture), ("--gif", request.gif)):
+    for_people = ("cycles", "latents", "why", "picture", "gif")
+    for what, asked in [(f"--{name}", getattr(request, name)) for name in for_people]:
         if asked and (puzzles > 1 or request.json or request.answers):
             other = "one puzzle" if puzzles > 1 else f"people, not for --{'json' if request.json else 'answers'}"
             raise ConfigError(f"{what} is for {other}: leave it out{', or name one' if puzzles > 1 else ''}")
@@ -104,14 +113,24 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
     effort.check_chosen(request.selection)
     if request.certify and request.selection:
         raise ConfigError("--certify takes the first answer that keeps the rules, of any attempt: leave out --select")
-    if request.certify and request.cycles:
-        raise ConfigError("--certify shows the answer that keeps the rules and no other: leave out --cycles")
+    for name in ("cycles", "latents", "cells", "why"):
+        if request.certify and getattr(request, name):
+            raise ConfigError(f"--certify shows the answer that keeps the rules and no other: leave out --{name}")
     if effort.halt_above and not effort.halting and effort.attempts == 1:
         raise ConfigError("--halt-above says when an attempt halts: give --halting with it")
     if request.nodes != Request.nodes and not request.complete:
         raise ConfigError("--nodes limits a complete search: give --complete with it")
-    if request.cycles and request.quiet and request.picture is None:
-        raise ConfigError("--quiet prints the last answer alone: leave out --cycles, or draw them with --picture")
+    for name, drawn in (("cycles", "them"), ("latents", "them"), ("cells", "them"), ("why", "it")):
+        if getattr(request, name) and request.quiet and request.picture is None and not request.json:
+            raise ConfigError(
+                f"--quiet prints the last answer alone: leave out --{name}, or draw {drawn} with --picture"
+            )
+    if request.cells and (request.answers or request.complete or (puzzles > 1 and not request.json)):
+        raise ConfigError("--cells is for one puzzle, or for --json: leave it out, or print the answers as JSON")
+    if request.why:
+        cell_at(kind, *request.why)
+        if effort.attempts > 1 or request.complete:
+            raise ConfigError("--why tells of the first attempt: leave out --attempts and --complete")
     if effort.attempts == 1 and (effort.start_noise or effort.latent_noise or effort.symmetries):
         raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
 
@@ -151,7 +170,14 @@ def _title(request: Request, source: Path, task: Task) -> str:
     return f"{source}, averaged weights{which}"
 
 
-def _draw(request: Request, source: Path, task: Task, strip: list[Thought], frames: list[Thought]) -> None:
+def _draw(
+    request: Request,
+    source: Path,
+    task: Task,
+    strip: list[Thought],
+    frames: list[Thought],
+    panels: Sequence[Panel] = (),
+) -> None:
     """The pictures asked for, under the name of the model; of no thoughts, they hold the question alone."""
     if request.picture is None and request.gif is None:
         return
@@ -159,6 +185,6 @@ def _draw(request: Request, source: Path, task: Task, strip: list[Thought], fram
 
     title = _title(request, source, task)
     if request.picture is not None:
-        draw_thoughts(request.picture, task.kind, task.question, strip, title, task.label)
+        draw_thoughts(request.picture, task.kind, task.question, strip, title, task.label, panels=panels)
     if request.gif is not None:
         animate_thoughts(request.gif, task.kind, task.question, frames, title, task.label)

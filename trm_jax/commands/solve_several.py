@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from trm_jax.commands import explaining
 from trm_jax.commands.completing import completed
 from trm_jax.commands.questions import Request, Task
 from trm_jax.commands.searching import searched
@@ -152,4 +153,6 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
                 "solved_at": since(rights) + 1 if rights[-1] else None,
                 "q_halt": float(chosen.q_halt[i]),
             }
+            if request.cells:
+                figures |= explaining.figures(task, answers, rights[-1])
             yield Answer(task, answers[-1], rights[-1], figures)

@@ -141,6 +141,20 @@ def board_lines(
     return lines
 
 
+def number_lines(kind: Kind, part: Window, texts: NDArray[np.str_]) -> list[Text]:
+    """A word or a number for each cell [S], as lines: columns as wide as the longest, rules between boxes."""
+    words = part.cut(texts, kind.shape)
+    width = max(len(word) for word in words.flat)
+    box_rows, box_cols = kind.boxes or (part.rows, part.columns)
+    lines = []
+    for r, row in enumerate(words):
+        boxes = [row[c : c + box_cols] for c in range(0, part.columns, box_cols)]
+        if r and r % box_rows == 0:
+            lines.append(Text("+".join("-" * ((width + 1) * len(box) + 1) for box in boxes), "dim"))
+        lines.append(Text(" " + " | ".join(" ".join(f"{word:>{width}}" for word in box) for box in boxes)))
+    return lines
+
+
 def _cell(kind: Kind, glyph: str, token: int, changed: bool, wrong: bool, marked: bool) -> tuple[str, str]:
     """Two characters, and their style; `marked` where there are no colours."""
     wall, path = isinstance(kind, Maze) and glyph == "#", isinstance(kind, Maze) and glyph == "o"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,11 @@ def save_figure(figure: "Figure", path: Path) -> None:
 def rgb(colour: str) -> tuple[int, int, int]:
     """The three numbers of a colour such as #ff4136."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def shade(colour: str, share: float) -> str:
+    """A share of a colour, 0 to 1, the rest white."""
+    return "#" + "".join(f"{round(255 + share * (part - 255)):02x}" for part in rgb(colour))
 
 
 def faces(
@@ -233,11 +238,57 @@ def draw_board(
     axis.clear()
     axis.set(xticks=[], yticks=[])
     texts, grounds, inks = faces(kind, part, question, tokens, changed, wrong)
-    unit = axis.bbox.width / part.columns * 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
+    unit = _points_of_cell(axis, part)
     if kind.palette is not None:
         marks = part.cut(changed, kind.shape)
         rows, columns = np.nonzero(marks)
         axis.scatter(columns + 0.5, rows + 0.5, s=(0.2 * unit) ** 2, c=inks[marks].tolist(), linewidths=0)
+    _fill(axis, kind, part, texts, grounds, inks, min(13.0, 0.66 * unit))
+
+
+class Panel(NamedTuple):
+    """A board of words or numbers about the cells of another.
+
+    title: stands above.
+    texts: of each cell [S]; notes: smaller ones below them.
+    grounds, inks: their colours, such as #ff4136.
+    """
+
+    title: str
+    texts: NDArray[np.str_]
+    notes: NDArray[np.str_]
+    grounds: NDArray[np.str_]
+    inks: NDArray[np.str_]
+
+
+def draw_panel(axis: "Axes", kind: Kind, part: Window, panel: Panel) -> None:
+    """Draws part of a board about cells into axes of its size."""
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(panel.title, fontsize=10, color=INK)
+    texts, notes, grounds, inks = (part.cut(each, kind.shape) for each in panel[1:])
+    unit = _points_of_cell(axis, part)
+    for (row, column), note in np.ndenumerate(notes):
+        if note:
+            axis.text(column + 0.5, row + 0.86, note, ha="center", va="center", fontsize=0.24 * unit, color=INK)
+    longest = max((len(text) for text in texts.flat), default=1)
+    _fill(axis, kind, part, texts, grounds, inks, min(13.0, 0.66 * unit, 1.4 * unit / max(1, longest)))
+
+
+def _points_of_cell(axis: "Axes", part: Window) -> float:
+    """The side of a cell in points, as text is measured."""
+    return axis.bbox.width / part.columns * 72 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
+
+
+def _fill(
+    axis: "Axes",
+    kind: Kind,
+    part: Window,
+    texts: NDArray[np.str_],
+    grounds: NDArray[np.str_],
+    inks: NDArray[np.str_],
+    size: float,
+) -> None:
+    """The cells [rows, columns]: texts of a size in points on their grounds, and the lines between them."""
     for (row, column), text in np.ndenumerate(texts):
         if text:
             ink = inks[row, column]
@@ -247,7 +298,7 @@ def draw_board(
                 literal(text),
                 ha="center",
                 va="center",
-                fontsize=min(13.0, 0.66 * unit),
+                fontsize=size,
                 color=ink,
                 fontweight="normal" if ink == INK else "bold",
             )

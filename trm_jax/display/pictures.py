@@ -22,9 +22,11 @@ from trm_jax.display.canvas import (
     WALL,
     WRONG,
     WRONG_CELL,
+    Panel,
     Sheet,
     draw_board,
     draw_curve,
+    draw_panel,
     legend_of,
     literal,
     new_figure,
@@ -41,6 +43,9 @@ __all__ = ["animate_thoughts", "draw_thoughts", "draw_training", "new_figure", "
 
 # Grids in a row of the filmstrip; more would be too small to read on a page.
 _ACROSS = 5
+# Boards of latents in a row, beside the answer.
+_MOST_LATENTS = 7
+_LATENT_LEGEND = [(CHANGED, "of z: other than what y says")]
 # Milliseconds for which a frame of the animation stays: the question, a thought, the end.
 _FIRST, _EACH, _LAST = 1_000, 200, 3_000
 
@@ -53,6 +58,7 @@ def draw_thoughts(
     title: str = "",
     label: Tokens | None = None,
     most: int = 8,
+    panels: Sequence[Panel] = (),
 ) -> None:
     """A filmstrip: the question, the answer after each supervision step, and how sure the model was.
 
@@ -69,6 +75,7 @@ def draw_thoughts(
         tells of a puzzle of the user's own which clues are to stay.
       thoughts: by steps or by cycles; of more than `most` steps, the first ones and the last are drawn. The curves are
         of all.
+      panels: more boards about the cells, at the end.
     """
     numbers = sorted({thought.step for thought in thoughts})
     if len(numbers) > most:
@@ -76,46 +83,71 @@ def draw_thoughts(
     shown = [thought for thought in thoughts if thought.step in numbers]
     with_curves = len(thoughts) > 1
     cycles = max((thought.cycle for thought in shown), default=0)
-    if cycles > 1:
-        # The curves stand beside the question.
-        columns, rows = max(2, cycles), 1 + len(numbers)
-        places = [(1 + numbers.index(thought.step), thought.cycle - 1) for thought in shown]
+    latents = _latents_shown(shown)
+    if cycles > 1 or latents:
+        # The curves stand beside the question, and each thought or step has a row.
+        columns = max(2, 1 + len(latents) if latents else cycles)
+        rows = 1 + (len(shown) if latents else len(numbers))
+        places = [
+            (1 + i, len(latents)) if latents else (1 + numbers.index(thought.step), thought.cycle - 1)
+            for i, thought in enumerate(shown)
+        ]
         curves_at = (0, 1)
+        panels_at = [(rows + i // columns, i % columns) for i in range(len(panels))]
+        rows += -(-len(panels) // columns)
     else:
-        panels = 1 + len(shown) + with_curves
-        columns = panels if panels <= _ACROSS + 1 else _ACROSS
-        rows = -(-panels // columns)
+        boards = 1 + len(shown) + with_curves + len(panels)
+        columns = boards if boards <= _ACROSS + 1 else _ACROSS
+        rows = -(-boards // columns)
         places = [divmod(i, columns) for i in range(1, 1 + len(shown))]
-        curves_at = divmod(panels - 1, columns)
+        curves_at = divmod(len(shown) + 1, columns)
+        panels_at = [divmod(i, columns) for i in range(boards - len(panels), boards)]
 
     part = shared_window(kind, [question, *(thought.tokens for thought in shown)])
     longest = max(part.rows, part.columns)
     unit = max(1, min(540, max(270, 36 * longest)) // longest)
     # A flat board leaves little room for curves.
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
+    legend = legend_of(kind, label)
     sheet = Sheet(
         part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150,
-        title=_title(title, kind, thoughts, label), legend=legend_of(kind, label),
+        title=_title(title, kind, thoughts, label), legend=[*legend, *_LATENT_LEGEND] if latents else legend,
     )  # fmt: skip
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
     axis.set_title("question", fontsize=10, color=INK)
     for thought, (row, column) in zip(shown, places, strict=True):
+        when = f"step {thought.step}" + (f", cycle {thought.cycle}" if cycles > 1 else "")
+        for left, i in enumerate(latents):
+            assert thought.latents is not None
+            axis, said = sheet.board_axes(row, left), thought.latents[i]
+            draw_board(axis, kind, part, question, said, said != thought.tokens)
+            axis.set_title(f"{when}\nz, latent step {i + 1}", fontsize=10, color=INK)
         axis = sheet.board_axes(row, column)
         draw_board(axis, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
-        when = f"step {thought.step}" + (f", cycle {thought.cycle}" if cycles > 1 else "")
         count = changed_cells(kind, thought).split()[0]
-        axis.set_title(f"{when}\n{count} changed, {thought.sure:.0%} sure", fontsize=10, color=INK)
+        head = f"{'y, ' if latents else ''}{count} changed, {thought.sure:.0%} sure"
+        axis.set_title(f"{when}\n{head}", fontsize=10, color=INK)
         axis.set_xlabel(verdict(thought.satisfied), fontsize=10, color=CHANGED if thought.satisfied else WRONG)
+    for panel, at in zip(panels, panels_at, strict=True):
+        draw_panel(sheet.board_axes(*at), kind, part, panel)
     if with_curves:
         left, top = sheet.corner(*curves_at)
         # Room for the numbers at the left and below, and for the words above each curve.
-        right = sheet.corner(0, columns - 1)[0] + sheet.panel[0]
+        right = sheet.corner(0, curves_at[1] if panels else columns - 1)[0] + sheet.panel[0]
         width, height = right - left - 70, (sheet.panel[1] - 190) // 2
         for i, name in enumerate(("sure", "change")):
             axis = sheet.axes(left + 60, top + 56 + i * (height + 84), width, height)
             draw_curve(axis, thoughts, name, len(thoughts))
     save_figure(sheet.figure, path)
+
+
+def _latents_shown(thoughts: Sequence[Thought]) -> list[int]:
+    """Which latent steps of a cycle have a board: the first ones and the last; none where z was not read."""
+    if not thoughts or thoughts[0].latents is None:
+        return []
+    count = len(thoughts[0].latents)
+    return list(range(count)) if count <= _MOST_LATENTS else [*range(_MOST_LATENTS - 1), count - 1]
 
 
 def _title(title: str, kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> str:
@@ -133,6 +165,8 @@ def animate_thoughts(
 ) -> None:
     """An animation without end: the question, then a frame for each thought, of which the last one stays.
 
+    Of thoughts with latents, z stands beside y and has a frame for each latent step, before y takes the next.
+
     Args:
       path: the GIF file to write.
       kind, question, thoughts, title, label: as in `draw_thoughts`.
@@ -145,7 +179,8 @@ def animate_thoughts(
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in _frames(kind, question, thoughts, title, label)
     )
-    durations = [_FIRST, *[_EACH] * len(thoughts)]
+    frames = sum(1 + (0 if thought.latents is None else len(thought.latents)) for thought in thoughts)
+    durations = [_FIRST, *[_EACH] * frames]
     durations[-1] = _LAST
     first = next(images)
     try:
@@ -161,37 +196,50 @@ def _frames(
     part = shared_window(kind, [question, *(thought.tokens for thought in thoughts)])
     unit = max(1, min(64, 396 // max(part.rows, part.columns)))
     foot = 118 if len(thoughts) > 1 else 0
+    latents, legend = bool(thoughts) and thoughts[0].latents is not None, legend_of(kind, label)
     sheet = Sheet(
-        part, 1, 1, unit=unit, width=396, head=48, foot=foot, gap=0, margin=14, dpi=100,
-        title=_title(title, kind, thoughts, label), legend=legend_of(kind, label),
+        part, 1, 1 + latents, unit=unit, width=396, head=48, foot=foot, gap=28 * latents, margin=14, dpi=100,
+        title=_title(title, kind, thoughts, label), legend=[*legend, *_LATENT_LEGEND] if latents else legend,
     )  # fmt: skip
     board = sheet.board_axes(0, 0)
     draw_board(board, kind, part, question, question, np.zeros(len(question), np.bool_))
-    (left, top), (across, down) = sheet.corner(0, 0), sheet.size
+    (left, top), (across, down), (width, _) = sheet.corner(0, 0), sheet.size, sheet.panel
 
     def words(x: int, y: int, text: str, **style: Any) -> Any:
         return sheet.figure.text(x / across, 1 - y / down, text, va="top", **style)
 
+    def drawn() -> NDArray[np.uint8]:
+        sheet.figure.canvas.draw()
+        return np.array(sheet.figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+
     head = words(left, top, "question", fontsize=11, color=INK, fontweight="bold")
     changed = words(left, top + 24, "", fontsize=9, color=INK)
-    judged = words(across - left, top + 24, "", fontsize=9, ha="right")
+    judged = words(left + width, top + 24, "", fontsize=9, ha="right")
+    if latents:
+        latent_board = sheet.board_axes(0, 1)
+        latent_board.set_axis_off()
+        latent_head = words(sheet.corner(0, 1)[0], top + 24, "", fontsize=9, color=INK)
     above = sheet.foot_of(0, 0)
     curves = {}
     if foot:
-        width = (sheet.panel[0] - 90) // 2
-        for name, x in {"sure": left + 30, "change": across - left - width}.items():
-            curves[name] = sheet.axes(x, above - 76, width, 50)
-    for i in range(1 + len(thoughts)):
-        if i:
-            thought = thoughts[i - 1]
-            draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
-            head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
-            changed.set_text(changed_cells(kind, thought))
-            judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
+        curve = (width - 90) // 2
+        for name, x in {"sure": left + 30, "change": left + width - curve}.items():
+            curves[name] = sheet.axes(x, above - 76, curve, 50)
+            draw_curve(curves[name], thoughts, name, 0)
+    yield drawn()
+    for i, thought in enumerate(thoughts, start=1):
+        head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
+        for step, said in enumerate(() if thought.latents is None else thought.latents, start=1):
+            latent_board.set_axis_on()
+            draw_board(latent_board, kind, part, question, said, said != thought.tokens)
+            latent_head.set_text(f"z, latent step {step}")
+            yield drawn()
+        draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
+        changed.set_text(("y: " if latents else "") + changed_cells(kind, thought))
+        judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
         for name, axis in curves.items():
             draw_curve(axis, thoughts, name, i)
-        sheet.figure.canvas.draw()
-        yield np.array(sheet.figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
+        yield drawn()
 
 
 def _palette(kind: Kind) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """A search for all to see: what each call of the chain that found an answer was asked, and which candidates it left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +10,18 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.display.boards import board_lines, print_line, side_by_side, window
-from trm_jax.display.canvas import CHANGED, FAINT, GIVEN, INK, Sheet, draw_board, literal, save_figure
+from trm_jax.display.canvas import (
+    CHANGED,
+    FAINT,
+    GIVEN,
+    INK,
+    Panel,
+    Sheet,
+    draw_board,
+    draw_panel,
+    literal,
+    save_figure,
+)
 from trm_jax.inference.search import Call, Found
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
@@ -69,7 +80,9 @@ def show_search(kind: Kind, question: Tokens, found: Found, units: Units, out: C
         print_line(out, line)
 
 
-def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: Units, title: str = "") -> None:
+def draw_search(
+    path: Path, kind: Kind, question: Tokens, found: Found, units: Units, title: str = "", panels: Sequence[Panel] = ()
+) -> None:
     """A filmstrip: the question, and the board after each call, with the candidates of cells that have a choice.
 
     Those that the call took away are crossed out in grey; cells that it made certain are green, a guess is underlined.
@@ -79,16 +92,17 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
       kind, question, units: the puzzle, tokens [S].
       found: of a long chain, the first calls and the last are drawn.
       title: stands above; what came of it follows.
+      panels: more boards about the cells, at the end.
     """
     ended = f"{'not solved' if found.tokens is None else 'solved'} in {counted(found.calls, 'call')} of the network"
     steps = list(deduced(found.path, question, units))
     shown = steps if len(steps) < _MOST else [*steps[: _MOST - 2], steps[-1]]
-    panels = 1 + len(shown)
-    columns = min(_ACROSS, panels)
+    boards = 1 + len(shown) + len(panels)
+    columns = min(_ACROSS, boards)
     part = window(kind, question)
     unit = max(1, min(540, max(270, 36 * max(part.rows, part.columns))) // max(part.rows, part.columns))
     sheet = Sheet(
-        part, -(-panels // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150,
+        part, -(-boards // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150,
         title="\n".join(filter(None, [title, ended])), legend=_LEGEND,
     )  # fmt: skip
     still = np.zeros(len(question), np.bool_)
@@ -101,6 +115,8 @@ def draw_search(path: Path, kind: Kind, question: Tokens, found: Found, units: U
         _pencil(axis, kind, found.path[step.number - 1].left, step, units, unit)
         guess, came = _told(kind, step)
         axis.set_title(f"call {step.number}{f': {guess}' if guess else ''}\n{came}", fontsize=10, color=INK)
+    for i, panel in enumerate(panels, start=boards - len(panels)):
+        draw_panel(sheet.board_axes(*divmod(i, columns)), kind, part, panel)
     save_figure(sheet.figure, path)
 
 

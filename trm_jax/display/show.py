@@ -64,6 +64,8 @@ def show(
     print_line(out, "question")
     show_grid(kind, question, out)
     print_line(out, "\n" + marks_explained(kind, out, label))
+    if thoughts[0].latents is not None:
+        print_line(out, "(z: what the latent says through the head of y; what y does not say is marked as changed)")
     settled = _settled(kind, thoughts)
     for step, group in groupby(thoughts, key=lambda thought: thought.step):
         if step > settled:
@@ -75,12 +77,19 @@ def show(
             figures = f"{changed_cells(kind, last)}, q_halt {last.q_halt:+.2f} ({last.sure:.0%} sure)"
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
             print_line(out, head + Text(", ") + told if told else head)
-            if visibly_changed(kind, last).any() or step == 1:
+            if last.latents is not None:
+                _show_latents(kind, last, [Text("y"), *_board(kind, question, last, out, label)], out)
+            elif visibly_changed(kind, last).any() or step == 1:
                 for line in _board(kind, question, last, out, label):
                     print_line(out, line)
         else:
             head = Text(f"\nsupervision step {step}")
             print_line(out, head + Text(": ") + told if told else head)
+            if last.latents is not None:
+                for thought in moments:
+                    board = _board(kind, question, thought, out, label)
+                    _show_latents(kind, thought, [*_figures(kind, thought), *board], out)
+                continue
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
             blocks = [
                 _figures(kind, thought) + ([] if still else _board(kind, question, thought, out, label))
@@ -93,6 +102,17 @@ def show(
     print_line(out, "")
     for ending in _ending(kind, question, thoughts, label):
         print_line(out, ending)
+
+
+def _show_latents(kind: Kind, thought: Thought, answer: Sequence[Text], out: Console) -> None:
+    """Prints what z says after each latent step, and beside it the answer that comes of it, as lines."""
+    assert thought.latents is not None
+    blocks = [
+        [Text(f"z, latent step {i}"), *board_lines(kind, said, said != thought.tokens, out)]
+        for i, said in enumerate(thought.latents, start=1)
+    ]
+    for line in side_by_side([*blocks, answer], out.width):
+        print_line(out, line)
 
 
 def outcome(kind: Kind, thoughts: Sequence[Thought], label: Tokens | None = None) -> str:

@@ -1,7 +1,7 @@
 """What an attempt at one puzzle thought, moment by moment: the answer, what changed in it, how sure the model was."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class Thought:
     change: root mean square change of y and z since the thought before.
     step: the supervision step, from 1.
     cycle: the cycle in it, from 1; 0 for the step as a whole, as where it has one cycle alone.
+    latents: what z would say after each latent step of the cycle, of a step's last one, tokens [n, cells]; None where
+      it was not read.
     """
 
     tokens: Tokens
@@ -35,6 +37,7 @@ class Thought:
     change: float
     step: int
     cycle: int = 0
+    latents: Tokens | None = None
 
     @property
     def sure(self) -> float:
@@ -78,9 +81,18 @@ def by_cycles(kind: Kind, question: Tokens, found: Attempts, traced: Trace, numb
     tokens[:, -1] = found.answers[0, number, :steps]
     numbers = range(1, cycles + 1) if cycles > 1 else [0]
     times = [(step, cycle) for step in range(1, steps + 1) for cycle in numbers]
-    return _thoughts(
+    thoughts = _thoughts(
         kind, question, tokens.reshape(len(times), -1), traced.q_halt.ravel(), traced.change.ravel(), times
     )
+    if traced.latents is None:
+        return thoughts
+    said = traced.latents[:steps].reshape(len(times), *traced.latents.shape[2:])
+    return [replace(thought, latents=latents) for thought, latents in zip(thoughts, said, strict=True)]
+
+
+def with_latents(thoughts: Sequence[Thought], traced: Trace) -> list[Thought]:
+    """Thoughts by steps, with what the latents of each step's last cycle say; traced: the same attempt, repeated."""
+    return [replace(thought, latents=traced.latents[thought.step - 1, -1]) for thought in thoughts]
 
 
 def judged(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_] | None:

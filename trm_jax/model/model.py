@@ -22,7 +22,7 @@ from trm_jax.model.ends import CandidateEnds, Ends
 from trm_jax.model.network import Network, check_made
 from trm_jax.recursion.candidates import Deduction, all_possible
 from trm_jax.recursion.chain import chain
-from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
+from trm_jax.recursion.recursion import Networks, Schedule, State, recurse, watched_cycle
 
 Params = dict[str, Any]
 
@@ -217,6 +217,35 @@ class Model:
         x_BLD = self.embed(params, puzzle_rows_BR, inputs_BS)
         state = recurse(self.networks, params, state, x_BLD, self.schedule)
         return state, self.read(params, state)
+
+    def watch(
+        self, params: Params, puzzle_rows_BR: jax.Array | None, state: State, inputs_BS: jax.Array
+    ) -> tuple[State, Readout, jax.Array]:
+        """One cycle of `think`, and what its latents would say if they were the answer.
+
+        A latent goes through the head that is trained on y, after each latent step: the one which that step wrote.
+
+        Args:
+          params, puzzle_rows_BR, state, inputs_BS: as for `think`.
+
+        Returns:
+          The new state, its `Readout`, and the likeliest tokens of the latents, int32 [n, B, S].
+
+        Raises:
+          ConfigError: there is no latent.
+        """
+        c = self.config
+        if c.states not in ("y_z", "z"):
+            raise ConfigError(f"config.model.states = {c.states!r}: this model has no latent z to look at")
+        assert state.z is not None
+        if c.winner_take_all and state.z.shape[1] > 1:
+            first, readout, said = self.watch(params, puzzle_rows_BR, State(state.y, state.z[:, :1]), inputs_BS)
+            assert first.z is not None
+            return State(first.y, state.z.at[:, :1].set(first.z)), readout, said
+        x_BLD = self.embed(params, puzzle_rows_BR, inputs_BS)
+        state, written = watched_cycle(self.networks, params, state, x_BLD, c.latent_steps)
+        said = jax.lax.map(lambda z_BLD: self.read(params, State(z_BLD, None)).logits.argmax(axis=-1), written)
+        return state, self.read(params, state), said
 
     def embed(self, params: Params, puzzle_rows_BR: jax.Array | None, inputs_BS: jax.Array) -> jax.Array:
         """The puzzle x [B, L, D], as `think` hands it to every application; arguments as there."""

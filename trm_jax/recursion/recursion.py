@@ -200,22 +200,48 @@ def recurse(nets: Networks | NetFn, params: Any, state: State, x: jax.Array, sch
     return _answer_step(nets.answer, shared, state, policy)
 
 
+def watched_cycle(
+    nets: Networks, params: Any, state: State, x: jax.Array, latent_steps: int
+) -> tuple[State, jax.Array]:
+    """One cycle as `recurse` makes it, and what each of its latent steps wrote; not for gradients.
+
+    Args:
+      nets, params, x: as for `recurse`.
+      state: y, or None, and z [B, K, ...].
+      latent_steps: n.
+
+    Returns:
+      The state after the cycle, and the latents as they were written, one after the other, [n, B, ...].
+    """
+    assert state.z is not None
+    injection, latents = x if state.y is None else state.y + x, state.z.shape[1]
+
+    def step(z: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+        z = _latent_step(nets.latent, params, injection, z, i)
+        return z, jax.lax.dynamic_index_in_dim(z, i % latents, axis=1, keepdims=False)
+
+    z, written = jax.lax.scan(step, state.z, jnp.arange(latent_steps))
+    return _answer_step(nets.answer, (params, x), State(state.y, z), KEEP_ALL), written
+
+
 def _latent_steps(net: NetFn, shared: Any, state: State, first: int, last: int, policy: Policy) -> State:
     """Latent steps first ... last - 1 of a cycle; step i overwrites latent i mod K. shared: params and x."""
     if state.z is None or first == last:
         return state
     params, x = shared
-    latents = state.z.shape[1]
     injection = x if state.y is None else state.y + x
 
     def step(shared: Any, z: jax.Array, i: jax.Array) -> jax.Array:
         params, injection = shared
-        new = net(params, _sum_latents(z), injection)
-        if latents == 1:
-            return new[:, None]
-        return jax.lax.dynamic_update_index_in_dim(z, new, (first + i) % latents, axis=1)
+        return _latent_step(net, params, injection, z, first + i)
 
     return State(state.y, chain(step, (params, injection), state.z, last - first, policy))
+
+
+def _latent_step(net: NetFn, params: Any, injection: Any, z: jax.Array, i: Any) -> jax.Array:
+    """Latent step i of a cycle, which overwrites latent i mod K."""
+    new, latents = net(params, _sum_latents(z), injection), z.shape[1]
+    return new[:, None] if latents == 1 else jax.lax.dynamic_update_index_in_dim(z, new, i % latents, axis=1)
 
 
 def _answer_step(net: NetFn, shared: Any, state: State, policy: Policy) -> State:
