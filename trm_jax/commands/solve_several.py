@@ -15,6 +15,7 @@ from trm_jax.commands.questions import Request, Task
 from trm_jax.commands.searching import searched
 from trm_jax.config import Experiment
 from trm_jax.console import say
+from trm_jax.display.searched import deduced
 from trm_jax.errors import DataError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import attempt
@@ -125,7 +126,11 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
     if experiment.model.states == "candidates":
         results = searched(experiment, weights, kind, questions, request.budget)
         for found in sorted(results, key=lambda each: each.number):
-            yield Answer(tasks[found.number], found.tokens, found.tokens is not None, {"calls": found.calls})
+            task, told = tasks[found.number], {"calls": found.calls}
+            if request.cells:
+                calls = [step.tokens for step in deduced(found.path, task.question, experiment.model.units)]
+                told |= explaining.decided(task, np.stack(calls))
+            yield Answer(task, found.tokens, found.tokens is not None, told)
         return
     depths = tuple(range(1, (request.steps or experiment.model.supervision_steps) + 1))
     effort = replace(request.effort, depths=depths)

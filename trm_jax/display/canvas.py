@@ -252,6 +252,7 @@ class Panel(NamedTuple):
     title: stands above.
     texts: of each cell [S]; notes: smaller ones below them.
     grounds, inks: their colours, such as #ff4136.
+    legend: colours and what each means, as for a `Sheet`.
     """
 
     title: str
@@ -259,13 +260,19 @@ class Panel(NamedTuple):
     notes: NDArray[np.str_]
     grounds: NDArray[np.str_]
     inks: NDArray[np.str_]
+    legend: tuple[tuple[str, str], ...] = ()
+
+
+def panel_legend(panels: Sequence[Panel]) -> list[tuple[str, str]]:
+    """What is seen on panels, each colour once."""
+    return list(dict.fromkeys(entry for panel in panels for entry in panel.legend))
 
 
 def draw_panel(axis: "Axes", kind: Kind, part: Window, panel: Panel) -> None:
     """Draws part of a board about cells into axes of its size."""
     axis.set(xticks=[], yticks=[])
     axis.set_title(panel.title, fontsize=10, color=INK)
-    texts, notes, grounds, inks = (part.cut(each, kind.shape) for each in panel[1:])
+    texts, notes, grounds, inks = (part.cut(each, kind.shape) for each in panel[1:5])
     unit = _points_of_cell(axis, part)
     for (row, column), note in np.ndenumerate(notes):
         if note:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.display.boards import number_lines, print_line, readable, side_by_side, window
-from trm_jax.display.canvas import CHANGE, CHANGED, GIVEN, INK, SURE, WHITE, Panel, shade
+from trm_jax.display.canvas import CHANGE, CHANGED, GIVEN, INK, SURE, WHITE, WRONG, WRONG_CELL, Panel, shade
 from trm_jax.inference.decisions import Decisions, Mistake
-from trm_jax.inference.why import Why
+from trm_jax.inference.why import Why, place_of
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.contradictions import Contradiction
 from trm_jax.puzzles.faults import counted
@@ -22,12 +22,16 @@ from trm_jax.puzzles.symmetry import Tokens
 _MOST_LISTED, _MOST_NAMED = 10, 12
 # The deepest shade, so that black can be read on it.
 _DEEPEST = 0.6
+# A clue that adds less of the lead carries nothing.
+_LITTLE = 0.1
+# A smaller share of a clue is not written on the board.
+_LEAST_SHARE = 0.02
 
 
 def place(kind: Kind, cell: int) -> str:
     """Such as r1c3."""
-    row, column = divmod(cell, kind.shape[1])
-    return f"r{row + 1}c{column + 1}"
+    row, column = place_of(kind, cell)
+    return f"r{row}c{column}"
 
 
 def glyph(kind: Kind, token: int) -> str:
@@ -73,9 +77,10 @@ def decision_panels(kind: Kind, question: Tokens, answer: Tokens, found: Decisio
     panels = []
     boards = decision_boards(kind, question, answer, found, step)
     for colour, (title, texts, numbers) in zip((SURE, CHANGE), boards, strict=False):
-        deepest = max(int(numbers.max()), 1)
-        grounds = np.array([shade(colour, _DEEPEST * number / deepest) for number in numbers.tolist()])
-        texts = np.where(texts == ".", "", texts)
+        least = 1 if numbers is boards[0][2] else 0
+        shares = np.maximum(numbers - least, 0) / max(int(numbers.max()) - least, 1)
+        grounds = np.array([shade(colour, _DEEPEST * share) for share in shares.tolist()])
+        grounds, texts = np.where(texts == ".", GIVEN, grounds), np.where(texts == ".", "", texts)
         plain = np.full(len(texts), "")
         panels.append(Panel(title, texts, plain, grounds, np.full(len(texts), INK)))
     return panels
@@ -93,12 +98,26 @@ def told_mistake(kind: Kind, question: Tokens, found: Mistake, step: str) -> Ite
         yield against(kind, question, found.cell, said, found.against)
 
 
+def mistake_panel(kind: Kind, question: Tokens, found: Mistake) -> Panel:
+    """The clues, those that contradict the first mistake in orange, and the mistake in red."""
+    cells, given = len(question), kind.given(question)
+    clues = np.isin(np.arange(cells), () if found.against is None else found.against.clues)
+    texts = np.where(given, np.array(kind.glyphs(question)), "")
+    texts[found.cell] = glyph(kind, found.token)
+    grounds = np.where(clues, shade(CHANGE, _DEEPEST), np.where(given, GIVEN, WHITE))
+    inks = np.full(cells, INK)
+    grounds[found.cell], inks[found.cell] = WRONG_CELL, WRONG
+    title = f"wrong first: {glyph(kind, found.token)} at {place(kind, found.cell)}"
+    legend = ((shade(CHANGE, _DEEPEST), "speaks against it"),)
+    return Panel(title, texts, np.full(cells, ""), grounds, inks, legend)
+
+
 def against(kind: Kind, question: Tokens, cell: int, said: str, found: Contradiction) -> str:
     """A sentence about the clues that speak against what a cell says."""
     at = place(kind, cell)
     named = [f"{place(kind, clue)} = {glyph(kind, int(question[clue]))}" for clue in found.clues]
     if found.how == "overwritten":
-        return f"{at} is a clue itself: {named[0]}"
+        return f"{at} is a clue itself, {glyph(kind, int(question[cell]))}, which the answer overwrites"
     if found.how == "unit":
         return f"no {said} at {at}: {', '.join(named)} stands in the same {found.unit}"
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
@@ -116,17 +135,19 @@ def told_why(kind: Kind, question: Tokens, found: Why, when: str) -> Iterator[st
     said = glyph(kind, found.token)
     yield (
         f"why {said} at {place(kind, found.cell)}: {when} it leads the next best by {found.lead:.2f}; "
-        "how much less without each clue, and each one's share:"
+        "what each clue adds to that, and its share:"
     )
     order = np.argsort(-found.effects, kind="stable")
     helping = [int(i) for i in order if found.effects[i] > 0]
     for i in helping[:_MOST_LISTED]:
         clue = int(found.clues[i])
-        other = "" if found.without[i] == found.token else f", then {glyph(kind, int(found.without[i]))}"
+        other = "" if found.without[i] == found.token else f", without it {glyph(kind, int(found.without[i]))}"
         name = f"{place(kind, clue)} = {glyph(kind, int(question[clue]))}"
         yield f"  {name:<10}{found.effects[i]:>8.2f}{found.shares[i]:>6.0%}{other}"
     if rest := helping[_MOST_LISTED:]:
         yield f"  {counted(len(rest), 'more clue')}, together {found.shares[rest].sum():.0%}"
+    if found.lead > 0 and found.effects.max() < _LITTLE * found.lead:
+        yield "  no clue alone carries it: without any of them it leads nearly as far"
     opposing = [int(i) for i in order[::-1] if found.effects[i] < 0][:_MOST_LISTED]
     if opposing:
         named = ", ".join(f"{place(kind, int(found.clues[i]))} ({found.effects[i]:.2f})" for i in opposing)
@@ -142,7 +163,9 @@ def why_panel(kind: Kind, question: Tokens, found: Why) -> Panel:
     for clue, effect, share in zip(found.clues.tolist(), found.effects.tolist(), found.shares.tolist(), strict=True):
         texts[clue] = glyph(kind, int(question[clue]))
         grounds[clue] = shade(SURE if effect > 0 else CHANGE, _DEEPEST * abs(effect) / strongest)
-        notes[clue] = f"{share:.0%}" if share >= 0.005 else ""
+        notes[clue] = f"{share:.0%}" if share >= _LEAST_SHARE else ""
     texts[found.cell], inks[found.cell] = glyph(kind, found.token), CHANGED
-    grounds[found.cell] = GIVEN
-    return Panel(f"what {glyph(kind, found.token)} at {place(kind, found.cell)} rests on", texts, notes, grounds, inks)
+    grounds[found.cell] = WHITE
+    title = f"what {glyph(kind, found.token)} at {place(kind, found.cell)} rests on"
+    legend = ((shade(SURE, _DEEPEST), "the answer rests on it"), (shade(CHANGE, _DEEPEST), "speaks against it"))
+    return Panel(title, texts, notes, grounds, inks, legend)

@@ -1,6 +1,7 @@
 """Pictures of a run: how an answer forms (PNG, animated GIF) and how training went (PNG). Needs the extra `viz`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trm_jax.display.canvas import (
     legend_of,
     literal,
     new_figure,
+    panel_legend,
     rgb,
     save_figure,
 )
@@ -64,7 +66,8 @@ def draw_thoughts(
 
     Clues have a grey ground; cells that changed since the thought before are green, ARC's bear a dot, and those that
     are wrong are red. A maze's path is blue. Thoughts by several cycles become a row for each supervision step and a
-    column for each cycle.
+    column for each cycle. Thoughts with latents become a row each, those that say what the one before says left out:
+    what z would say after each latent step, green where that is not what y says at the end of the row.
 
     Args:
       path: the PNG file to write.
@@ -81,9 +84,10 @@ def draw_thoughts(
     if len(numbers) > most:
         numbers = [*numbers[: most - 1], numbers[-1]]
     shown = [thought for thought in thoughts if thought.step in numbers]
+    if latents := _latents_shown(shown):
+        shown = [shown[0], *(b for a, b in pairwise(shown) if b is shown[-1] or not _alike(a, b))]
     with_curves = len(thoughts) > 1
     cycles = max((thought.cycle for thought in shown), default=0)
-    latents = _latents_shown(shown)
     if cycles > 1 or latents:
         # The curves stand beside the question, and each thought or step has a row.
         columns = max(2, 1 + len(latents) if latents else cycles)
@@ -108,10 +112,10 @@ def draw_thoughts(
     unit = max(1, min(540, max(270, 36 * longest)) // longest)
     # A flat board leaves little room for curves.
     foot = max(36, 270 - part.rows * unit) if with_curves else 36
-    legend = legend_of(kind, label)
+    legend = [*legend_of(kind, label), *(_LATENT_LEGEND if latents else ()), *panel_legend(panels)]
     sheet = Sheet(
         part, rows, columns, unit=unit, width=270, head=56, foot=foot, gap=36, margin=24, dpi=150,
-        title=_title(title, kind, thoughts, label), legend=[*legend, *_LATENT_LEGEND] if latents else legend,
+        title=_title(title, kind, thoughts, label), legend=legend,
     )  # fmt: skip
     axis = sheet.board_axes(0, 0)
     draw_board(axis, kind, part, question, question, np.zeros(len(question), np.bool_))
@@ -148,6 +152,13 @@ def _latents_shown(thoughts: Sequence[Thought]) -> list[int]:
         return []
     count = len(thoughts[0].latents)
     return list(range(count)) if count <= _MOST_LATENTS else [*range(_MOST_LATENTS - 1), count - 1]
+
+
+def _alike(first: Thought, second: Thought) -> bool:
+    """Whether two thoughts say the same, in z and in y."""
+    assert first.latents is not None
+    assert second.latents is not None
+    return np.array_equal(first.tokens, second.tokens) and np.array_equal(first.latents, second.latents)
 
 
 def _title(title: str, kind: Kind, thoughts: Sequence[Thought], label: Tokens | None) -> str:
@@ -227,14 +238,16 @@ def _frames(
             curves[name] = sheet.axes(x, above - 76, curve, 50)
             draw_curve(curves[name], thoughts, name, 0)
     yield drawn()
+    shown = question
     for i, thought in enumerate(thoughts, start=1):
         head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
         for step, said in enumerate(() if thought.latents is None else thought.latents, start=1):
             latent_board.set_axis_on()
-            draw_board(latent_board, kind, part, question, said, said != thought.tokens)
+            draw_board(latent_board, kind, part, question, said, said != shown)
             latent_head.set_text(f"z, latent step {step}")
             yield drawn()
         draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
+        shown = thought.tokens
         changed.set_text(("y: " if latents else "") + changed_cells(kind, thought))
         judged.set(text=verdict(thought.satisfied), color=CHANGED if thought.satisfied else WRONG)
         for name, axis in curves.items():

@@ -20,6 +20,7 @@ from trm_jax.display.canvas import (
     draw_board,
     draw_panel,
     literal,
+    panel_legend,
     save_figure,
 )
 from trm_jax.inference.search import Call, Found
@@ -103,7 +104,7 @@ def draw_search(
     unit = max(1, min(540, max(270, 36 * max(part.rows, part.columns))) // max(part.rows, part.columns))
     sheet = Sheet(
         part, -(-boards // columns), columns, unit=unit, width=270, head=56, foot=12, gap=36, margin=24, dpi=150,
-        title="\n".join(filter(None, [title, ended])), legend=_LEGEND,
+        title="\n".join(filter(None, [title, ended])), legend=[*_LEGEND, *panel_legend(panels)],
     )  # fmt: skip
     still = np.zeros(len(question), np.bool_)
     axis = sheet.board_axes(0, 0)

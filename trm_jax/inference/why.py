@@ -59,6 +59,12 @@ def cell_at(kind: Kind, row: int, column: int) -> int:
     return (row - 1) * columns + column - 1
 
 
+def place_of(kind: Kind, cell: int) -> tuple[int, int]:
+    """The reverse of `cell_at`."""
+    row, column = divmod(cell, kind.shape[1])
+    return row + 1, column + 1
+
+
 def why(model: Model, weights: Weights, kind: Kind, question: Tokens, cell: int, steps: int, puzzle_id: int = 0) -> Why:
     """What the answer in a cell rests on.
 
@@ -73,7 +79,6 @@ def why(model: Model, weights: Weights, kind: Kind, question: Tokens, cell: int,
     Raises:
       ConfigError: the cell is a clue, there are no clues, or the kind has no empty cell to put in their place.
     """
-    place = f"row {cell // kind.shape[1] + 1}, column {cell % kind.shape[1] + 1}"
     given = kind.given(question)
     if kind.blank is None:
         name = kind.to_dict()["kind"]
@@ -81,7 +86,8 @@ def why(model: Model, weights: Weights, kind: Kind, question: Tokens, cell: int,
             f"puzzles of kind {name!r} have no clues that an empty cell could replace: nothing to explain"
         )
     if given[cell]:
-        raise ConfigError(f"{place} is a clue: name a cell that the model fills")
+        row, column = place_of(kind, cell)
+        raise ConfigError(f"row {row}, column {column} is a clue: name a cell that the model fills")
     clues = np.flatnonzero(given)
     if not len(clues):
         raise ConfigError("the puzzle has no clues for an answer to rest on: give some")

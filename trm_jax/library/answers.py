@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ class Moment(NamedTuple):
     q: how sure it is that the answer is right, 0 to 1.
     possible: of a model of candidates, the symbols that each cell may still have, bool [S, V]; y and z are None, a step
       is a call of the chain that found the answer.
+    latents: what z would say if it were the answer, after each latent step of each cycle, tokens [T, n, S]; None where
+      it was not asked for.
     """
 
     step: int
@@ -30,6 +33,7 @@ class Moment(NamedTuple):
     z: NDArray[np.float32] | None
     q: float
     possible: NDArray[np.bool_] | None = None
+    latents: Tokens | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,80 @@ class Answers:
         captions = [repr(answer)[1:-1].partition(": ")[2] for answer in self]
         questions, answers = (tokens.reshape(-1, self.kind.cells) for tokens in (self.questions, self.tokens))
         return boards_html(self.kind, questions, answers, captions)
+
+
+class Clue(NamedTuple):
+    """What one clue does for a cell's answer.
+
+    row, column: its place, from 1.
+    symbol: its character.
+    effect: what it adds to the lead of the answer; below zero where it speaks against it.
+    share: its part of all that clues add, 0 to 1.
+    without: what the cell would say without it.
+    """
+
+    row: int
+    column: int
+    symbol: str
+    effect: float
+    share: float
+    without: str
+
+
+@dataclass(frozen=True)
+class Why:
+    """What the answer in a cell rests on (inference/why.py says how that is found).
+
+    row, column: of the cell, from 1.
+    symbol: what the model says there.
+    lead: the logit of that above the logit of the next best.
+    clues: the strongest first.
+    """
+
+    row: int
+    column: int
+    symbol: str
+    lead: float
+    clues: tuple[Clue, ...]
+
+    def _repr_html_(self) -> str:
+        head = f"<p>{escape(self.symbol)} at r{self.row}c{self.column} leads the next best by {self.lead:.2f}</p>"
+        rows = [
+            {"clue": f"r{clue.row}c{clue.column} = {clue.symbol}", "adds": f"{clue.effect:.2f}"}
+            | {"share": f"{clue.share:.0%}", "without it": clue.without}
+            for clue in self.clues
+        ]
+        return head + table_html(rows)
+
+
+class FirstMistake(NamedTuple):
+    """The first cell of an answer that was wrong for good.
+
+    row, column: its place, from 1; step: from which on.
+    symbol, right: what it says, and what would have been right.
+    against: the places of clues that contradict it, from 1; () where nothing is known to.
+    """
+
+    row: int
+    column: int
+    step: int
+    symbol: str
+    right: str
+    against: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the cells of an answer came about.
+
+    decided_at: the step (of a search, the call) from which on a cell stays as it ends, int [rows, columns].
+    changes: in how many steps after the first it became another, int [rows, columns]; None of a search.
+    mistake: the first cell that went wrong; None where the answer is right, or that is not known.
+    """
+
+    decided_at: NDArray[np.intp]
+    changes: NDArray[np.intp] | None
+    mistake: FirstMistake | None
 
 
 class Figures(dict[str, Any]):

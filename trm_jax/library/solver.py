@@ -29,8 +29,8 @@ from trm_jax.inference.search import Budget, Found
 from trm_jax.inference.searches import Searches
 from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.thoughts import think
-from trm_jax.library import searching
-from trm_jax.library.answers import Answers, Figures, Moment
+from trm_jax.library import explaining, searching
+from trm_jax.library.answers import Answers, Cells, Figures, Moment, Why
 from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
@@ -197,7 +197,9 @@ class Solver:
         answers = Answers(tokens.astype(np.int32), valid, sigmoid(q_halt), step, attempt_of, questions, self.kind)
         return answers[0] if alone else answers
 
-    def think(self, puzzle: Any, *, steps: int | None = None, puzzle_id: int = 0) -> Iterator[Moment]:
+    def think(
+        self, puzzle: Any, *, steps: int | None = None, puzzle_id: int = 0, latents: bool = False
+    ) -> Iterator[Moment]:
         """A puzzle being solved: the answer, y, z and q after each supervision step; computed as they are asked for.
 
         Of a model of candidates, those that are left after each call of the chain that found the answer.
@@ -206,6 +208,7 @@ class Solver:
           puzzle: one, as `solve` takes it.
           steps: how many (as many as in training; of a search, all).
           puzzle_id: its row of the puzzle table, for models that have one.
+          latents: whether z is read too, as if it were the answer, after each latent step of each cycle.
 
         >>> import trm_jax as trm
         >>> model = trm.load("runs/demo")
@@ -214,21 +217,68 @@ class Solver:
         """
         if self._searches:
             searching.refuse(steps=steps)
+            if latents:
+                raise ConfigError("latents: a model of candidates has no latent z: look at `possible`")
             question, units = self._one(puzzle), self.experiment.model.units
             (found,) = self._search(question, Budget(), None)
             return searching.moments(found, question[0], self.kind, units.symbols, units.blank)
         D = self._depth(steps)
-        return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D)
+        if latents and self.experiment.model.states == "y":
+            raise ConfigError("latents: a model whose states are 'y' has no latent z: leave them out")
+        return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D, latents)
 
-    def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int) -> Iterator[Moment]:
+    def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int, latents: bool = False) -> Iterator[Moment]:
         state = self._model.start(self.weights.starts, 1)
         for step in range(1, steps + 1):
-            state, tokens, q_halt = _supervise(self._model, self.weights, state, question, ids)
+            supervise = _supervise_watching if latents else _supervise
+            state, tokens, q_halt, said = supervise(self._model, self.weights, state, question, ids)
             answer = np.asarray(tokens)[0]
             valid = self.kind.satisfied(question, answer[None])[0] if self.kind.has_rules else None
             q = float(sigmoid(np.asarray(q_halt))[0])
             y, z = (None if part is None else np.asarray(part[0], np.float32) for part in (state.y, state.z))
-            yield Moment(step, Answers(answer, valid, q, step, 0, question[0], self.kind), y, z, q)
+            read = None if said is None else np.asarray(said)
+            yield Moment(step, Answers(answer, valid, q, step, 0, question[0], self.kind), y, z, q, latents=read)
+
+    def why(self, puzzle: Any, row: int, column: int, *, steps: int | None = None, puzzle_id: int = 0) -> Why:
+        """Which clues the answer in a cell rests on, the strongest first.
+
+        Each clue is taken away, and the model thinks again: what it adds is what the lead of the answer over the next
+        best loses. Of a model of candidates, that is the lead after the first call, before anything is guessed.
+
+        Args:
+          puzzle: one, as `solve` takes it.
+          row, column: of the cell, from 1.
+          steps: supervision steps (as many as in training).
+          puzzle_id: its row of the puzzle table, for models that have one.
+
+        Raises:
+          ConfigError: a cell that is a clue or lies outside, or a kind of puzzle without an empty cell.
+
+        >>> import trm_jax as trm
+        >>> why = trm.load("sudoku-4x4").why(".21. ...4 .... .1..", 1, 1)
+        >>> why.symbol, [(clue.row, clue.column) for clue in why.clues[:1]]
+        ('4', [(1, 2)])
+        """
+        if self._searches:
+            searching.refuse(steps=steps)
+        D, question, id_1 = self._depth(steps), self._one(puzzle)[0], self._ids(puzzle_id, 1)
+        return explaining.reasons(self._model, self.weights, self.kind, question, row, column, D, int(id_1[0]))
+
+    def cells(self, puzzle: Any, *, steps: int | None = None, puzzle_id: int = 0) -> Cells:
+        """For each cell when it was decided and how often it changed; of a wrong answer, where it went wrong first.
+
+        Whether it is wrong is known where the puzzle has rules, and one answer that a complete search finds.
+
+        Args:
+          puzzle, steps, puzzle_id: as for `think`.
+
+        >>> import trm_jax as trm
+        >>> cells = trm.load("sudoku-4x4").cells(".21. ...4 .... .1..")
+        >>> int(cells.decided_at.max()), cells.mistake
+        (1, None)
+        """
+        moments = list(self.think(puzzle, steps=steps, puzzle_id=puzzle_id))
+        return explaining.cells(self.kind, self._one(puzzle)[0], moments, self._searches)
 
     def draw(self, puzzle: Any, path: str | Path, *, steps: int | None = None) -> Path:
         """Draws how the answer to a puzzle forms: the question, the answer after each step, how sure the model was.
@@ -448,7 +498,20 @@ class Solver:
 def _supervise(model: Model, weights: Weights, state: Any, inputs_BS: Any, ids_B: Any) -> Any:
     rows_BR = model.puzzle_rows(weights.puzzle_table, ids_B)
     state, readout = model.think(weights.params, rows_BR, state, inputs_BS)
-    return state, readout.logits.argmax(-1), readout.q_halt
+    return state, readout.logits.argmax(-1), readout.q_halt, None
+
+
+@partial(jax.jit, static_argnames="model")
+def _supervise_watching(model: Model, weights: Weights, state: Any, inputs_BS: Any, ids_B: Any) -> Any:
+    """The same, cycle by cycle, and what the latents of the first row say, [T, n, S]."""
+    rows_BR = model.puzzle_rows(weights.puzzle_table, ids_B)
+
+    def cycle(state: Any, _: None) -> Any:
+        state, readout, said_nBS = model.watch(weights.params, rows_BR, state, inputs_BS)
+        return state, (readout.logits.argmax(-1), readout.q_halt, said_nBS[:, 0])
+
+    state, (tokens, q_halt, said) = jax.lax.scan(cycle, state, None, length=model.config.cycles)
+    return state, tokens[-1], q_halt[-1], said
 
 
 def _joined(parts: list[Any]) -> Any:

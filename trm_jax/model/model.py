@@ -236,7 +236,9 @@ class Model:
         """
         c = self.config
         if c.states not in ("y_z", "z"):
-            raise ConfigError(f"config.model.states = {c.states!r}: this model has no latent z to look at")
+            raise ConfigError(
+                f"config.model.states = {c.states!r}: this model has no latent z to read out: leave out the latents"
+            )
         assert state.z is not None
         if c.winner_take_all and state.z.shape[1] > 1:
             first, readout, said = self.watch(params, puzzle_rows_BR, State(state.y, state.z[:, :1]), inputs_BS)
