@@ -93,15 +93,26 @@ class Fake:
             yield Attempts(effort, first, tokens[None], q[None], change, halted[None], np.full((1, K), D, np.int32))
 
     def _trace(
-        self, model: Any, weights: Any, effort: Effort, inputs: Any, puzzle_id: int, number: int, kind: Kind
+        self,
+        model: Any,
+        weights: Any,
+        effort: Effort,
+        inputs: Any,
+        puzzle_id: int,
+        number: int,
+        kind: Kind,
+        latents: bool,
     ) -> Trace:
         self.traced.append((effort, puzzle_id, number))
         (found,) = self._attempt(None, None, effort, inputs[None], [puzzle_id], 1, kind)
         self.calls.pop()
+        tokens = np.repeat(found.answers[0, number][:, None], self.cycles, axis=1)
         return Trace(
-            np.repeat(found.answers[0, number][:, None], self.cycles, axis=1),
+            tokens,
             np.repeat(found.q_halt[0, number][:, None], self.cycles, axis=1),
             np.ones((effort.steps, self.cycles), np.float32),
+            # z says of two latent steps first nothing, and then what y says.
+            np.stack([np.full_like(tokens, 1), tokens], axis=2) if latents else None,
         )
 
 
@@ -908,7 +919,7 @@ def test_pictures_of_a_certified_answer_show_no_other(
 ) -> None:
     drawn: list[Any] = []
     for name in ("draw_thoughts", "animate_thoughts"):
-        monkeypatch.setattr(pictures, name, lambda path, kind, question, rows, *_: drawn.append(rows))
+        monkeypatch.setattr(pictures, name, lambda path, kind, question, rows, *_, **__: drawn.append(rows))
     fake.answers([[WRONG, SOLVED, WRONG]])
 
     code, _, _ = command(

@@ -147,6 +147,63 @@ def test_cycles_fill_a_row_for_each_step(tmp_path: Path, drawn: list[Figure]) ->
         assert len(y) == 60
 
 
+def with_z(thoughts: Sequence[Thought], steps: int = 2) -> list[Thought]:
+    """The thoughts, and of each what z says: of the first cell alone, and in its last latent step what y says."""
+    rows = []
+    for thought in thoughts:
+        first = np.where(np.arange(len(thought.tokens)) == 0, thought.tokens, 1)
+        rows.append(replace(thought, latents=np.stack([*[first] * (steps - 1), thought.tokens])))
+    return rows
+
+
+def test_latents_stand_in_a_row_before_their_answer(tmp_path: Path, drawn: list[Figure]) -> None:
+    kind = kind_of("sudoku", 16)
+    thoughts = with_z(thoughts_of(kind, *SUDOKU_4, 6))
+
+    draw_thoughts(tmp_path / "strip.png", kind, kind.parse(SUDOKU_4[0]), thoughts)
+
+    # What says the same as the row before is left out, but for the last.
+    rows = [thought for thought in thoughts if thought.changed.any() or thought.step in (1, 6)]
+    titles = [axis.get_title().partition(" changed")[0] for axis in boards(drawn[0])[1:]]
+    words = "z, latent step 1", "z, latent step 2", "y, {}"
+    assert titles == [f"step {t.step}\n{each.format(t.changed.sum())}" for t in rows for each in words]
+    places = [axis.get_window_extent() for axis in boards(drawn[0])[1:]]
+    assert len({round(place.y0) for place in places}) == len(rows)
+    # Of many latent steps, the first and the last have a board.
+    draw_thoughts(tmp_path / "strip.png", kind, kind.parse(SUDOKU_4[0]), with_z(thoughts[:1], steps=30))
+    titles = [axis.get_title().splitlines()[-1] for axis in boards(drawn[1])[1:-1]]
+    assert titles == [f"z, latent step {i}" for i in (1, 2, 3, 4, 5, 6, 30)]
+
+
+def test_panels_follow_at_the_end(tmp_path: Path, drawn: list[Figure]) -> None:
+    kind = kind_of("sudoku", 16)
+    texts, plain = np.array(["12", *[""] * 15]), np.full(16, "")
+    pink, ink = np.full(16, "#ffd0cc"), np.full(16, canvas.INK)
+    panel = canvas.Panel("more", texts, plain, pink, ink, (("#ffd0cc", "a word"),))
+
+    for rows in (thoughts_of(kind, *SUDOKU_4, 2), thoughts_of(kind, *SUDOKU_4, 1, cycles=2)):
+        draw_thoughts(tmp_path / "x.png", kind, kind.parse(SUDOKU_4[0]), rows, panels=[panel, panel])
+        *others, first, second = boards(drawn[-1])
+        assert [axis.get_title() for axis in (first, second)] == ["more", "more"]
+        assert [text.get_text() for text in first.texts] == ["12"]
+        places = [axis.get_window_extent() for axis in (*others, first, second, *curves(drawn[-1]))]
+        assert not any(a.overlaps(b) for i, a in enumerate(places) for b in places[:i])
+        assert [text.get_text() for text in drawn[-1].texts].count("a word") == 1
+
+
+def test_an_animation_of_latents_has_a_frame_for_each(tmp_path: Path) -> None:
+    kind, path = kind_of("sudoku", 16), tmp_path / "x.gif"
+
+    animate_thoughts(path, kind, kind.parse(SUDOKU_4[0]), with_z(thoughts_of(kind, *SUDOKU_4, 2), steps=2))
+
+    with Image.open(path) as image:
+        assert image.n_frames == 1 + 2 * 3
+        image.seek(5)
+        assert image.info["duration"] == 200
+        image.seek(6)
+        assert image.info["duration"] == 3000
+
+
 def test_titles_verdicts_and_changed_cells(tmp_path: Path, drawn: list[Figure]) -> None:
     kind = kind_of("sudoku", 16)
 

@@ -363,3 +363,30 @@ def test_arc_with_colours_shows_backgrounds() -> None:
 
     assert "\x1b[1;37;48;2;46;204;64m  \x1b[0m" in screen or "\x1b[1;30;48;2;46;204;64m  \x1b[0m" in screen
     assert "\x1b[1;30;48;2;255;220;0m<>\x1b[0m" in screen
+
+
+def test_latents_stand_beside_the_answer() -> None:
+    question, thoughts = thoughts_of(SUDOKU, PUZZLE, [WRONG, SOLVED], [-2.0, 3.0])
+    z = [np.stack([SUDOKU.parse(text) for text in texts]) for texts in ((PUZZLE, WRONG), (SOLVED, SOLVED))]
+    rows = [replace(thought, latents=latents) for thought, latents in zip(thoughts, z, strict=True)]
+
+    screen = printed(SUDOKU, question, rows, width=80)
+
+    assert "(z: what the latent says through the head of y; what y does not say is marked as changed)" in screen
+    assert (
+        "supervision step 1: 3 cells changed, q_halt -2.00 (12% sure), change 1.000, breaks the rules\n"
+        "z, latent step 1   z, latent step 2   y\n"
+        " 1 2 | .'.'         1 2 | 4 4          1 2 | 4!4!\n"
+        " 3 4 | 1 .'         3 4 | 1 2          3 4 | 1 2'\n"
+    ) in screen
+    by_cycles = [replace(row, step=1, cycle=cycle) for cycle, row in enumerate(rows, 1)]
+    screen = printed(SUDOKU, question, by_cycles, width=80)
+    # Boards stand at the same height, below the figures of the cycle.
+    assert [" ".join(line.split()) for line in screen.splitlines()[10:14]] == [
+        "z, latent step 1 z, latent step 2 cycle 1: 3 changed",
+        "q_halt -2.00, 12% sure",
+        "change 1.000",
+        "1 2 | .'.' 1 2 | 4 4 1 2 | 4!4!",
+    ]
+    # One line of boards for each cycle.
+    assert screen.count("z, latent step 1 ") == 2

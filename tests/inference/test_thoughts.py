@@ -1,6 +1,7 @@
 """What an attempt thought: compared step by step, judged, and the same whether it is read by steps or by cycles."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -8,14 +9,26 @@ import pytest
 from numpy.typing import NDArray
 
 from trm_jax.config import ModelConfig
+from trm_jax.errors import ConfigError
 from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
-from trm_jax.inference.thoughts import Thought, by_cycles, by_steps, differing_cells, is_right, judged, think
+from trm_jax.inference.lanes import jobs_of
+from trm_jax.inference.thoughts import (
+    Thought,
+    by_cycles,
+    by_steps,
+    differing_cells,
+    is_right,
+    judged,
+    think,
+    with_latents,
+)
 from trm_jax.inference.trace import Trace, trace
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.puzzles.symmetry import Tokens
+from trm_jax.recursion.recursion import State
 
 PUZZLE, SOLVED = "12..341.21434321", "1234341221434321"
 WRONG = "1244341221434321"  # a 4 too many in the first row
@@ -193,6 +206,34 @@ def test_a_trace_repeats_each_attempt() -> None:
     assert (plain[0] != plain[-1]).any()
     thoughts = think(model, weights, SUDOKU, QUESTION, 2)
     assert [thought.step for thought in thoughts] == [1, 2]
+
+
+def test_latents_are_read_beside_the_answers_and_turned_back() -> None:
+    model, effort = Model(CONFIG), EFFORTS["turned"]
+    weights = random_weights(model)
+    traced = trace(model, weights, effort, QUESTION, 2, 1, SUDOKU, latents=True)
+    assert traced.latents.shape == (3, 3, 1, 16)
+    assert (traced.latents[:, :, 0] != traced.tokens).any()
+
+    # The same attempt, turned by hand: the plain one at the puzzle that it sees.
+    jobs = jobs_of(np.array([1]), effort, QUESTION[None], np.array([2], np.int32), SUDOKU)
+    assert jobs.symmetries is not None
+    plain = trace(model, weights, EFFORTS["plain"], jobs.inputs[0], 2, 0, SUDOKU, latents=True)
+    back = jobs.symmetries.inverse().take(np.zeros(9, int))
+    for there, here in zip((plain.tokens, plain.latents), (traced.tokens, traced.latents), strict=True):
+        np.testing.assert_array_equal(back.apply(there.reshape(9, 16)).reshape(here.shape), here)
+
+    (found,) = attempt(model, weights, EFFORTS["plain"], jobs.inputs, np.array([2], np.int32), 2, SUDOKU)
+    rows = by_cycles(SUDOKU, jobs.inputs[0], found, plain)
+    assert [row.latents.tolist() for row in rows if row.latents is not None] == plain.latents.reshape(9, 1, 16).tolist()
+    steps = with_latents(by_steps(SUDOKU, jobs.inputs[0], found), plain)
+    assert [row.latents.tolist() for row in steps if row.latents is not None] == plain.latents[:, -1].tolist()
+
+
+def test_what_has_no_latent_shows_none() -> None:
+    model = Model(replace(CONFIG, states="y"))
+    with pytest.raises(ConfigError, match="states = 'y': this model has no latent z to read out"):
+        model.watch({}, None, State(None, None), QUESTION[None])
 
 
 def test_thinking_takes_the_blank_puzzle_and_no_noise() -> None:

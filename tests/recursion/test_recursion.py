@@ -10,7 +10,7 @@ import pytest
 
 from trm_jax.errors import ConfigError
 from trm_jax.recursion.policies import Policy, policy
-from trm_jax.recursion.recursion import Networks, Schedule, State, recurse
+from trm_jax.recursion.recursion import Networks, Schedule, State, recurse, watched_cycle
 
 B, L, D = 2, 3, 4
 
@@ -325,3 +325,17 @@ def test_schedules_that_cannot_be_are_told_in_one_line(values, message):
     with pytest.raises(ConfigError) as refused:
         Schedule(**{"latent_steps": 3, "cycles": 3, **values})
     assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize(("states", "latents"), [("yz", 1), ("yz", 3), ("z", 1)])
+def test_a_watched_cycle_is_a_cycle_and_tells_what_was_written(states, latents):
+    params, state, x = inputs(states, latents)
+    found, written = watched_cycle(NETS, params, state, x, 4)
+    assert written.shape == (4, B, L, D)
+    for i in range(4):
+        # After i + 1 latent steps of a plain loop, latent i mod K is the one that was written last.
+        z = [state.z[:, k] for k in range(latents)]
+        for j in range(i + 1):
+            z[j % latents] = net_fn(params, sum(z), x if state.y is None else state.y + x)
+        np.testing.assert_allclose(written[i], z[i % latents], atol=2e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, plain_loop(params, state, x, 4, 1))

@@ -55,7 +55,7 @@ def explain(
             lines += ["", *(told_mistake(kind, question, wrong, "supervision step") if wrong else [known])]
             panels += [mistake_panel(kind, question, wrong)] if wrong else []
     if request.why is not None:
-        cell, steps = cell_at(kind, *request.why), len(answers)
+        cell, steps = cell_at(kind, question, *request.why), len(answers)
         reason = why(Model(experiment.model), weights, kind, question, cell, steps, task.puzzle_id)
         when = "after the first call" if searches else f"after supervision step {steps}"
         lines += ["", *told_why(kind, question, reason, when)]

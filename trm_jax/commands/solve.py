@@ -48,6 +48,8 @@ def run(source: Path, request: Request) -> bool:
     task = tasks[0]
     kind, question = task.kind, task.question
     _check(request, kind, len(tasks))
+    if request.why:
+        cell_at(kind, question, *request.why)  # told before the model thinks
     if len(tasks) > 1 or request.json or request.answers or request.complete:
         return solve_several(experiment, weights, request, tasks)
     if searches:
@@ -121,16 +123,15 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
     if request.nodes != Request.nodes and not request.complete:
         raise ConfigError("--nodes limits a complete search: give --complete with it")
     for name, drawn in (("cycles", "them"), ("latents", "them"), ("cells", "them"), ("why", "it")):
-        if getattr(request, name) and request.quiet and request.picture is None and not request.json:
+        shown = request.picture or request.json or (name == "latents" and request.gif)
+        if getattr(request, name) and request.quiet and not shown:
             raise ConfigError(
                 f"--quiet prints the last answer alone: leave out --{name}, or draw {drawn} with --picture"
             )
     if request.cells and (request.answers or request.complete or (puzzles > 1 and not request.json)):
         raise ConfigError("--cells is for one puzzle, or for --json: leave it out, or print the answers as JSON")
-    if request.why:
-        cell_at(kind, *request.why)
-        if effort.attempts > 1 or request.complete:
-            raise ConfigError("--why tells of the first attempt: leave out --attempts and --complete")
+    if request.why and (effort.attempts > 1 or request.complete):
+        raise ConfigError("--why tells of the first attempt: leave out --attempts and --complete")
     if effort.attempts == 1 and (effort.start_noise or effort.latent_noise or effort.symmetries):
         raise ConfigError("the first attempt has neither noise nor symmetries: give --attempts of at least 2")
 

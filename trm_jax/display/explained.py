@@ -119,7 +119,7 @@ def against(kind: Kind, question: Tokens, cell: int, said: str, found: Contradic
     if found.how == "overwritten":
         return f"{at} is a clue itself, {glyph(kind, int(question[cell]))}, which the answer overwrites"
     if found.how == "unit":
-        return f"no {said} at {at}: {', '.join(named)} stands in the same {found.unit}"
+        return f"no {said} at {at}: {', '.join(named)} stand{'s' * (len(named) == 1)} in the same {found.unit}"
     more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     return (
         f"no {said} at {at}: no answer keeps {', '.join(named[:_MOST_NAMED])}{more}, "

@@ -78,7 +78,7 @@ def show(
             head = Text(f"\nsupervision step {step}: {figures}, change {last.change:.3f}")
             print_line(out, head + Text(", ") + told if told else head)
             if last.latents is not None:
-                _show_latents(kind, last, [Text("y"), *_board(kind, question, last, out, label)], out)
+                _show_latents(kind, last, [Text("y")], _board(kind, question, last, out, label), out)
             elif visibly_changed(kind, last).any() or step == 1:
                 for line in _board(kind, question, last, out, label):
                     print_line(out, line)
@@ -88,7 +88,7 @@ def show(
             if last.latents is not None:
                 for thought in moments:
                     board = _board(kind, question, thought, out, label)
-                    _show_latents(kind, thought, [*_figures(kind, thought), *board], out)
+                    _show_latents(kind, thought, _figures(kind, thought), board, out)
                 continue
             still = step > 1 and not any(visibly_changed(kind, thought).any() for thought in moments)
             blocks = [
@@ -104,14 +104,15 @@ def show(
         print_line(out, ending)
 
 
-def _show_latents(kind: Kind, thought: Thought, answer: Sequence[Text], out: Console) -> None:
-    """Prints what z says after each latent step, and beside it the answer that comes of it, as lines."""
+def _show_latents(kind: Kind, thought: Thought, head: list[Text], board: list[Text], out: Console) -> None:
+    """Prints what z says after each latent step, and beside it the answer that comes of it: lines of head and board."""
     assert thought.latents is not None
+    below = [Text()] * (len(head) - 1)
     blocks = [
-        [Text(f"z, latent step {i}"), *board_lines(kind, said, said != thought.tokens, out)]
+        [Text(f"z, latent step {i}"), *below, *board_lines(kind, said, said != thought.tokens, out)]
         for i, said in enumerate(thought.latents, start=1)
     ]
-    for line in side_by_side([*blocks, answer], out.width):
+    for line in side_by_side([*blocks, head + board], out.width):
         print_line(out, line)
 
 

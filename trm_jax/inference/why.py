@@ -51,12 +51,28 @@ class Why:
         return np.asarray(positive / max(float(positive.sum()), _TINY), np.float32)
 
 
-def cell_at(kind: Kind, row: int, column: int) -> int:
-    """A cell by its row and column, from 1. Raises ConfigError where the board ends before."""
+def cell_at(kind: Kind, question: Tokens, row: int, column: int) -> int:
+    """A cell that a question [S] leaves open, by its row and column, from 1.
+
+    Raises:
+      ConfigError: the board ends before, the cell is a clue, there are no clues, or the kind has no empty cell to put
+        in their place.
+    """
     rows, columns = kind.shape
+    place = f"row {row}, column {column}"
+    if kind.blank is None:
+        name = kind.to_dict()["kind"]
+        raise ConfigError(
+            f"{place}: puzzles of kind {name!r} have no empty cell to put in place of a clue: leave it out"
+        )
     if not (1 <= row <= rows and 1 <= column <= columns):
-        raise ConfigError(f"row {row}, column {column}: the board has rows 1 to {rows} and columns 1 to {columns}")
-    return (row - 1) * columns + column - 1
+        raise ConfigError(f"{place}: the board has rows 1 to {rows} and columns 1 to {columns}")
+    given, cell = kind.given(question), (row - 1) * columns + column - 1
+    if given[cell]:
+        raise ConfigError(f"{place} is a clue: name a cell that the model fills")
+    if not given.any():
+        raise ConfigError(f"{place}: the puzzle has no clues for an answer to rest on: give some")
+    return cell
 
 
 def place_of(kind: Kind, cell: int) -> tuple[int, int]:
@@ -72,25 +88,12 @@ def why(model: Model, weights: Weights, kind: Kind, question: Tokens, cell: int,
       model, weights: of the puzzle's size. A model of candidates is asked once, of the puzzle as it stands: what it
         says before anything is guessed.
       kind, question: the puzzle, tokens [S].
-      cell: from 0.
+      cell: as `cell_at` gives it.
       steps: supervision steps.
       puzzle_id: row of the puzzle table.
-
-    Raises:
-      ConfigError: the cell is a clue, there are no clues, or the kind has no empty cell to put in their place.
     """
-    given = kind.given(question)
-    if kind.blank is None:
-        name = kind.to_dict()["kind"]
-        raise ConfigError(
-            f"puzzles of kind {name!r} have no clues that an empty cell could replace: nothing to explain"
-        )
-    if given[cell]:
-        row, column = place_of(kind, cell)
-        raise ConfigError(f"row {row}, column {column} is a clue: name a cell that the model fills")
-    clues = np.flatnonzero(given)
-    if not len(clues):
-        raise ConfigError("the puzzle has no clues for an answer to rest on: give some")
+    assert kind.blank is not None
+    clues = np.flatnonzero(kind.given(question))
     boards = np.repeat(question[None], len(clues) + 1, axis=0)
     boards[np.arange(1, len(boards)), clues] = kind.blank
     logits = _logits_of(model, weights, boards, cell, steps, puzzle_id)

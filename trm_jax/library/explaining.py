@@ -15,7 +15,7 @@ def reasons(
     model: Model, weights: Weights, kind: Kind, question: Tokens, row: int, column: int, steps: int, puzzle_id: int
 ) -> Why:
     """What a cell of a question [S] rests on; the arguments are those of `Solver.why`."""
-    found = why(model, weights, kind, question, cell_at(kind, row, column), steps, puzzle_id)
+    found = why(model, weights, kind, question, cell_at(kind, question, row, column), steps, puzzle_id)
     clues = tuple(
         Clue(
             *place_of(kind, int(found.clues[i])),

@@ -46,7 +46,8 @@ def contradiction(kind: Kind, question: Tokens, cell: int, token: int) -> Contra
     A clue that clashes comes first. Otherwise clues are taken away from the whole question, one by one, as long as no
     answer is left; those first that share no group with the cell. Of what remains none can go.
     """
-    if found := clash(kind, question, cell, token):
+    found, given = clash(kind, question, cell, token), kind.given(question)
+    if found is not None or given[cell]:
         return found
     if not kind.has_rules or kind.blank is None:
         return None
@@ -55,7 +56,7 @@ def contradiction(kind: Kind, question: Tokens, cell: int, token: int) -> Contra
         return None
     near = np.zeros(kind.cells, np.bool_) if kind.units is None else kind.units.relations[cell] > 0
     left = question.copy()
-    clues = np.flatnonzero(kind.given(question))
+    clues = np.flatnonzero(given)
     for clue in [*clues[~near[clues]], *clues[near[clues]]]:
         fewer = left.copy()
         fewer[clue] = kind.blank
