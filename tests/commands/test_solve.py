@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import trm_jax.commands.report  # noqa: F401 - imported before what it takes from others is replaced here
-from trm_jax.commands import completing, questions, solve, solve_several
+from trm_jax.commands import completing, explaining, questions, solve, solve_several
 from trm_jax.commands.cli import main
 from trm_jax.commands.questions import read_questions, read_tasks
 from trm_jax.commands.solve import Request, run
@@ -30,6 +30,7 @@ from trm_jax.inference.attempts import Attempts, attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Found
 from trm_jax.inference.trace import Trace
+from trm_jax.inference.why import Why
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.complete_search import unguided
@@ -1019,3 +1020,136 @@ def test_run_raises_what_the_command_line_tells(fake: Fake) -> None:
     assert run(RUN, Request(PUZZLE, quiet=True)) is True
     with pytest.raises(ConfigError):
         run(RUN, Request(PUZZLE, effort=Effort((1,), symmetries=True)))
+
+
+# ---- seeing why ----
+
+
+def test_cells_are_told_after_the_answer(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.answers([[SOLVED, WRONG, WRONG]])
+
+    code, out, _ = command(PUZZLE, "--cells", "--steps=3", capsys=capsys)
+
+    assert code == 1
+    assert out.endswith(
+        "step that decided         changes after the first\n"
+        " . . | 2 1                 . . | 1 0\n"
+        " . . | . 1                 . . | . 0\n"
+        "-----+-----               -----+-----\n"
+        " . . | . .                 . . | . .\n"
+        " . . | . .                 . . | . .\n"
+        "\n"
+        "1 cell wrong in the end; the first for good is r1c3, from supervision step 2 on: 4 instead of 3\n"
+        "no 4 at r1c3: r3c3 = 4 stands in the same line\n"
+    )
+    fake.answers([[SOLVED]])
+    assert "wrong in the end" not in command(PUZZLE, "--cells", capsys=capsys)[1]
+    # Of a puzzle that has no answer, or several, no cell is the wrong one.
+    fake.answers([[WRONG]])
+    for puzzle, number in (("1" + "." * 15, "has several answers"), ("12.. ...3 .... ...4", "has no answer")):
+        assert f"the puzzle {number}, by complete search: no cell is" in command(puzzle, "--cells", capsys=capsys)[1]
+
+
+def test_cells_are_told_as_json(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.answers([[SOLVED, WRONG, WRONG]])
+    code, out, _ = command(PUZZLE, "--cells", "--steps=3", "--json", capsys=capsys)
+    assert code == 1
+    (told,) = json.loads(out)
+    assert told["decided_at"] == [[1, 1, 2, 1], [1] * 4, [1] * 4, [1] * 4]
+    assert told["changes"] == [[0, 0, 1, 0], [0] * 4, [0] * 4, [0] * 4]
+    assert told["first_mistake"] == {"place": [1, 3], "step": 2, "wrong_cells": 1, "against": [[3, 3]]}
+    fake.answers([[SOLVED]])
+    (told,) = json.loads(command(PUZZLE, "--cells", "--json", capsys=capsys)[1])
+    assert "first_mistake" not in told
+    assert "decided_at" not in json.loads(command(PUZZLE, "--json", capsys=capsys)[1])[0]
+
+
+def test_latents_are_shown_by_steps_and_by_cycles(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.answers([[WRONG, SOLVED]])
+    for words, times in (((), 2), (("--cycles",), 4)):
+        out = command(PUZZLE, "--latents", *words, capsys=capsys)[1]
+        assert out.count("z, latent step 2") == times
+        assert fake.traced.pop()[1:] == (0, 0)
+
+
+def test_why_is_told_and_drawn(
+    tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def why(model: Any, weights: Any, kind: Kind, question: Tokens, cell: int, steps: int, puzzle_id: int) -> Why:
+        asked.append((cell, steps, puzzle_id))
+        one = np.array([1.0], np.float32)
+        return Why(cell, 4, 2.0, np.array([0]), one, np.array([4], np.int32))
+
+    monkeypatch.setattr(explaining, "why", why)
+    panels: list[Any] = []
+    monkeypatch.setattr(pictures, "draw_thoughts", lambda *_, panels: panels_of(panels))
+
+    def panels_of(given: Any) -> None:
+        panels.extend(panel.title for panel in given)
+
+    picture = f"--picture={tmp_path}/x.png"
+    code, out, _ = command(PUZZLE, "--why=1,3", "--cells", "--steps=3", picture, capsys=capsys)
+
+    assert (code, asked) == (0, [(2, 3, 0)])
+    assert out.endswith(
+        "\nwhy 3 at r1c3: after supervision step 3 it leads the next best by 2.00; what each clue adds to that, "
+        "and its share:\n  r1c1 = 1      1.00  100%\n"
+    )
+    assert panels == ["step that decided", "changes after the first", "what 3 at r1c3 rests on"]
+    assert command(PUZZLE, "--why=1,3", "--quiet", picture, capsys=capsys)[1] == f"{SOLVED}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--why=5,1"], "row 5, column 1: the board has rows 1 to 4 and columns 1 to 4"),
+        (["--why=1,1"], "row 1, column 1 is a clue: name a cell that the model fills"),
+        (["--why=0,1"], "argument --why: '0' is no whole number of at least 1 (see `trm solve --help`)"),
+        (["--why=3"], "argument --why: '3' is no cell: give ROW,COLUMN, both from 1, such as 2,5"),
+        (["--why=1,3", "--json"], "--why is for people, not for --json: leave it out"),
+        (["--latents", "--json"], "--latents is for people, not for --json: leave it out"),
+        (["--why=1,3", "--attempts=2", "--latent-noise=1"], "--why tells of the first attempt: leave out --attempts"),
+        (["--why=1,3", "--complete"], "--why tells of the first attempt: leave out --attempts and --complete"),
+        (["--cells", "--complete"], "--cells is for one puzzle, or for --json: leave it out, or print"),
+        (["--cells", "--certify"], "--certify shows the answer that keeps the rules and no other: leave out --cells"),
+        (["--latents", "--quiet"], "--quiet prints the last answer alone: leave out --latents, or draw them with"),
+        (["--why=1,3", "--quiet"], "--quiet prints the last answer alone: leave out --why, or draw it with"),
+    ],
+)
+def test_what_cannot_be_explained_is_told(
+    words: list[str], told: str, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = command(PUZZLE, *words, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"trm: error: {told}")
+    assert err.count("\n") == 1
+    assert not fake.calls
+
+
+def test_a_model_of_candidates_has_no_latents(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searching = replace(SUDOKU_RUN, model=replace(SUDOKU_RUN.model, states="candidates"))
+    monkeypatch.setattr(solve, "load", lambda *_: (searching, None))
+    assert command(PUZZLE, "--latents", capsys=capsys) == (
+        2,
+        "",
+        "trm: error: --latents: a model of candidates has no latent z: leave it out; --picture draws the candidates "
+        "that each call leaves\n",
+    )
+
+
+@pytest.mark.slow
+def test_a_search_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "x.png"
+    assert main(["solve", "sudoku-extreme", PUZZLE, "--cells", "--why=1,3", f"--picture={picture}"]) == 0
+    out = capsys.readouterr().out
+    assert "\ncall that decided\n . . | 1 1\n . . | . 1\n" in out
+    assert "why 3 at r1c3: after the first call it leads the next best by" in out
+    assert picture.stat().st_size > 1000
+    assert main(["solve", "sudoku-extreme", PUZZLE, "--cells", "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["decided_at"][0] == [1, 1, 1, 1]
+    assert "changes" not in told

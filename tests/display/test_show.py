@@ -382,7 +382,7 @@ def test_latents_stand_beside_the_answer() -> None:
     by_cycles = [replace(row, step=1, cycle=cycle) for cycle, row in enumerate(rows, 1)]
     screen = printed(SUDOKU, question, by_cycles, width=80)
     # Boards stand at the same height, below the figures of the cycle.
-    assert [" ".join(line.split()) for line in screen.splitlines()[10:14]] == [
+    assert [" ".join(line.split()) for line in screen.splitlines()[11:15]] == [
         "z, latent step 1 z, latent step 2 cycle 1: 3 changed",
         "q_halt -2.00, 12% sure",
         "change 1.000",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from places import ROOT
@@ -18,6 +19,7 @@ from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.library.solver import Solver, load
+from trm_jax.recursion.recursion import State
 from trm_jax.training.step import init_state
 
 TEXTS = [".21....4.....1..", ".4......2.3...2.", ".12....4....3..."]
@@ -85,6 +87,50 @@ def test_thinking_goes_through_the_answers_of_solving(solver: Solver) -> None:
     assert not np.allclose(moments[0].z, moments[1].z)
     with pytest.raises(DataError, match="one puzzle at a time is followed, and 3 were given"):
         solver.think(TEXTS)
+
+
+def test_thinking_shows_what_the_latents_say(solver: Solver) -> None:
+    config = solver.experiment.model
+    plain = list(solver.think(TEXTS[0], steps=2))
+    watched = list(solver.think(TEXTS[0], steps=2, latents=True))
+    for one, other in zip(plain, watched, strict=True):
+        assert one.latents is None
+        assert other.latents is not None
+        assert other.latents.shape == (config.cycles, config.latent_steps, 16)
+        assert one.answer.text() == other.answer.text()
+        assert one.z is not None
+        np.testing.assert_allclose(one.z, other.z, atol=1e-5)
+        # Of one latent, the last step's is what stands in z.
+        y_of_z = State(jnp.asarray(one.z), None)
+        said = solver._model.read(solver.weights.params, y_of_z).logits[0].argmax(-1)
+        np.testing.assert_array_equal(other.latents[-1, -1], said)
+
+
+def test_cells_and_reasons_are_those_of_the_answer(solver: Solver) -> None:
+    cells, moments = solver.cells(TEXTS[0], steps=2), list(solver.think(TEXTS[0], steps=2))
+    first, last = (moment.answer.tokens.reshape(4, 4) for moment in moments)
+    assert cells.changes is not None
+    np.testing.assert_array_equal(cells.decided_at, np.where(first == last, 1, 2))
+    np.testing.assert_array_equal(cells.changes, first != last)
+    # Nobody has trained it, so that it is wrong.
+    assert cells.mistake is not None
+    at = cells.mistake.row - 1, cells.mistake.column - 1
+    assert solver.kind.glyphs(last[at].reshape(1))[0] == cells.mistake.symbol != cells.mistake.right
+
+    why = solver.why(TEXTS[0], 1, 1, steps=2)
+    assert why.symbol == solver.kind.glyphs(last[0, :1])[0]
+    assert {(clue.row, clue.column, clue.symbol) for clue in why.clues} == {
+        (1, 2, "2"),
+        (1, 3, "1"),
+        (2, 4, "4"),
+        (4, 2, "1"),
+    }
+    effects = [clue.effect for clue in why.clues]
+    assert effects == sorted(effects, reverse=True)
+    assert "r1c2 = 2" in why._repr_html_()
+    for row, column, told in ((1, 2, "is a clue"), (1, 5, "the board has rows 1 to 4")):
+        with pytest.raises(ConfigError, match=told):
+            solver.why(TEXTS[0], row, column)
 
 
 def test_a_saved_model_answers_the_same(solver: Solver, folder: Path, experiment: Experiment) -> None:
