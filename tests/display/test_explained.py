@@ -48,6 +48,9 @@ def test_the_boards_of_numbers() -> None:
     assert first.grounds[0] == canvas.GIVEN
     assert first.grounds[7] == second.grounds[7] == canvas.WHITE
     assert first.grounds[2] == canvas.shade(canvas.SURE, 0.6)
+    # A clue that was another from the first step on was decided then.
+    (other, _) = decision_panels(SUDOKU, QUESTION, np.roll(ANSWER, -1), Decisions(at, changes), "step")
+    assert other.texts[:2].tolist() == ["1", "4"]
     # What a search leaves empty was not decided; it takes nothing back, so that no board tells how often.
     left = ANSWER.copy()
     left[2] = 1

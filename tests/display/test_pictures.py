@@ -159,11 +159,12 @@ def with_z(thoughts: Sequence[Thought], steps: int = 2) -> list[Thought]:
 def test_latents_stand_in_a_row_before_their_answer(tmp_path: Path, drawn: list[Figure]) -> None:
     kind = kind_of("sudoku", 16)
     thoughts = with_z(thoughts_of(kind, *SUDOKU_4, 3))
+    thoughts += [replace(thoughts[-1], step=step, changed=thoughts[0].changed) for step in (4, 5)]
 
     draw_thoughts(tmp_path / "strip.png", kind, kind.parse(SUDOKU_4[0]), thoughts)
 
     # What says the same as the row before is left out, but for the last.
-    rows = [thought for thought in thoughts if thought.changed.any() or thought.step in (1, 3)]
+    rows = [thought for thought in thoughts if thought.changed.any() or thought.step in (1, 5)]
     titles = [axis.get_title().partition(" changed")[0] for axis in boards(drawn[0])[1:]]
     words = "z, latent step 1", "z, latent step 2", "y, {}"
     assert titles == [f"step {t.step}\n{each.format(t.changed.sum())}" for t in rows for each in words]

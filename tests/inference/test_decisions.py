@@ -63,11 +63,11 @@ def test_the_first_mistake_is_the_first_that_lasted(
 def test_of_mistakes_at_once_one_that_clashes_is_named() -> None:
     name = json.dumps({"kind": "grid", "shape": [2, 2], "alphabet": ".ab", "units": {"line": "rows columns"}})
     grid = kind_of(name, 4)
-    question, right, answer = (grid.parse(text) for text in ("a...", "abba", "abab"))
+    question, right, answer = (grid.parse(text) for text in ("...a", "abba", "baba"))
     found = mistake(grid, question, answer[None], right)
     assert found is not None
-    assert np.flatnonzero(found.wrong).tolist() == [2, 3]
-    assert (found.cell, found.against is not None and found.against.clues) == (2, (0,))
+    assert np.flatnonzero(found.wrong).tolist() == [0, 1]
+    assert (found.cell, found.against is not None and found.against.clues) == (1, (3,))
     # And otherwise the first on the board; where a label says nothing, nothing is wrong.
     found = mistake(grid, question, grid.parse("aabb")[None], grid.parse("ab.b") * [1, 1, 0, 1])
     assert found is not None
