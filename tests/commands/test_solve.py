@@ -1039,7 +1039,8 @@ def test_cells_are_told_after_the_answer(fake: Fake, capsys: pytest.CaptureFixtu
         " . . | . .                 . . | . .\n"
         " . . | . .                 . . | . .\n"
         "\n"
-        "1 cell wrong in the end; the first for good is r1c3, from supervision step 2 on: 4 instead of 3\n"
+        "1 cell wrong in the end; the first for good is r1c3, from supervision step 2 on, which ends as 4 "
+        "instead of 3\n"
         "no 4 at r1c3: r3c3 = 4 stands in the same line\n"
     )
     fake.answers([[SOLVED]])

@@ -47,7 +47,8 @@ def test_the_boards_of_numbers() -> None:
     assert first.texts[:4].tolist() == ["", "4", "10", "2"]
     assert first.grounds[0] == canvas.GIVEN
     assert first.grounds[7] == second.grounds[7] == canvas.WHITE
-    assert first.grounds[2] == canvas.shade(canvas.SURE, 0.6)
+    assert first.grounds[2] == canvas.shade(canvas.START, 0.6)
+    assert second.grounds[1] == canvas.shade(canvas.START, 0.2)
     # A clue that was another from the first step on was decided then.
     (other, _) = decision_panels(SUDOKU, QUESTION, np.roll(ANSWER, -1), Decisions(at, changes), "step")
     assert other.texts[:2].tolist() == ["1", "4"]
@@ -77,11 +78,14 @@ def test_a_mistake_is_told_and_drawn() -> None:
     wrong = np.arange(16) < 2
     found = Mistake(2, 5, 4, 3, wrong, Contradiction((5,), "unit", "line"))
     first, second = told_mistake(SUDOKU, QUESTION, found, "supervision step")
-    assert first == "2 cells wrong in the end; the first for good is r1c3, from supervision step 3 on: 4 instead of 3"
+    assert first == (
+        "2 cells wrong in the end; the first for good is r1c3, from supervision step 3 on, which ends as 4 instead of 3"
+    )
     assert second.startswith("no 4 at r1c3")
     panel = mistake_panel(SUDOKU, QUESTION, found)
     assert panel.title == "wrong first: 4 at r1c3"
     assert panel.texts[[0, 2, 3]].tolist() == ["1", "4", ""]
+    assert panel.notes[1:3].tolist() == ["", "not 3"]
     assert panel.grounds[[0, 2, 3, 5]].tolist() == [
         canvas.GIVEN,
         canvas.WRONG_CELL,
@@ -94,7 +98,7 @@ def test_what_an_answer_rests_on_is_told_and_drawn() -> None:
     assert list(told_why(SUDOKU, QUESTION, WHY, "after supervision step 2")) == [
         "why 3 at r1c3: after supervision step 2 it leads the next best by 5.00; what each clue adds to that, and its "
         "share:",
-        "  r4c1 = 4      6.50   65%, without it 1",
+        "  r4c1 = 4      6.50   65%, without it: 1",
         "  r1c1 = 1      3.00   30%",
         "  r2c1 = 3      0.50    5%",
         "  against it: r1c2 (-2.00)",

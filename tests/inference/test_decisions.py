@@ -43,7 +43,9 @@ def test_the_right_answer_is_the_known_one_or_the_only_one() -> None:
         (["2234341221434321", "1234341221434321", "1234341121434321"], 7, 3, [7], "unit"),
         # Of two, the one that was wrong for longer, though another was wrong before.
         (["1224341221434321", "1234341121434321", "1224341121434321"], 7, 2, [2, 7], "unit"),
-        (["3234341221434321"], 0, 1, [0], "overwritten"),
+        # A clue that was overwritten says most, though another cell comes before it and clashes.
+        (["1234441221434321"], 4, 1, [4], "overwritten"),
+        (["1244341221434322"], 15, 1, [2, 15], "overwritten"),
     ],
 )
 def test_the_first_mistake_is_the_first_that_lasted(

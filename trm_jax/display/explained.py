@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trm_jax.display.boards import number_lines, print_line, readable, side_by_side, window
-from trm_jax.display.canvas import CHANGE, CHANGED, GIVEN, INK, SURE, WHITE, WRONG, WRONG_CELL, Panel, shade
+from trm_jax.display.canvas import CHANGE, CHANGED, GIVEN, INK, START, SURE, WHITE, WRONG, WRONG_CELL, Panel, shade
 from trm_jax.inference.decisions import Decisions, Mistake
 from trm_jax.inference.why import Why, place_of
 from trm_jax.puzzles import arc
@@ -75,14 +75,13 @@ def show_decisions(kind: Kind, question: Tokens, answer: Tokens, found: Decision
 def decision_panels(kind: Kind, question: Tokens, answer: Tokens, found: Decisions, step: str) -> list[Panel]:
     """The same for a picture: the later, or the more often, the deeper."""
     panels = []
-    boards = decision_boards(kind, question, answer, found, step)
-    for colour, (title, texts, numbers) in zip((SURE, CHANGE), boards, strict=False):
-        least = 1 if numbers is boards[0][2] else 0
-        shares = np.maximum(numbers - least, 0) / max(int(numbers.max()) - least, 1)
-        grounds = np.array([shade(colour, _DEEPEST * share) for share in shares.tolist()])
-        grounds, texts = np.where(texts == ".", GIVEN, grounds), np.where(texts == ".", "", texts)
-        plain = np.full(len(texts), "")
-        panels.append(Panel(title, texts, plain, grounds, np.full(len(texts), INK)))
+    for board, (title, texts, numbers) in enumerate(decision_boards(kind, question, answer, found, step)):
+        above = np.maximum(numbers - (board == 0), 0)  # steps are counted from 1
+        shares = above / max(int(above.max()), 1)
+        grounds = np.array([shade(START, _DEEPEST * share) for share in shares.tolist()])
+        grounds, shown = np.where(texts == ".", GIVEN, grounds), np.where(texts == ".", "", texts)
+        legend = ((shade(START, _DEEPEST), "decided later, or changed more often"),)
+        panels.append(Panel(title, shown, np.full(len(texts), ""), grounds, np.full(len(texts), INK), legend))
     return panels
 
 
@@ -91,8 +90,8 @@ def told_mistake(kind: Kind, question: Tokens, found: Mistake, step: str) -> Ite
     wrong, said, right = int(found.wrong.sum()), glyph(kind, found.token), glyph(kind, found.right)
     at = place(kind, found.cell)
     yield (
-        f"{counted(wrong, 'cell')} wrong in the end; the first for good is {at}, from {step} {found.step} on: "
-        f"{said} instead of {right}"
+        f"{counted(wrong, 'cell')} wrong in the end; the first for good is {at}, from {step} {found.step} on, "
+        f"which ends as {said} instead of {right}"
     )
     if found.against is not None:
         yield against(kind, question, found.cell, said, found.against)
@@ -103,13 +102,14 @@ def mistake_panel(kind: Kind, question: Tokens, found: Mistake) -> Panel:
     cells, given = len(question), kind.given(question)
     clues = np.isin(np.arange(cells), () if found.against is None else found.against.clues)
     texts = np.where(given, np.array(kind.glyphs(question)), "")
-    texts[found.cell] = glyph(kind, found.token)
+    notes = np.full(cells, "", "U8")
+    texts[found.cell], notes[found.cell] = glyph(kind, found.token), f"not {glyph(kind, found.right)}"
     grounds = np.where(clues, shade(CHANGE, _DEEPEST), np.where(given, GIVEN, WHITE))
     inks = np.full(cells, INK)
     grounds[found.cell], inks[found.cell] = WRONG_CELL, WRONG
     title = f"wrong first: {glyph(kind, found.token)} at {place(kind, found.cell)}"
     legend = ((shade(CHANGE, _DEEPEST), "speaks against it"),)
-    return Panel(title, texts, np.full(cells, ""), grounds, inks, legend)
+    return Panel(title, texts, notes, grounds, inks, legend)
 
 
 def against(kind: Kind, question: Tokens, cell: int, said: str, found: Contradiction) -> str:
@@ -141,7 +141,7 @@ def told_why(kind: Kind, question: Tokens, found: Why, when: str) -> Iterator[st
     helping = [int(i) for i in order if found.effects[i] > 0]
     for i in helping[:_MOST_LISTED]:
         clue = int(found.clues[i])
-        other = "" if found.without[i] == found.token else f", without it {glyph(kind, int(found.without[i]))}"
+        other = "" if found.without[i] == found.token else f", without it: {glyph(kind, int(found.without[i]))}"
         name = f"{place(kind, clue)} = {glyph(kind, int(question[clue]))}"
         yield f"  {name:<10}{found.effects[i]:>8.2f}{found.shares[i]:>6.0%}{other}"
     if rest := helping[_MOST_LISTED:]:

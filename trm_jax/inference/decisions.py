@@ -27,8 +27,8 @@ class Decisions(NamedTuple):
 class Mistake:
     """Where an answer went wrong.
 
-    cell: the first cell that was wrong for good; of several, one that a clue clashes with, or else the first on the
-      board.
+    cell: the first cell that was wrong for good; of several, a clue that was overwritten, or else one that a clue
+      clashes with, or else the first on the board.
     token, right: what it ends with, and what would have been right.
     step: from which on it was wrong, from 1.
     wrong: all cells that are wrong in the end, bool [S].
@@ -85,7 +85,12 @@ def mistake(kind: Kind, question: Tokens, answers: Tokens, right: Tokens) -> Mis
     steps = np.arange(1, len(answers) + 1)[:, None]
     since = np.where(wrong[-1], (steps * ~wrong).max(axis=0) + 1, len(answers) + 1)
     first = np.flatnonzero(since == since.min()).tolist()
-    cell = next((each for each in first if clash(kind, question, each, int(answers[-1, each]))), first[0])
+
+    def plain(cell: int) -> int:
+        found = clash(kind, question, cell, int(answers[-1, cell]))
+        return 2 if found is None else found.how == "unit"
+
+    cell = min(first, key=plain)
     token = int(answers[-1, cell])
     against = contradiction(kind, question, cell, token)
     return Mistake(cell, token, int(right[cell]), int(since[cell]), wrong[-1], against)
