@@ -171,7 +171,7 @@ def test_latents_stand_in_a_row_before_their_answer(tmp_path: Path, drawn: list[
     places = [axis.get_window_extent() for axis in boards(drawn[0])[1:]]
     assert len({round(place.y0) for place in places}) == len(rows)
     # Of many latent steps, the first and the last have a board.
-    assert pictures._latents_shown(with_z(thoughts[:1], steps=30)) == [0, 1, 2, 3, 4, 5, 29]
+    assert pictures.latents_shown(with_z(thoughts[:1], steps=30)) == [0, 1, 2, 3, 4, 5, 29]
 
 
 @pytest.mark.parametrize("cycles", [0, pytest.param(2, marks=pytest.mark.slow)])

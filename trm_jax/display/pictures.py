@@ -35,7 +35,7 @@ from trm_jax.display.canvas import (
     rgb,
     save_figure,
 )
-from trm_jax.display.show import changed_cells, marks, outcome, verdict
+from trm_jax.display.show import changed_cells, latents_shown, marks, outcome, verdict
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
@@ -45,8 +45,6 @@ __all__ = ["animate_thoughts", "draw_thoughts", "draw_training", "new_figure", "
 
 # Grids in a row of the filmstrip; more would be too small to read on a page.
 _ACROSS = 5
-# Boards of latents in a row, beside the answer.
-_MOST_LATENTS = 7
 _LATENT_LEGEND = [(CHANGED, "of z: other than what y says")]
 # Milliseconds for which a frame of the animation stays: the question, a thought, the end.
 _FIRST, _EACH, _LAST = 1_000, 200, 3_000
@@ -84,7 +82,7 @@ def draw_thoughts(
     if len(numbers) > most:
         numbers = [*numbers[: most - 1], numbers[-1]]
     shown = [thought for thought in thoughts if thought.step in numbers]
-    if latents := _latents_shown(shown):
+    if latents := latents_shown(shown):
         shown = [shown[0], *(b for a, b in pairwise(shown) if b is shown[-1] or not _alike(a, b))]
     with_curves = len(thoughts) > 1
     cycles = max((thought.cycle for thought in shown), default=0)
@@ -146,14 +144,6 @@ def draw_thoughts(
     save_figure(sheet.figure, path)
 
 
-def _latents_shown(thoughts: Sequence[Thought]) -> list[int]:
-    """Which latent steps of a cycle have a board: the first ones and the last; none where z was not read."""
-    if not thoughts or thoughts[0].latents is None:
-        return []
-    count = len(thoughts[0].latents)
-    return list(range(count)) if count <= _MOST_LATENTS else [*range(_MOST_LATENTS - 1), count - 1]
-
-
 def _alike(first: Thought, second: Thought) -> bool:
     """Whether two thoughts say the same, in z and in y."""
     assert first.latents is not None
@@ -190,8 +180,7 @@ def animate_thoughts(
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in _frames(kind, question, thoughts, title, label)
     )
-    frames = sum(1 + (0 if thought.latents is None else len(thought.latents)) for thought in thoughts)
-    durations = [_FIRST, *[_EACH] * frames]
+    durations = [_FIRST, *[_EACH] * (1 + len(latents_shown(thoughts))) * len(thoughts)]
     durations[-1] = _LAST
     first = next(images)
     try:
@@ -207,7 +196,8 @@ def _frames(
     part = shared_window(kind, [question, *(thought.tokens for thought in thoughts)])
     unit = max(1, min(64, 396 // max(part.rows, part.columns)))
     foot = 118 if len(thoughts) > 1 else 0
-    latents, legend = bool(thoughts) and thoughts[0].latents is not None, legend_of(kind, label)
+    shown_latents, legend = latents_shown(thoughts), legend_of(kind, label)
+    latents = bool(shown_latents)
     sheet = Sheet(
         part, 1, 1 + latents, unit=unit, width=396, head=48, foot=foot, gap=28 * latents, margin=14, dpi=100,
         title=_title(title, kind, thoughts, label), legend=[*legend, *_LATENT_LEGEND] if latents else legend,
@@ -241,10 +231,12 @@ def _frames(
     shown = question
     for i, thought in enumerate(thoughts, start=1):
         head.set_text(f"supervision step {thought.step}" + (f", cycle {thought.cycle}" if thought.cycle else ""))
-        for step, said in enumerate(() if thought.latents is None else thought.latents, start=1):
+        for step in shown_latents:
+            assert thought.latents is not None
+            said = thought.latents[step]
             latent_board.set_axis_on()
             draw_board(latent_board, kind, part, question, said, said != shown)
-            latent_head.set_text(f"z, latent step {step}")
+            latent_head.set_text(f"z, latent step {step + 1}")
             yield drawn()
         draw_board(board, kind, part, question, thought.tokens, *marks(kind, question, thought, label))
         shown = thought.tokens

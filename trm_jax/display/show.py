@@ -16,6 +16,9 @@ from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import Arc
 from trm_jax.puzzles.symmetry import Tokens
 
+# Boards of z beside the answer that comes of them.
+_MOST_LATENTS = 7
+
 
 def visibly_changed(kind: Kind, thought: Thought) -> NDArray[np.bool_]:
     """Which cells changed, of those worth a look: bool [cells]."""
@@ -104,13 +107,22 @@ def show(
         print_line(out, ending)
 
 
+def latents_shown(thoughts: Sequence[Thought]) -> list[int]:
+    """Which latent steps of a cycle have a board, from 0: the first ones and the last; none where z was not read."""
+    if not thoughts or thoughts[0].latents is None:
+        return []
+    count = len(thoughts[0].latents)
+    return list(range(count)) if count <= _MOST_LATENTS else [*range(_MOST_LATENTS - 1), count - 1]
+
+
 def _show_latents(kind: Kind, thought: Thought, head: list[Text], board: list[Text], out: Console) -> None:
     """Prints what z says after each latent step, and beside it the answer that comes of it: lines of head and board."""
     assert thought.latents is not None
+    shown = latents_shown([thought])
     below = [Text()] * (len(head) - 1)
     blocks = [
-        [Text(f"z, latent step {i}"), *below, *board_lines(kind, said, said != thought.tokens, out)]
-        for i, said in enumerate(thought.latents, start=1)
+        [Text(f"z, latent step {i + 1}"), *below, *board_lines(kind, said, said != thought.tokens, out)]
+        for i, said in zip(shown, thought.latents[shown], strict=True)
     ]
     for line in side_by_side([*blocks, head + board], out.width):
         print_line(out, line)
