@@ -89,6 +89,7 @@ def test_thinking_goes_through_the_answers_of_solving(solver: Solver) -> None:
         solver.think(TEXTS)
 
 
+@pytest.mark.slow
 def test_thinking_shows_what_the_latents_say(solver: Solver) -> None:
     config = solver.experiment.model
     plain = list(solver.think(TEXTS[0], steps=2))
