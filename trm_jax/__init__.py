@@ -10,7 +10,7 @@ The house, floor by floor; imports only point downward (tests/test_floors.py):
 
     commands/    the command `trm`: words in, one call downwards, words out
     original/    the public PyTorch code: its weights in and out, and proof that this is the same model
-    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, train
+    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, calibrate, train
     display/     answers and figures for the eye
     runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
     inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from trm_jax.errors import TrmError as TrmError
     from trm_jax.library.answers import Answers as Answers
     from trm_jax.library.answers import Moment as Moment
+    from trm_jax.library.calibrating import calibrate as calibrate
     from trm_jax.library.solver import Solver as Solver
     from trm_jax.library.solver import load as load
     from trm_jax.library.stress import stress as stress
@@ -72,6 +73,7 @@ _FACE = {
     "State": "recursion.recursion",
     "TrmError": "errors",
     "batch": "library.training",
+    "calibrate": "library.calibrating",
     "experiment": "config.files",
     "init": "library.training",
     "load": "library.solver",

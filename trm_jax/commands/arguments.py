@@ -170,6 +170,17 @@ def _time(text: str, wanted: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Above 0 and below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no share: give a number between 0 and 1, such as 0.99")
+    return value
+
+
 def logit(text: str) -> float:
     """Any number that a q_halt may be compared with."""
     try:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trm_jax.inference.search import Budget
 
 # Exit codes. 75 is EX_TEMPFAIL: whoever started the run may start it again, and it goes on.
-DONE, FAILED, BAD_INPUT, RESUME_ME = 0, 1, 2, 75
+DONE, FAILED, BAD_INPUT, NOT_SURE, RESUME_ME = 0, 1, 2, 3, 75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def _run(words: Sequence[str], ours: bool = False) -> int:
     try:
         args, rest = parse(words)
         if ours:
-            if args.command in ("train", "demo", "eval", "solve") and _alone(args):
+            if args.command in ("train", "demo", "eval", "solve", "calibrate") and _alone(args):
                 use_cores()
             keep_memory()
         if getattr(args, "network", None):
@@ -89,7 +89,7 @@ def _run(words: Sequence[str], ours: bool = False) -> int:
 
 def _tell_files(args: argparse.Namespace) -> None:
     """Says which files a command has written; those that it makes by its own name it tells itself."""
-    for name in ("json", "table", "plot", "submission", "picture", "gif"):
+    for name in ("json", "table", "plot", "submission", "picture", "gif", "written"):
         # What `trm eval arc-score` calls its submission, it reads.
         if isinstance(path := getattr(args, name, None), Path) and not (name == "submission" and "solutions" in args):
             say(f"wrote {path}")
@@ -146,17 +146,24 @@ def _eval(args: argparse.Namespace, rest: list[str]) -> int:
     experiment, weights = load(args.checkpoint, not args.trained_weights)
     depths = tuple(sorted(set(steps))) or (experiment.model.supervision_steps,)
     effort = _effort(args, depths, args.race)
+    if args.calibration and not args.confidence:
+        raise ConfigError("--calibration says how sure an answer is: give --confidence with it")
     if args.stress:
         return _stress(args, effort, experiment.model.states == "candidates")
     for name in ("seed", "save"):
         if getattr(args, f"stress_{name}"):
             raise ConfigError(f"--stress-{name} is of a stress test: give --stress with it")
     if experiment.model.states == "candidates":
-        switches = {name: getattr(args, name) for name in ("steps", "select", "pool", "table", "plot", "submission")}
+        switches = {
+            name: getattr(args, name)
+            for name in ("steps", "select", "pool", "table", "plot", "submission", "confidence")
+        }
         searching.refuse(effort, switches | {"puzzle_ids": args.puzzle_ids != "own"})
         searching.evaluate(experiment, weights, args.checkpoint, Asked(**_asked(args)), _budget(args))
         return DONE
     searching.refuse_budget(_budget(args))
+    if args.confidence:
+        return _reliability(args, effort)
     evaluate(
         Request(
             checkpoints=(args.checkpoint, *args.pool),
@@ -183,6 +190,28 @@ def _asked(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _reliability(args: argparse.Namespace, effort: "Effort") -> int:
+    from trm_jax.commands.calibrate import Request, evaluate
+
+    given = {name: getattr(args, name) for name in ("pool", "table", "submission", "race")}
+    for name in [name for name, value in (given | {"puzzle-ids": args.puzzle_ids != "own"}).items() if value]:
+        raise ConfigError(f"--{name} does not go with --confidence: leave out either")
+    if len(effort.depths) > 1:
+        raise ConfigError(f"--steps={args.steps}: a calibration is of one number of supervision steps: give one")
+    evaluate(
+        Request(
+            checkpoint=args.checkpoint,
+            effort=effort,
+            selection=args.select,
+            confidence=args.confidence,
+            calibration=args.calibration,
+            plot=args.plot,
+            **_asked(args),
+        )
+    )
+    return DONE
+
+
 def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
     from trm_jax.commands import searching
     from trm_jax.commands.stress import Request, stress
@@ -193,7 +222,7 @@ def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
     if args.puzzle_ids != "own":
         raise ConfigError("--puzzle-ids: a stress test has a row for wrong ids: leave it out")
     if searches:
-        searching.refuse(effort, {name: getattr(args, name) for name in ("steps", "select")})
+        searching.refuse(effort, {name: getattr(args, name) for name in ("steps", "select", "confidence")})
     else:
         searching.refuse_budget(_budget(args))
         if len(effort.depths) > 1:
@@ -206,6 +235,8 @@ def _stress(args: argparse.Namespace, effort: "Effort", searches: bool) -> int:
             seed=args.stress_seed,
             selection=args.select,
             save=args.stress_save,
+            confidence=args.confidence,
+            calibration=args.calibration,
             **_asked(args),
         )
     )
@@ -274,6 +305,8 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         certify=args.certify,
         complete=args.complete,
         nodes=args.nodes,
+        confidence=args.confidence,
+        calibration=args.calibration,
         budget=_budget(args),
         rules=args.rules,
         cycles=args.cycles,
@@ -287,7 +320,27 @@ def _solve(args: argparse.Namespace, rest: list[str]) -> int:
         picture=args.picture,
         gif=args.gif,
     )
-    return DONE if run(args.checkpoint, request) else FAILED
+    return {True: DONE, False: FAILED, None: NOT_SURE}[run(args.checkpoint, request)]
+
+
+def _calibrate(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.commands.calibrate import Request, run
+    from trm_jax.runs.sources import load
+
+    remember_programs()
+    experiment, _ = load(args.checkpoint)
+    run(
+        Request(
+            checkpoint=args.checkpoint,
+            effort=_effort(args, (args.steps or experiment.model.supervision_steps,)),
+            selection=args.select,
+            confidence=args.confidence,
+            delta=args.delta,
+            out=args.written,
+            **_asked(args),
+        )
+    )
+    return DONE
 
 
 def _parity(args: argparse.Namespace, rest: list[str]) -> int:
@@ -388,6 +441,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "eval": _eval,
     "eval arc-score": _arc_score,
     "solve": _solve,
+    "calibrate": _calibrate,
     "parity": _parity,
     "convert": _convert,
     "models": _models,

@@ -194,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--submission", type=arguments.json_file, help="write ARC answers in the contest's form")
     evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
     about = "make the puzzles worse in known ways, and tell what the model does and claims"
+    about = "how well the calibration beside the weights tells right answers from wrong ones, and keeps this promise"
+    _add_confidence(evaluate, about)
     evaluate.add_argument("--stress", action="store_true", help=about)
     evaluate.add_argument("--stress-seed", type=whole, default=0, metavar="N", help="of what becomes of them (0)")
     about = "write these puzzles as dataset folders into this one"
@@ -221,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "and where the network has none, search to the end: solved, or shown to have no answer"
     solve.add_argument("--complete", action="store_true", help=about)
     solve.add_argument("--nodes", type=positive, default=1_000_000, help="of a complete search, at most (1000000)")
+    _add_confidence(solve, 'answers that are right as often as this, such as 0.99; "not sure" of the others')
     solve.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
     solve.add_argument("--cycles", action="store_true", help="show every cycle T of every supervision step")
     solve.add_argument("--latents", action="store_true", help="show what z says after every latent step, beside y")
@@ -235,6 +238,29 @@ def _parser() -> argparse.ArgumentParser:
     _add_legend(solve)
     solve.add_argument("--picture", type=arguments.png_file, help="draw the answer after every step into this PNG file")
     solve.add_argument("--gif", type=arguments.gif_file, help="animate the answer after every cycle in this GIF file")
+
+    about = "learn from held-out puzzles how sure an answer is, for `trm solve --confidence`"
+    calibrate = _command(commands, "calibrate", about)
+    calibrate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
+    about = "tables or dataset folders, held out (the experiment's own)"
+    calibrate.add_argument("puzzles", nargs="?", type=arguments.puzzles, help=about)
+    calibrate.add_argument("--split", default="test", help="of a dataset folder (test)")
+    _add_columns(calibrate)
+    _add_legend(calibrate)
+    calibrate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
+    calibrate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
+    calibrate.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
+    _add_effort(calibrate)
+    calibrate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
+    calibrate.add_argument(
+        "--confidence", type=arguments.share, default=0.99, metavar="P", help="the promise that is wanted (0.99)"
+    )
+    about = "the chance, over these puzzles, that some promise is not kept (0.05)"
+    calibrate.add_argument("--delta", type=arguments.share, default=0.05, metavar="D", help=about)
+    about = "the calibration to be (calibration.json in the workdir, or NAME.calibration.json beside the file)"
+    calibrate.add_argument("--out", dest="written", type=arguments.json_file, metavar="FILE", help=about)
+    calibrate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
+    calibrate.set_defaults(trained_weights=False, json=None)
 
     parity = _command(commands, "parity", "compare with recordings of the original: is this the same model?")
     parity.add_argument("directory", type=Path, help="folder with recordings (*.npz)")
@@ -270,7 +296,7 @@ def _parser() -> argparse.ArgumentParser:
         "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
     )
     _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
-    for takes_a_model in (train, sweep, evaluate, solve, convert, estimate):
+    for takes_a_model in (train, sweep, evaluate, solve, calibrate, convert, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
         )
@@ -361,6 +387,13 @@ def _add_effort(parser: argparse.ArgumentParser) -> None:
         "--select", default="", help="the try to believe: first, q, change, vote, rules (rules if known, else q)"
     )
     parser.add_argument("--seed", type=whole, default=0, help="of noise and symmetries (0)")
+
+
+def _add_confidence(parser: argparse.ArgumentParser, about: str) -> None:
+    """The switches that ask for a calibration."""
+    parser.add_argument("--confidence", type=arguments.share, default=0.0, metavar="P", help=about)
+    about = "that `trm calibrate` has written (the one beside the weights)"
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help=about)
 
 
 def _add_budget(parser: argparse.ArgumentParser) -> None:

@@ -47,6 +47,8 @@ class Request:
     certify: show an answer that keeps to the rules, wherever in the attempts it came up, or none.
     complete: search to the end where the network has no such answer, so that each puzzle is solved, or shown to have
       none; nodes: of that search, at most.
+    confidence: show answers that are right as often as this and say of others that one is not sure; 0: show all.
+    calibration: a file that says which those are; None: the one beside the weights.
     budget: of the search, where the model carries candidates.
     rules: a file with the rules of a puzzle of kind "grid".
     cycles: show every cycle instead of every supervision step.
@@ -71,6 +73,8 @@ class Request:
     certify: bool = False
     complete: bool = False
     nodes: int = 1_000_000
+    confidence: float = 0.0
+    calibration: Path | None = None
     budget: Budget = field(default_factory=Budget)
     rules: Path | None = None
     cycles: bool = False

@@ -136,7 +136,7 @@ def _tell_judged(report: RulesReport, request: Request, about: dict[str, Any]) -
     puzzles = counted(report.puzzles, "puzzle")
     print(f"{puzzles} without answers, judged by the rules, {report.seconds:.1f} s, {weights} weights")
     columns = ["steps", "valid (95 % interval)", "certified (95 % interval)"]
-    _print_table(columns, [[str(row.supervision_steps), str(row.valid), str(row.certified)] for row in report.rows])
+    print_table(columns, [[str(row.supervision_steps), str(row.valid), str(row.certified)] for row in report.rows])
     print("certified: an answer that keeps the rules came up after one of these steps, in any attempt")
     request.write(about, report.to_dict())
 
@@ -197,7 +197,7 @@ def _print(report: Report, request: Request) -> None:
         ]
         for row in report.rows
     ]
-    _print_table(columns, rows)
+    print_table(columns, rows)
     if effort.attempts > 1:
         depth = counted(effort.steps, "step")
         print(f"\nafter {depth}, by what chooses among the attempts (oracle: any of them is right)")
@@ -210,7 +210,7 @@ def _print(report: Report, request: Request) -> None:
             row = [shares.get((k, name), shares.get((k, "only"))) for name in names]
             oracle = next(cell for cell in row if cell is not None).oracle
             lines.append([str(k), *(f"{cell.exact.value:.2%}" for cell in row if cell), f"{oracle.value:.2%}"])
-        _print_table(["attempts", *names, "oracle"], lines)
+        print_table(["attempts", *names, "oracle"], lines)
     print(f"\nhalting (first attempts): {_halting(report)}")
     exact, auroc = report.rows[-1].exact.value, report.calibration.auroc
     told = "undefined (it compares right answers with wrong ones)" if auroc is None else f"{auroc:.3f}"
@@ -260,10 +260,11 @@ def _print_arc(arc: ArcResult, checkpoints: int) -> None:
     rows = [
         [str(k), str(share(arc.pass_at[k], tasks)), str(share(arc.output_share[k], tasks))] for k in sorted(arc.pass_at)
     ]
-    _print_table(["pass@k", "mean over tasks (paper)", "outputs right (contest)"], rows)
+    print_table(["pass@k", "mean over tasks (paper)", "outputs right (contest)"], rows)
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns with their names, aligned to the right."""
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
     for row in [columns, *rows]:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))

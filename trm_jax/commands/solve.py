@@ -25,14 +25,16 @@ from trm_jax.inference.trace import trace
 from trm_jax.inference.why import cell_at
 from trm_jax.model.model import Model
 from trm_jax.puzzles.kind import Kind
+from trm_jax.runs import calibration
 from trm_jax.runs.sources import load, trained_on
 
 __all__ = ["Request", "Thought", "run", "show", "think"]
 
 
-def run(source: Path, request: Request) -> bool:
+def run(source: Path, request: Request) -> bool | None:
     """The command `trm solve`: prints as asked, and returns whether the answer is right, or all are.
 
+    None: no answer that was given is wrong, but there is one at least of which the model is not sure enough.
     Right means that the rules and the question's clues are kept; for a kind without rules, that the answer is the known
     one, if it is known. An answer that nothing can check counts as right, and the output says that it was not checked.
     """
@@ -50,8 +52,13 @@ def run(source: Path, request: Request) -> bool:
     _check(request, kind, len(tasks))
     if request.why:
         cell_at(kind, question, *request.why)  # told before the model thinks
-    if len(tasks) > 1 or request.json or request.answers or request.complete:
-        return solve_several(experiment, weights, request, tasks)
+    sure = None
+    if request.confidence and not searches:
+        effort = replace(request.effort, depths=(request.steps or experiment.model.supervision_steps,))
+        how = kind, effort, request.rule(kind)
+        sure = calibration.promise_of(source, request.calibration, weights, *how, request.confidence)
+    if len(tasks) > 1 or request.json or request.answers or request.complete or request.confidence:
+        return solve_several(experiment, weights, request, tasks, sure)
     if searches:
         return searching.solve(experiment, weights, request, task, _title(request, source, task))
     model = Model(experiment.model)
@@ -95,8 +102,15 @@ def run(source: Path, request: Request) -> bool:
 
 def _check(request: Request, kind: Kind, puzzles: int) -> None:
     """Raises ConfigError for what the kind of puzzle, or one request for another, does not allow."""
+    if request.calibration and not request.confidence:
+        raise ConfigError("--calibration says how sure an answer is: give --confidence with it")
+    if request.confidence and (request.certify or request.complete):
+        what = "--certify" if request.certify else "--complete"
+        raise ConfigError(f"{what} gives answers that keep the rules, which is certain: leave out --confidence")
     for_people = ("cycles", "latents", "why", "picture", "gif")
     for what, asked in [(f"--{name}", getattr(request, name)) for name in for_people]:
+        if asked and request.confidence:
+            raise ConfigError(f"{what} shows an answer whether it is sure or not: leave out --confidence")
         if asked and (puzzles > 1 or request.json or request.answers):
             other = "one puzzle" if puzzles > 1 else f"people, not for --{'json' if request.json else 'answers'}"
             raise ConfigError(f"{what} is for {other}: leave it out{', or name one' if puzzles > 1 else ''}")

@@ -19,6 +19,7 @@ from trm_jax.display.searched import deduced
 from trm_jax.errors import DataError
 from trm_jax.inference.answers import certify, choose, kept_rules
 from trm_jax.inference.attempts import attempt
+from trm_jax.inference.confidence import Promise
 from trm_jax.inference.thoughts import judge, since
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
@@ -48,16 +49,25 @@ class Answer:
         return told | {"right": self.right} | self.figures
 
 
-def solve_several(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> bool:
-    """Prints an answer to each task, a line each, or as JSON, or writes a table; returns whether none is known to be
-    wrong."""
+def solve_several(
+    experiment: Experiment, weights: Weights, request: Request, tasks: list[Task], sure: Promise | None = None
+) -> bool | None:
+    """Prints an answer to each task, a line each, or as JSON, or writes a table.
+
+    Args:
+      sure: which answers are to be given; None: all, or with a confidence, those that the rules certify.
+
+    Returns:
+      Whether none is known to be wrong; None: so it is, but some were not given, for want of confidence.
+    """
     answers: list[Answer] = []
-    for answer in _answers(experiment, weights, request, tasks):
+    for answer in _answers(experiment, weights, request, tasks, sure):
         if request.complete and answer.tokens is None:
             answer = _completed(experiment, weights, request, answer)
         answers.append(answer)
         if not request.json and request.answers is None:
             unsolved = "no answer" if answer.figures.get("unsolvable") else "not solved"
+            unsolved = "not sure" if request.confidence else unsolved
             print(unsolved if answer.tokens is None else answer.task.kind.text(answer.tokens))
     if request.json:
         print(json.dumps([answer.to_dict(number) for number, answer in enumerate(answers, 1)], indent=1))
@@ -68,6 +78,9 @@ def solve_several(experiment: Experiment, weights: Weights, request: Request, ta
         say(_by_whom(answers))
     if not request.json and (told := _ending(answers, request)):
         say(told)
+    given = [answer for answer in answers if answer.tokens is not None]
+    if request.confidence and len(given) < len(answers) and all(answer.right is not False for answer in given):
+        return None
     return all(answer.right is not False for answer in answers)
 
 
@@ -106,6 +119,8 @@ def _write(path: Path, answers: list[Answer]) -> None:
 def _ending(answers: list[Answer], request: Request) -> str:
     """How it ended, in words; nothing where that is not asked for."""
     named = ((answer.task.name if request.of_data else str(number), answer) for number, answer in enumerate(answers, 1))
+    if request.confidence:
+        return _sure(list(named), request)
     wrong = [name for name, answer in named if answer.right is False]
     if any(answer.right is None for answer in answers):
         return "not checked: there are no rules and no known answer to check them by"
@@ -115,11 +130,25 @@ def _ending(answers: list[Answer], request: Request) -> str:
         return f"the puzzle is {'not ' * bool(wrong)}solved"
     if not wrong:
         return f"all {len(answers)} puzzles are solved"
-    told = ", ".join(wrong[:_MOST_TOLD]) + (", ..." if len(wrong) > _MOST_TOLD else "")
-    return f"{len(wrong)} of {len(answers)} puzzles are not solved: {told}"
+    return f"{len(wrong)} of {len(answers)} puzzles are not solved: {_first(wrong)}"
 
 
-def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: list[Task]) -> Iterator[Answer]:
+def _sure(named: list[tuple[str, Answer]], request: Request) -> str:
+    """As `_ending`, where a confidence was asked for."""
+    if request.quiet:
+        return ""
+    unsure = [name for name, answer in named if answer.tokens is None]
+    told = f"sure of {len(named) - len(unsure)} of {counted(len(named), 'puzzle')} at confidence {request.confidence:g}"
+    return told + (f"; not sure: {_first(unsure)}" if unsure else "")
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_MOST_TOLD]) + (", ..." if len(names) > _MOST_TOLD else "")
+
+
+def _answers(
+    experiment: Experiment, weights: Weights, request: Request, tasks: list[Task], sure: Promise | None
+) -> Iterator[Answer]:
     """An answer to each task, in their order; all are of one kind."""
     kind, questions = tasks[0].kind, np.stack([task.question for task in tasks])
     model = Model(experiment.model)
@@ -143,6 +172,7 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
             chosen = certify(attempts, satisfied)
         else:
             chosen = choose(attempts, satisfied, request.rule(kind))
+        likely, is_sure = sure(attempts, chosen.attempt) if sure else (None, None)
         for i, task in enumerate(tasks[theirs]):
             if chosen.attempt[i] < 0:
                 yield Answer(task, None, False, {})
@@ -158,6 +188,12 @@ def _answers(experiment: Experiment, weights: Weights, request: Request, tasks: 
                 "solved_at": since(rights) + 1 if rights[-1] else None,
                 "q_halt": float(chosen.q_halt[i]),
             }
+            if likely is not None and is_sure is not None:
+                figures |= {"confidence": float(likely[i])}
+                # Nobody who knows the rules is sure of an answer that breaks them.
+                if not is_sure[i] or kept[-1] is False:
+                    yield Answer(task, None, None, figures)
+                    continue
             if request.cells:
                 figures |= explaining.figures(task, answers, rights[-1])
             yield Answer(task, answers[-1], rights[-1], figures)

@@ -11,10 +11,12 @@ from trm_jax.data.stress_folders import check_free, save
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.sharding import mesh_layout
 from trm_jax.errors import ConfigError
+from trm_jax.inference.confidence import LAST
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
 from trm_jax.inference.selection import Rule
-from trm_jax.inference.stress import LAST, StressReport, StressRow, by_attempts, by_search
+from trm_jax.inference.stress import StressReport, StressRow, by_attempts, by_search
+from trm_jax.runs import calibration
 from trm_jax.runs.sources import load
 from trm_jax.sizes import counted
 
@@ -26,6 +28,7 @@ class Request(Asked):
     how: the effort of attempts, or the budget of searches, as the model needs it.
     limit: the first puzzles; 0: `SPREAD` of them, evenly spread.
     save: a folder to be, into which the puzzles go.
+    confidence, calibration: a promise to be kept, 0 for none, and by which file: None is the one beside the weights.
     """
 
     checkpoint: Path
@@ -33,6 +36,8 @@ class Request(Asked):
     seed: int = 0
     selection: str = ""
     save: Path | None = None
+    confidence: float = 0.0
+    calibration: Path | None = None
 
 
 def stress(request: Request) -> StressReport:
@@ -50,6 +55,10 @@ def stress(request: Request) -> StressReport:
         kind, rule = found.kind, request.selection or ("rules" if found.kind.has_rules else "q")
         if rule == "rules" and not kind.has_rules:
             raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
+        promise = None
+        if request.confidence and isinstance(request.how, Effort):
+            how = kind, request.how, rule, request.confidence
+            promise = calibration.promise_of(request.checkpoint, request.calibration, weights, *how)
         facts |= {"the fingerprint of the puzzles": found.puzzles.fingerprint[:12]}
     spread = 0 if request.limit else SPREAD
     total = min(len(found.puzzles), spread or len(found.puzzles))
@@ -64,7 +73,7 @@ def stress(request: Request) -> StressReport:
     with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
         what = found.experiment, weights, sets.sets
         if isinstance(request.how, Effort):
-            answered = by_attempts(*what, request.how, cast(Rule, rule), size, layout, bar.update)
+            answered = by_attempts(*what, request.how, cast(Rule, rule), size, layout, bar.update, promise)
         else:
             answered = by_search(*what, request.how, size, layout, bar.update)
     report = answered.report(request.seed, sets.left_out)
@@ -104,6 +113,9 @@ def _print(report: StressReport, request: Request) -> None:
         print(f"rest: change of the state by each of the last {LAST} steps, the median")
         print("claimed: halted, or q above 0.5 at the end")
         print("false: claimed, and no answer: of all puzzles (95 % interval)")
+        if request.confidence:
+            print(f"sure: what --confidence {request.confidence:g} gives, without a look at the rules")
+            print("false, sure: of these, what is no answer: of all puzzles (95 % interval)")
         told = [f"{name} {value:.3f}" for name, value in report.auroc.items() if value is not None]
         if told:
             print(f"AUROC over all rows, answers against what is none: {', '.join(told)}")
@@ -139,4 +151,6 @@ def _columns(rows: tuple[StressRow, ...], searches: bool) -> list[tuple[str, lis
         ("calls" if searches else "steps", told([row.steps for row in rows], ".1f")),
         ("certified" if searches else "claimed", told([row.claimed for row in rows], ".1%")),
         ("false", told([row.false_claims for row in rows])),
+        ("sure", told([row.sure for row in rows], ".1%")),
+        ("false, sure", told([row.false_sure for row in rows])),
     ]

@@ -45,6 +45,8 @@ class Attempts:
     answers: tokens after each of the effort's depths, as the puzzle stood, [n, K, depths, S].
     q_halt: logit after each supervision step, [n, K, D].
     change: root mean square change of y and z by each supervision step, [n, K, D].
+    margin: by how much the likeliest token of a cell leads the next, at the cell where that is least, after each
+      supervision step, [n, K, D].
     halted_at: the first step at which q_halt was high enough to halt, 0 if there was none, [n, K].
     steps: supervision steps computed, [n, K].
     """
@@ -54,6 +56,7 @@ class Attempts:
     answers: Tokens
     q_halt: NDArray[np.float32]
     change: NDArray[np.float32]
+    margin: NDArray[np.float32]
     halted_at: NDArray[np.int32]
     steps: NDArray[np.int32]
 
@@ -171,10 +174,12 @@ class _Collector:
                 answers[:, depth] = back.apply(answers[:, depth])
         # After an attempt's end the last value stands.
         at = np.minimum(np.arange(self._effort.steps), np.maximum(records.steps, 1)[:, None] - 1)
-        q_halt, change = (np.take_along_axis(part, at, axis=1) for part in (records.q_halt, records.change))
+        by_step = records.q_halt, records.change, records.margin
+        q_halt, change, margin = (np.take_along_axis(part, at, axis=1) for part in by_step)
         # A model that has diverged says nan, which would win every comparison: it is sure of nothing, never at rest.
         q_halt, change = np.nan_to_num(q_halt, nan=-_LARGE), np.nan_to_num(change, nan=_LARGE)
-        rows = zip(answers, q_halt, change, records.halted_at, records.steps, strict=True)
+        margin = np.nan_to_num(margin, nan=0.0)
+        rows = zip(answers, q_halt, change, margin, records.halted_at, records.steps, strict=True)
         self._done.update(zip(jobs.number.tolist(), rows, strict=True))
 
     def ready(self) -> Iterator[Attempts]:

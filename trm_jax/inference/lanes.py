@@ -124,6 +124,7 @@ class Lane:
             answers=np.zeros((rows, depths, self._config.seq_len), tokens),
             q_halt=np.zeros((rows, steps), np.float32),
             change=np.zeros((rows, steps), np.float32),
+            margin=np.zeros((rows, steps), np.float32),
             halted_at=np.zeros(rows, np.int32),
             steps=np.zeros(rows, np.int32),
         )

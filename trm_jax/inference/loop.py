@@ -40,6 +40,7 @@ class Records(NamedTuple):
     answers: Any
     q_halt: Any
     change: Any
+    margin: Any
     halted_at: Any
     steps: Any
 
@@ -165,6 +166,7 @@ def _empty_lane(
             ),
             q_halt=records.q_halt.at[job, steps - 1].set(readout.q_halt, mode="drop"),
             change=records.change.at[job, steps - 1].set(change_of(before, state), mode="drop"),
+            margin=records.margin.at[job, steps - 1].set(margin_of(readout.logits), mode="drop"),
             halted_at=records.halted_at.at[job].set(
                 jnp.where(halts & (records.halted_at[row] == 0), steps, records.halted_at[row]), mode="drop"
             ),
@@ -190,6 +192,12 @@ def change_of(before: State, after: State) -> jax.Array:
 
     parts = jax.tree.leaves(jax.tree.map(square, before, after))
     return jnp.sqrt(sum(parts) / len(parts))
+
+
+def margin_of(logits_BSV: jax.Array) -> jax.Array:
+    """By how much the likeliest token of a cell leads the next, at the cell where that is least, [B]."""
+    first, second = jnp.moveaxis(jax.lax.top_k(logits_BSV.astype(jnp.float32), 2)[0], -1, 0)
+    return jnp.min(first - second, axis=-1)
 
 
 def _where(takes: jax.Array, fresh: jax.Array, kept: jax.Array) -> jax.Array:

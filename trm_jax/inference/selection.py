@@ -47,7 +47,7 @@ def select(
     if rule == "change":
         return change.argmin(axis=1)
     if rule == "vote":
-        same = _same(answers)
+        same = same_answers(answers)
         votes = same.sum(axis=2)
         confidence = (same * sigmoid(q_halt)[:, None]).sum(axis=2) / votes
         most = votes == votes.max(axis=1, keepdims=True)
@@ -62,7 +62,7 @@ def select(
     raise ConfigError(f"selection {rule!r} is unknown: give one of {', '.join(RULES)}")
 
 
-def _same(answers: Tokens) -> NDArray[np.bool_]:
+def same_answers(answers: Tokens) -> NDArray[np.bool_]:
     """Whether attempts i and j at a puzzle gave the same answer, [N, K, K]; compared by 64 bits of each answer."""
     rng = np.random.default_rng(0)
     factors = rng.integers(0, 1 << 63, answers.shape[2], dtype=np.uint64) * np.uint64(2) + np.uint64(1)

@@ -79,3 +79,23 @@ def _auroc(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> float | None
     mean_rank = np.cumsum(counts) - (counts - 1) / 2
     ranks = float(mean_rank[group][hits].sum())
     return (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
+    """The share of wrong answers among the n that are most confident, for n = 1 to N: [N].
+
+    Answers of equal confidence come in every order, so that the mean over these is told.
+
+    Args:
+      confidence: any numbers that grow with it, [N]; right: bool [N].
+    """
+    values, wrong = np.asarray(confidence, np.float64), ~np.asarray(right, np.bool_)
+    falling = np.argsort(-values, kind="stable")
+    _, group, counts = np.unique(-values[falling], return_inverse=True, return_counts=True)
+    shares = np.bincount(group, wrong[falling]) / counts
+    return np.asarray(np.cumsum(shares[group]) / np.arange(1, len(values) + 1))
+
+
+def aurc(confidence: ArrayLike, right: ArrayLike) -> float:
+    """The area under that curve, the mean risk over all coverages; without order it is the share of wrong answers."""
+    return float(risk_coverage(confidence, right).mean())

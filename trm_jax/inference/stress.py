@@ -19,6 +19,7 @@ from trm_jax.data.stress import StressSet, of_one_size
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.inference.answers import believed
 from trm_jax.inference.attempts import attempt
+from trm_jax.inference.confidence import Promise, change_at_last
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget, search
 from trm_jax.inference.selection import Rule, sigmoid
@@ -26,8 +27,8 @@ from trm_jax.inference.statistics import Share, calibration, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.symmetry import Tokens
 
-# `rest` is over so many supervision steps, the last.
-LAST = 4
+# What the figures call what was given.
+_TOLD = {"q_halt": "q", "rest": "rest", "likely": "confidence"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class StressRow:
     rest: root mean square change of the state by each of the last steps; the median over the puzzles.
     steps: supervision steps until the attempt halted, or all; of a search, calls of the network.
     claimed: answers that are claimed; false_claims: those among them that are none.
+    sure: answers that a confidence gives, without a look at the rules; false_sure: those among them that are none. None
+      where no confidence was asked for.
     """
 
     name: str
@@ -58,6 +61,8 @@ class StressRow:
     steps: float
     claimed: float
     false_claims: Share | None
+    sure: float | None = None
+    false_sure: Share | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,8 @@ class StressReport:
     """All perturbations, the plain puzzles first.
 
     left_out: perturbations that mean nothing here, and why.
-    auroc: over all rows, the chance that an answer has more q, or a state more at rest, than what is none; None where
-      there are not both.
+    auroc: over all rows, the chance that an answer has more q, a state more at rest, or more confidence than what is
+      none; None where there are not both.
     """
 
     seed: int
@@ -84,6 +89,8 @@ class StressReport:
 class _Given(NamedTuple):
     """Answers to N puzzles. claimed: bool [N]; steps: [N]; halted, q_halt, rest: [N], None of searches.
 
+    likely, sure: how likely each is right, and whether a confidence gives it, [N]; None where none was asked for.
+
     tokens: [N, S], 0 everywhere where there is none. right: whether it is an answer, bool [N]; None where unknown.
     """
 
@@ -94,6 +101,8 @@ class _Given(NamedTuple):
     halted: NDArray[np.bool_] | None = None
     q_halt: NDArray[np.float32] | None = None
     rest: NDArray[np.float32] | None = None
+    likely: NDArray[np.float64] | None = None
+    sure: NDArray[np.bool_] | None = None
 
 
 def by_attempts(
@@ -105,8 +114,12 @@ def by_attempts(
     batch_size: int,
     layout: Layout = ALONE,
     progress: Callable[[int], None] = lambda done: None,
+    promise: Promise | None = None,
 ) -> "Answered":
-    """Attempts at all puzzles of all sets; arguments as for `attempts.attempt`, and how one of several is chosen."""
+    """Attempts at all puzzles of all sets; arguments as for `attempts.attempt`, and how one of several is chosen.
+
+    promise: of a confidence; it says which answers are sure.
+    """
     began, before = time.perf_counter(), 0
     given: dict[str, _Given] = {}
     for group in of_one_size(list(sets)):
@@ -123,6 +136,7 @@ def by_attempts(
             kept = None if satisfied is None else satisfied[:, :, None]
             chosen = np.zeros(len(found), np.intp) if effort.attempts == 1 else believed(found, kept, rule)
             at: Any = np.arange(len(found)), chosen
+            likely, sure = promise(found, chosen) if promise else (None, None)
             halted_at, q_halt = found.halted_at[at], found.q_halt[at][:, -1]
             parts.append(
                 _Given(
@@ -132,7 +146,9 @@ def by_attempts(
                     steps=np.where(halted_at > 0, halted_at, effort.steps),
                     halted=halted_at > 0,
                     q_halt=q_halt,
-                    rest=found.change[at][:, -LAST:].mean(axis=1),
+                    rest=change_at_last(found, chosen),
+                    likely=likely,
+                    sure=sure,
                 )
             )
         given |= _apart(group, _joined(parts))
@@ -183,12 +199,14 @@ class Answered:
 
     def _auroc(self) -> dict[str, float | None]:
         pairs = [(one, self.given[one.name]) for one in self.sets]
-        found = [(given.q_halt, given.rest, _right(one, given)) for one, given in pairs if given.q_halt is not None]
-        known = [part for part in found if part[2] is not None]
-        if not known:
-            return {}
-        q, rest, right = (np.concatenate(part) for part in zip(*known, strict=True))
-        return {"q": calibration(q, right).auroc, "rest": calibration(-rest, right).auroc}
+        known = [(given, right) for one, given in pairs if (right := _right(one, given)) is not None]
+        right = np.concatenate([each for _, each in known]) if known else None
+        found = {}
+        for name, sign in (("q_halt", 1), ("rest", -1), ("likely", 1)):
+            parts = [getattr(given, name) for given, _ in known]
+            if right is not None and parts[0] is not None:
+                found[_TOLD[name]] = calibration(sign * np.concatenate(parts), right).auroc
+        return found
 
 
 def _sized(experiment: Experiment, one: StressSet) -> Experiment:
@@ -262,4 +280,6 @@ def _row(one: StressSet, given: _Given) -> StressRow:
         steps=float(given.steps.mean()),
         claimed=float(given.claimed.mean()),
         false_claims=None if right is None else share(float((given.claimed & ~right).mean()), units),
+        sure=None if given.sure is None else float(given.sure.mean()),
+        false_sure=None if right is None or given.sure is None else share(float((given.sure & ~right).mean()), units),
     )

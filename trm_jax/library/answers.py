@@ -47,6 +47,8 @@ class Answers:
     attempt: the attempt that it comes from, from 0, [N]; -1 where a certified answer was not found.
     questions: tokens of the puzzles, int32 [N, S].
     kind: of puzzle.
+    confidence: how likely the answer is right by the calibration, 0 to 1, [N]; of a search, 1 where it is certified.
+    sure: whether that is enough, bool [N]; tokens are 0 where it is not. Both are None where none was asked for.
     """
 
     tokens: Tokens
@@ -56,6 +58,8 @@ class Answers:
     attempt: Any
     questions: Tokens
     kind: Kind
+    confidence: Any = None
+    sure: Any = None
 
     @property
     def digits(self) -> Any:
@@ -76,7 +80,7 @@ class Answers:
         return np.array([self.kind.glyphs(tokens) for tokens in flat]).reshape(shape)
 
     def text(self, number: int = 0) -> str:
-        """An answer in one line, as `trm solve --quiet` prints it; "" where a certified one was not found."""
+        """An answer in one line, as `trm solve --quiet` prints it; "" where there is none."""
         tokens = self.tokens.reshape(-1, self.kind.cells)[number]
         return self.kind.text(tokens) if tokens.any() else ""
 
@@ -94,6 +98,8 @@ class Answers:
             self.attempt[number],
             self.questions[number],
             self.kind,
+            None if self.confidence is None else self.confidence[number],
+            None if self.sure is None else self.sure[number],
         )
 
     def __iter__(self) -> Iterator["Answers"]:
@@ -103,6 +109,8 @@ class Answers:
         if self.tokens.ndim > 1:
             valid = "" if self.valid is None else f", {int(self.valid.sum())} of them valid"
             return f"<{len(self)} answers{valid}>"
+        if self.sure is not None and not self.sure:
+            return f"<no answer: not sure, {self.q:.0%} by q>"
         valid = {None: "", True: "valid, ", False: "not valid, "}[None if self.valid is None else bool(self.valid)]
         return f"<answer {self.text() or 'not found'}: {valid}{self.q:.0%} sure, after step {self.steps}>"
 

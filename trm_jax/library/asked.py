@@ -18,6 +18,13 @@ def whole(name: str, value: Any, most: int, least: int = 1) -> int:
     return int(value)
 
 
+def share(name: str, value: Any) -> float:
+    """A number above 0 and below 1. Raises ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.floating)) or not 0 < value < 1:
+        raise ConfigError(f"{name} = {value!r}: give a number between 0 and 1, such as 0.99")
+    return float(value)
+
+
 def depths_from(steps: Any, default: int) -> tuple[int, ...]:
     """Numbers of supervision steps, rising, from one number, several, or None for the default."""
     several = isinstance(steps, (Sequence, np.ndarray)) and not isinstance(steps, str) and len(steps) > 0

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.thoughts import think
 from trm_jax.library import explaining, searching
 from trm_jax.library.answers import Answers, Cells, Figures, Moment, Why
-from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
+from trm_jax.library.asked import depths_from, effort_from, rule_from, share, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
 from trm_jax.puzzles.kind import Rules
@@ -39,6 +40,7 @@ from trm_jax.puzzles.kinds import describe, kind_of
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs import sources, weights_file
+from trm_jax.runs.calibration import Calibrated, promise_of
 from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.meta import Meta
@@ -77,6 +79,7 @@ class Solver:
     weights: as evaluation uses them (`trm_jax.model.model.Weights`).
     kind: of puzzle that it solves.
     identifiers: of the puzzles that it was trained on, as its checkpoint keeps them; empty where nothing is known.
+    calibration: what `calibrate` has found for `solve(..., confidence=)`; None: that of the file beside the weights.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Solver:
         self.weights = averaged_weights(weights) if isinstance(weights, TrainState) else weights
         self.source = source
         self.identifiers: Identifiers = {}
+        self.calibration: Calibrated | None = None
         self._kept: Kept | None = None  # for what `save` writes; of rules, the library runs what it is given alone
         self._rules = load_rules(Path(rules)) if isinstance(rules, (str, os.PathLike)) else rules
         self.kind = kind_of(experiment.data.puzzle or "tokens", experiment.model.seq_len, self._rules)
@@ -110,6 +114,7 @@ class Solver:
         select: str | None = None,
         symmetries: bool | None = None,
         certify: bool = False,
+        confidence: float | None = None,
         halting: bool = False,
         start_noise: float = 0.0,
         latent_noise: float = 0.0,
@@ -131,6 +136,8 @@ class Solver:
           symmetries: tries but the first see the puzzle turned (where there are several tries, no noise is asked for
             and the kind has symmetries).
           certify: only an answer that keeps to the rules, from any step of any attempt; where there is none, none.
+          confidence: only answers that are right as often as this (0.99, say), by the calibration that `calibrate` has
+            made of this model and of puzzles that are tried in the same way; none that breaks rules.
           halting: an attempt ends at the first step at which the model says that it is done.
           start_noise, latent_noise: standard deviation of noise on tries but the first (inference.Effort).
           puzzle_ids: rows of the puzzle table, for models that have one; one for all, or [N].
@@ -144,7 +151,9 @@ class Solver:
 
         Raises:
           DataError: a puzzle that cannot be read or contradicts itself; names which, and where.
-          ConfigError: an argument out of range, or one that this kind of puzzle does not allow.
+          ConfigError: an argument out of range, or one that this kind of puzzle does not allow; a confidence that the
+            calibration does not keep.
+          CheckpointError: a confidence, but no calibration of these weights.
 
         >>> import trm_jax as trm
         >>> model = trm.load("runs/demo")
@@ -154,6 +163,10 @@ class Solver:
         >>> model.solve([".21. ...4 .... .1..", ".4.. .... 2.3. ..2."], steps=2).digits.shape
         (2, 4, 4)
         """
+        if confidence is not None:
+            confidence = share("confidence", confidence)
+            if certify:
+                raise ConfigError("certify = True gives answers that keep the rules, which is certain: no confidence")
         if self._searches:
             searching.refuse(
                 steps=steps,
@@ -168,6 +181,8 @@ class Solver:
             questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
             found = self._search(questions, budget, batch_size)
             answers = searching.answers(found, questions, self.kind)
+            if confidence is not None:
+                answers = replace(answers, confidence=answers.q, sure=answers.valid)
             return answers[0] if alone else answers
         D = self._depth(steps)
         effort = effort_from(
@@ -181,9 +196,12 @@ class Solver:
             seed=seed,
         )
         rule = rule_from(self.kind, select, certify)
+        promise = None
+        if confidence is not None:
+            promise = promise_of(self.source, self.calibration, self.weights, self.kind, effort, rule, confidence)
         questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
         ids = self._ids(puzzle_ids, len(questions))
-        parts = []
+        parts, likely, sure = [], [], []
         for part in attempt(self._model, self.weights, effort, questions, ids, self._size(batch_size), self.kind):
             asked = questions[part.first : part.first + len(part)]
             satisfied = kept_rules(part, self.kind, asked)
@@ -192,9 +210,24 @@ class Solver:
                 parts.append(certified(part, satisfied))
             else:
                 parts.append(choose(part, satisfied, rule))
+            if promise is not None:
+                chances, enough = promise(part, parts[-1].attempt)
+                likely.append(chances)
+                kept = parts[-1].satisfied
+                sure.append(enough if kept is None else enough & kept)
         fields = ("tokens", "satisfied", "q_halt", "step", "attempt")
         tokens, valid, q_halt, step, attempt_of = (_joined([getattr(part, name) for part in parts]) for name in fields)
         answers = Answers(tokens.astype(np.int32), valid, sigmoid(q_halt), step, attempt_of, questions, self.kind)
+        if promise is not None:
+            given = np.concatenate(sure)
+            answers = replace(
+                answers,
+                tokens=np.where(given[:, None], answers.tokens, 0),
+                valid=None if valid is None else valid & given,
+                attempt=np.where(given, attempt_of, -1),
+                confidence=np.concatenate(likely),
+                sure=given,
+            )
         return answers[0] if alone else answers
 
     def think(

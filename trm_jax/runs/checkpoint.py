@@ -350,6 +350,11 @@ def meta(path: str | os.PathLike[str]) -> Meta | None:
     return None
 
 
+def workdir_of(path: str | os.PathLike[str]) -> Path:
+    """The working directory of what `load` takes, whether it is one or one of its checkpoints."""
+    return _located(path)[0]
+
+
 def _located(path: str | os.PathLike[str]) -> tuple[Path, int | None, bool]:
     """The working directory, the step if one is named, and whether the best weights are."""
     workdir, step = as_path(path, "path"), None

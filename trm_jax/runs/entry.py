@@ -185,6 +185,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not what `trm eval --json` of this version writes: evaluate again")
     if told.get("stress"):
         raise DataError(f"{path}: figures of a stress test, of which the ledger holds none: evaluate without --stress")
+    if told.get("reliability"):
+        raise DataError(f"{path}: figures of a calibration, which no ledger holds: evaluate without --confidence")
     names = told.get("checkpoints")
     if not isinstance(names, list) or not names or not all(type(name) is str for name in names):
         raise DataError(f"{path}: it does not say which checkpoint was evaluated: evaluate again")
