@@ -91,7 +91,8 @@ class Fake:
         change = np.broadcast_to((1 / np.arange(1, D + 1)).astype(np.float32), (1, K, D))
         # Each puzzle alone, as a pool may give them out.
         for first in range(len(inputs)):
-            yield Attempts(effort, first, tokens[None], q[None], change, halted[None], np.full((1, K), D, np.int32))
+            steps = np.full((1, K), D, np.int32)
+            yield Attempts(effort, first, tokens[None], q[None], change, change, halted[None], steps)
 
     def _trace(
         self,

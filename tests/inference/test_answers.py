@@ -29,6 +29,7 @@ FOUND = Attempts(
     ),
     q_halt=np.array([[[0, 0, 3], [0, 0, 1], [0, 0, 2]], [[0, 0, 1], [0, 0, 5], [0, 0, 1]]], np.float32),
     change=np.array([[[9, 9, 1], [9, 9, 2], [9, 9, 3]], [[9, 9, 3], [9, 9, 2], [9, 9, 1]]], np.float32),
+    margin=np.zeros((2, 3, 3), np.float32),
     halted_at=np.array([[3, 0, 2], [0, 0, 0]], np.int32),
     steps=np.full((2, 3), 3, np.int32),
 )

@@ -40,11 +40,11 @@ def puzzles():
 
 @pytest.fixture(scope="module")
 def loop(weights, puzzles):
-    """tokens [N, DEPTH, S], q [N, DEPTH] and change [N, DEPTH] of supervision steps one after the other."""
+    """tokens [N, DEPTH, S]; q, change and margin, each [N, DEPTH], of supervision steps one after the other."""
     inputs, ids = puzzles
     think = jax.jit(MODEL.think)
     tokens = np.zeros((COUNT, DEPTH, 16), np.int32)
-    q, change = np.zeros((COUNT, DEPTH)), np.zeros((COUNT, DEPTH))
+    q, change, margin = np.zeros((3, COUNT, DEPTH))
     for i in range(COUNT):
         state = MODEL.start(weights.starts, 1)
         for step in range(DEPTH):
@@ -52,14 +52,16 @@ def loop(weights, puzzles):
             state, readout = think(weights.params, weights.puzzle_table[ids[i : i + 1]], state, inputs[i : i + 1])
             tokens[i, step], q[i, step] = np.asarray(readout.logits).argmax(-1)[0], readout.q_halt[0]
             change[i, step] = np.sqrt(np.square(np.stack([state.y[0], state.z[0, 0]]) - before).mean())
-    return tokens, q, change
+            ranked = np.sort(np.asarray(readout.logits)[0], axis=-1)
+            margin[i, step] = (ranked[:, -1] - ranked[:, -2]).min()
+    return tokens, q, change, margin
 
 
 def gathered(found) -> Attempts:
     """All parts as one; checks that they follow each other."""
     parts = list(found)
     assert [part.first for part in parts] == np.cumsum([0, *[len(part) for part in parts]])[:-1].tolist()
-    fields = ("answers", "q_halt", "change", "halted_at", "steps")
+    fields = ("answers", "q_halt", "change", "margin", "halted_at", "steps")
     return Attempts(parts[0].effort, 0, *(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
 
@@ -81,11 +83,12 @@ def test_the_example_halts_at_many_steps_and_also_never(loop):
 
 @pytest.mark.parametrize("batch_size", [4, 50, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 13))])
 def test_fixed_steps_are_those_of_the_loop(batch_size, weights, puzzles, loop):
-    tokens, q, change = loop
+    tokens, q, change, margin = loop
     found = run(weights, puzzles, batch_size, depths=(1, 4, 6))
     np.testing.assert_array_equal(found.answers[:, 0], tokens[:, [0, 3, 5]])
     np.testing.assert_allclose(found.q_halt[:, 0], q, atol=1e-3)
     np.testing.assert_allclose(found.change[:, 0], change, rtol=1e-3)
+    np.testing.assert_allclose(found.margin[:, 0], margin, atol=1e-3)
     np.testing.assert_array_equal(found.halted_at[:, 0], first_halt(q))
     assert (found.steps == 6).all()
     assert found.answers.dtype == np.uint8
@@ -93,7 +96,7 @@ def test_fixed_steps_are_those_of_the_loop(batch_size, weights, puzzles, loop):
 
 @pytest.mark.parametrize("batch_size", [4, 50, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 2, 5))])
 def test_with_halting_an_attempt_stops_where_the_loop_says_so_and_its_end_stands(batch_size, weights, puzzles, loop):
-    tokens, q, _ = loop
+    tokens, q, _, _ = loop
     found = run(weights, puzzles, batch_size, depths=(1, 2, 5), halting=True)
     halted = np.where(first_halt(q) <= 5, first_halt(q), 0)
     np.testing.assert_array_equal(found.halted_at[:, 0], halted)
@@ -119,7 +122,7 @@ def test_progress_is_told_within_a_batch_and_changes_nothing(effort, weights, pu
     effort, told = Effort(depths=(DEPTH,), **effort), []
     silent = gathered(attempt(MODEL, weights, effort, *puzzles, 2))
     heard = gathered(attempt(MODEL, weights, effort, *puzzles, 2, progress=told.append))
-    for name in ("answers", "q_halt", "change", "halted_at", "steps"):
+    for name in ("answers", "q_halt", "change", "margin", "halted_at", "steps"):
         np.testing.assert_array_equal(getattr(heard, name), getattr(silent, name))
     assert told == sorted(told)
     assert told[-1] == COUNT
@@ -129,7 +132,7 @@ def test_progress_is_told_within_a_batch_and_changes_nothing(effort, weights, pu
 
 
 def test_it_may_take_more_to_halt(weights, puzzles, loop):
-    _, q, _ = loop
+    _, q, _, _ = loop
     found = run(weights, puzzles, depths=(6,), halting=True, halt_above=0.4)
     np.testing.assert_array_equal(found.halted_at[:, 0], first_halt(q - 0.4))
     np.testing.assert_array_equal(found.steps[:, 0], np.where(first_halt(q - 0.4) > 0, first_halt(q - 0.4), 6))

@@ -37,7 +37,7 @@ CONFIG = ModelConfig(
 MODEL = Model(CONFIG)
 GRID = json.dumps({"kind": "grid", "shape": [2, 3], "alphabet": "abcd", "symmetries": "fliplr rot180"})
 KIND = kind_of(GRID, 6)
-FIELDS = ("answers", "q_halt", "change", "halted_at", "steps")
+FIELDS = ("answers", "q_halt", "change", "margin", "halted_at", "steps")
 COUNT, BATCH = 19, 3
 # Halting with refilled slots, noise of both kinds, symmetries: what one program can show.
 EFFORT = Effort((1, 3, 6), halting=True, attempts=2, start_noise=0.5, latent_noise=0.5, symmetries=True)
@@ -101,7 +101,7 @@ def tried(layout: Layout, effort: Effort = EFFORT, batch_size: int = BATCH, coun
 def assert_same(found: Attempts | Any, expected: Attempts) -> None:
     for name in ("answers", "halted_at", "steps"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    for name in ("q_halt", "change"):
+    for name in ("q_halt", "change", "margin"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, err_msg=name)
 
 

@@ -42,7 +42,8 @@ def test_valid_and_certified_are_counted_by_steps(monkeypatch: pytest.MonkeyPatc
             n = len(rows)
             change = np.array([[[2, 2, 2], [3, 2, 1]]] * n, np.float32)
             none = np.zeros((n, 2), np.int32)
-            yield Attempts(effort, first, tokens, np.zeros((n, 2, 3), np.float32), change, none, none + 3)
+            zeros = np.zeros((n, 2, 3), np.float32)
+            yield Attempts(effort, first, tokens, zeros, change, zeros, none, none + 3)
 
     monkeypatch.setattr(by_rules, "attempt", attempt)
     told: list[int] = []

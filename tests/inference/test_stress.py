@@ -36,17 +36,18 @@ PLAIN = made("plain", ["", "", ""], [RIGHT, RIGHT, RIGHT])
 UNSOLVABLE = made("unsolvable", ["none", "none"], [NONE, NONE])
 
 
-def answered(monkeypatch, sets, tokens, q_halt, halted_at, change, effort):
+def answered(monkeypatch, sets, tokens, q_halt, halted_at, change, effort, promise=None):
     """Attempts that give these, [N, K, ...], in two parts."""
 
     def attempt(model, weights, effort, inputs, ids, batch_size, kind, layout, tell):
         assert (inputs == np.concatenate([one.inputs for one in sets])).all()
         for rows in (slice(0, 2), slice(2, len(inputs))):
             steps = np.full(halted_at[rows].shape, effort.steps)
-            yield Attempts(effort, rows.start, tokens[rows], q_halt[rows], change[rows], halted_at[rows], steps)
+            given = (array[rows] for array in (tokens, q_halt, change, np.zeros_like(change), halted_at))
+            yield Attempts(effort, rows.start, *given, steps)
 
     monkeypatch.setattr(stress, "attempt", attempt)
-    return stress.by_attempts(EXPERIMENT, None, sets, effort, "rules", 4)
+    return stress.by_attempts(EXPERIMENT, None, sets, effort, "rules", 4, promise=promise)
 
 
 def test_rows_are_what_answers_come_to(monkeypatch):
@@ -55,7 +56,12 @@ def test_rows_are_what_answers_come_to(monkeypatch):
     q_halt = np.stack([np.zeros(5), ends], axis=-1)[:, None]
     halted_at = np.array([1, 0, 0, 2, 0])[:, None]
     change = np.array([[0.1, 0.3], [1, 1], [2, 4], [0.2, 0.2], [5, 7]])[:, None]
-    found = answered(monkeypatch, [PLAIN, UNSOLVABLE], tokens, q_halt, halted_at, change, Effort((2,)))
+
+    def promise(found, chosen):
+        margin = found.q_halt[np.arange(len(found)), chosen, -1]
+        return margin, margin >= 2
+
+    found = answered(monkeypatch, [PLAIN, UNSOLVABLE], tokens, q_halt, halted_at, change, Effort((2,)), promise)
     report = found.report(4, {"other sizes": "none"})
     plain, unsolvable = report.rows
     assert plain.exact == plain.valid == share(1 / 3, 3)
@@ -74,8 +80,11 @@ def test_rows_are_what_answers_come_to(monkeypatch):
     assert unsolvable.claimed == 0.5
     assert unsolvable.false_claims == share(0.5, 2)
     assert unsolvable.answers == {"none": 2}
+    # What a confidence says, it says without a look at the rules.
+    assert (plain.sure, plain.false_sure) == (pytest.approx(1 / 3), share(0.0, 3))
+    assert (unsolvable.sure, unsolvable.false_sure) == (0.5, share(0.5, 2))
     # The only answer: one of four others has more q, and one is as much at rest.
-    assert report.auroc == {"q": pytest.approx(3 / 4), "rest": pytest.approx(3.5 / 4)}
+    assert report.auroc == {"q": pytest.approx(3 / 4), "rest": pytest.approx(3.5 / 4), "confidence": 3 / 4}
     assert report.to_dict()["rows"][1]["name"] == "unsolvable"
     assert (report.seed, report.left_out) == (4, {"other sizes": "none"})
 

@@ -66,6 +66,7 @@ def attempts_of(
         answers,
         q_halt,
         np.broadcast_to((1 / np.arange(1, D + 1)).astype(np.float32), (1, K, D)),
+        np.zeros((1, K, D), np.float32),
         np.where(halts.any(axis=2), halts.argmax(axis=2) + 1, 0).astype(np.int32),
         np.array([steps or [D] * K], np.int32),
     )
