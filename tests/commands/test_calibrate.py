@@ -200,7 +200,11 @@ def test_what_cannot_be_is_told_in_one_line(
     [
         (["calibrate", "sudoku-4x4"], "sudoku-4x4 comes with the package: give --out FILE.json, and --calibration"),
         (["calibrate", "sudoku-extreme", "--out=c.json"], "sudoku-extreme: a model of candidates searches, and gives"),
-        (["eval", "sudoku-extreme", "--confidence=0.9"], "--confidence means nothing to a model of candidates, which"),
+        pytest.param(
+            ["eval", "sudoku-extreme", "--confidence=0.9"],
+            "--confidence means nothing to a model of candidates, which",
+            marks=pytest.mark.slow,
+        ),
         (["solve", "sudoku-4x4", ".21....4.....1..", "--confidence=0.9"], "no calibration there: make one with"),
     ],
 )

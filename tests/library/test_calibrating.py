@@ -63,6 +63,10 @@ def test_answers_are_given_or_there_is_none(trusted: Solver, tmp_path: Path) -> 
     plain = trusted.solve(QUESTION)
     assert plain.sure is None
     assert plain.confidence is None
+    with pytest.raises(ConfigError, match=r"confidence: calibrated with steps \d+ and not 1: ask in the same way"):
+        trusted.solve(QUESTION, confidence=0.95, steps=1)
+    with pytest.raises(ConfigError, match=r"confidence 0.9999 cannot be promised: that takes at least"):
+        trusted.solve(QUESTION, confidence=0.9999)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +75,9 @@ def test_answers_are_given_or_there_is_none(trusted: Solver, tmp_path: Path) -> 
         ({"confidence": 1}, "confidence = 1: give a number between 0 and 1, such as 0.99"),
         ({"confidence": "0.9"}, "confidence = '0.9': give a number"),
         ({"confidence": 0.95, "certify": True}, "certify = True gives answers that keep the rules, which is certain"),
-        ({"confidence": 0.95, "steps": 1}, r"confidence: calibrated with steps \d+ and not 1: ask in the same way"),
-        ({"confidence": 0.9999}, "confidence 0.9999 cannot be promised: that takes at least"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(asked: dict[str, Any], line: str, trusted: Solver) -> None:
-    calibrated(trusted)
     with pytest.raises(ConfigError, match=line):
         trusted.solve(QUESTION, **asked)
 
@@ -101,6 +102,7 @@ def test_without_a_calibration_there_is_no_confidence(trusted: Solver, folder: P
         trm.load(folder).solve(QUESTION, confidence=0.9)
 
 
+@pytest.mark.slow
 def test_a_model_that_searches_needs_none() -> None:
     model = trm.load("sudoku-extreme")
     with pytest.raises(ConfigError, match="a model of candidates searches, and gives answers alone that the rules"):
