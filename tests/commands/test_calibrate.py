@@ -169,6 +169,7 @@ def test_weights_that_changed_are_told(calibrated: Path, capsys: pytest.CaptureF
             ["solve", "--confidence=0.9", "--picture=a.png"],
             "--picture shows an answer whether it is sure or not:",
         ),
+        (["solve", "--confidence=0.9", "--cells"], "--cells is for one puzzle, or for --json: leave it out, or print"),
         (["solve", "--calibration=a"], "--calibration says how sure an answer is: give --confidence with it"),
         (["solve", "--confidence=0.9", "--calibration=a"], "a: no calibration there: make one with `trm calibrate`"),
         (["eval", "--calibration=a"], "--calibration says how sure an answer is: give --confidence with it"),

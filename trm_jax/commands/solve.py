@@ -142,7 +142,8 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
             raise ConfigError(
                 f"--quiet prints the last answer alone: leave out --{name}, or draw {drawn} with --picture"
             )
-    if request.cells and (request.answers or request.complete or (puzzles > 1 and not request.json)):
+    in_lines = (puzzles > 1 or request.confidence) and not request.json
+    if request.cells and (request.answers or request.complete or in_lines):
         raise ConfigError("--cells is for one puzzle, or for --json: leave it out, or print the answers as JSON")
     if request.why and (effort.attempts > 1 or request.complete):
         raise ConfigError("--why tells of the first attempt: leave out --attempts and --complete")
