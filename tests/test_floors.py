@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("runs",),
-    ("display",),
+    ("display", "exporting"),
     ("original", "library"),
     ("commands",),
     ("__main__", "__init__"),

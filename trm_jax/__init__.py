@@ -10,8 +10,9 @@ The house, floor by floor; imports only point downward (tests/test_floors.py):
 
     commands/    the command `trm`: words in, one call downwards, words out
     original/    the public PyTorch code: its weights in and out, and proof that this is the same model
-    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, calibrate, train
+    library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, calibrate, train, export
     display/     answers and figures for the eye
+    exporting/   a model as one file that runs without this package
     runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
     inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
     training/    what an optimiser step is: supervision, losses, updates, batches; pure
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from trm_jax.library.answers import Answers as Answers
     from trm_jax.library.answers import Moment as Moment
     from trm_jax.library.calibrating import calibrate as calibrate
+    from trm_jax.library.export import export as export
     from trm_jax.library.solver import Solver as Solver
     from trm_jax.library.solver import load as load
     from trm_jax.library.stress import stress as stress
@@ -75,6 +77,7 @@ _FACE = {
     "batch": "library.training",
     "calibrate": "library.calibrating",
     "experiment": "config.files",
+    "export": "library.export",
     "init": "library.training",
     "load": "library.solver",
     "policy": "recursion.policies",

@@ -25,6 +25,7 @@ from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError, TrmError, near_miss, one_line
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.signals import INTERRUPTED, end, ending_at_once, heed_interrupts, leave, was_interrupted
+from trm_jax.sizes import format_bytes
 
 if TYPE_CHECKING:
     from trm_jax.inference.effort import Effort
@@ -367,6 +368,17 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
     return DONE
 
 
+def _export(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.exporting.export import check
+    from trm_jax.library.export import export
+    from trm_jax.library.solver import load
+
+    check(args.file, args.program)  # before the model is read
+    export(load(args.source, averaged=not args.trained_weights), args.file, program=args.program, chains=args.chains)
+    print(f"{args.file}: wrote {args.source}, program {args.program}, {format_bytes(args.file.stat().st_size)}")
+    return DONE
+
+
 def _models(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.commands.models import run
 
@@ -444,6 +456,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "calibrate": _calibrate,
     "parity": _parity,
     "convert": _convert,
+    "export": _export,
     "models": _models,
     "estimate": _estimate,
     **ledger.COMMANDS,

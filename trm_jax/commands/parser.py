@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import count, output_folder, positive, whole
+from trm_jax.commands.arguments import count, output_file, output_folder, positive, whole
 from trm_jax.errors import ConfigError, near_miss
 from trm_jax.version import VERSION
 
@@ -278,6 +278,16 @@ def _parser() -> argparse.ArgumentParser:
         "--own", action="store_true", help="write our names and the experiment: a file that eval, solve and load read"
     )
 
+    export = _command(commands, "export", "write a model as one file that runs without this package")
+    export.add_argument("source", type=Path, help="a workdir, a checkpoint in it, a file, or a model of `trm models`")
+    about = "the file to be: .stablehlo (JAX)"
+    export.add_argument("file", type=output_file, help=about)
+    about = "solve: from questions to answers; step: one step of that, for a loop of your own (solve)"
+    export.add_argument("--program", default="solve", metavar="NAME", help=about)
+    about = "of models of candidates: guesses that solve follows side by side (8)"
+    export.add_argument("--chains", type=positive, metavar="N", help=about)
+    export.add_argument("--trained-weights", action="store_true", help="not their average")
+
     models = _command(commands, "models", "list the trained models that come with the package")
     models.add_argument("name", nargs="?", help="print the card of this one")
 
@@ -296,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
         "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
     )
     _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
-    for takes_a_model in (train, sweep, evaluate, solve, calibrate, convert, estimate):
+    for takes_a_model in (train, sweep, evaluate, solve, calibrate, convert, export, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
         )

@@ -67,15 +67,26 @@ def pinned(possible: jax.Array, symbols: jax.Array, keys_B: jax.Array, temperatu
       keys_B: random keys, one for each set.
       temperature: of the sampling.
     """
-    choice_BS = possible.sum(axis=-1) > 1
+    cells, count = possible.shape[1:]
 
-    def one(possible_SV: jax.Array, logits_SV: jax.Array, choice_S: jax.Array, key: jax.Array) -> jax.Array:
+    def drawn(key: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell_key, symbol_key = jax.random.split(key)
-        cell = jnp.argmax(jnp.where(choice_S, jax.random.uniform(cell_key, choice_S.shape), -1.0))
-        logits_V = jnp.where(possible_SV[cell], logits_SV[cell], -jnp.inf)
-        noise_V = temperature * jax.random.gumbel(symbol_key, logits_V.shape)
-        symbol = jnp.argmax(logits_V + noise_V)
-        here_S = (jnp.arange(choice_S.shape[0]) == cell) & choice_S.any()
-        return possible_SV & (~here_S[:, None] | (jnp.arange(logits_V.shape[0]) == symbol)[None])
+        return jax.random.uniform(cell_key, (cells,)), temperature * jax.random.gumbel(symbol_key, (count,))
 
-    return jax.vmap(one)(possible, symbols, choice_BS, keys_B)
+    return pinned_by(possible, symbols, *jax.vmap(drawn)(keys_B))
+
+
+def pinned_by(possible: jax.Array, symbols: jax.Array, draws_BS: jax.Array, noise_BV: jax.Array) -> jax.Array:
+    """As `pinned`, by given numbers: pins the cell of the largest draw, each from 0 to 1, to its likeliest symbol.
+
+    noise_BV: added to the logits of that cell.
+    """
+    choice_BS = possible.sum(axis=-1) > 1
+    cells, count = possible.shape[1:]
+    cell_B = jnp.where(choice_BS, draws_BS, -1.0).argmax(axis=-1)
+    here_BS = (jnp.arange(cells)[None] == cell_B[:, None]) & choice_BS
+    # Of a single cell this is a choice, not a sum; a gather of its row would come to the same.
+    logits_BV = jnp.where(here_BS[..., None] & possible, symbols, -jnp.inf).max(axis=1)
+    symbol_B = (logits_BV + noise_BV).argmax(axis=-1)
+    this_BV = jnp.arange(count)[None] == symbol_B[:, None]
+    return possible & (~here_BS[..., None] | this_BV[:, None])

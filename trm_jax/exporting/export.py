@@ -1,0 +1,77 @@
+"""A model becomes a file; the ending of its name says which form."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+
+from trm_jax.config import Experiment
+from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line, near_miss
+from trm_jax.exporting import attempting, searching, stablehlo
+from trm_jax.exporting.about import about
+from trm_jax.exporting.program import Name, Program
+from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.kind import Kind
+from trm_jax.sizes import format_bytes
+
+FORMS: dict[str, Callable[[Program, dict[str, Any]], bytes]] = {
+    stablehlo.SUFFIX: stablehlo.to_bytes,
+}
+# A message of Protocol Buffers, as ONNX and XLA write programs, holds less than 2 GiB; weights are all but a few MB.
+_MOST_BYTES = 2**31 - 2**26
+
+
+def check(path: Path, name: str) -> None:
+    """Raises ConfigError, CheckpointError: nothing can be written by that name, or there is no such program."""
+    if path.suffix not in FORMS:
+        raise ConfigError(f"{path}: give a file whose name ends in {' or '.join(FORMS)}")
+    if name not in get_args(Name):
+        raise ConfigError(f"program {name!r:.60} is unknown: {near_miss(str(name), get_args(Name))}")
+    if path.exists():
+        raise CheckpointError(f"{path} exists already: give another name")
+
+
+def export(
+    path: Path, experiment: Experiment, weights: Weights, kind: Kind, name: Name = "solve", chains: int = 8
+) -> dict[str, Any]:
+    """Writes one program of a model; whole or not at all. Returns its metadata.
+
+    Args:
+      path: a new file; its ending says the form (FORMS).
+      experiment, weights, kind: the model, and its kind of puzzle.
+      name: the loop to the answer, or one step of it.
+      chains: of a model of candidates, how many `solve` has side by side.
+
+    Raises:
+      ConfigError: an unknown ending or program; a model that this form cannot hold.
+      CheckpointError: the file exists. StorageError: it cannot be written.
+    """
+    check(path, name)
+    size = sum(leaf.size * 4 for leaf in jax.tree.leaves(weights))
+    if size > _MOST_BYTES:
+        raise ConfigError(
+            f"{path}: weights of {format_bytes(size)} with the puzzle table do not fit into one file of this form, "
+            f"which holds {format_bytes(_MOST_BYTES)}"
+        )
+    program = _program(experiment, jax.tree.map(jnp.asarray, weights), kind, name, chains)
+    told = about(experiment, weights, kind, program)
+    data = FORMS[path.suffix](program, told)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.rename(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written: {error.strerror or first_line(error)}") from error
+    return told
+
+
+def _program(experiment: Experiment, weights: Weights, kind: Kind, name: Name, chains: int) -> Program:
+    model, config = Model(experiment.model), experiment.candidates
+    if experiment.model.states != "candidates":
+        return attempting.solve(model, weights) if name == "solve" else attempting.step(model, weights)
+    if name == "solve":
+        return searching.solve(model, weights, config, kind, chains)
+    return searching.step(model, weights, config)
