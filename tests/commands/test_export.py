@@ -19,7 +19,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["sudoku-4x4", "model.onxx"], "model.onxx: give a file whose name ends in .stablehlo"),
+        (["sudoku-4x4", "model.onxx"], "model.onxx: give a file whose name ends in .stablehlo or .onnx"),
         (["sudoku-4x4", "model"], "model: give a file whose name ends in"),
         (["sudoku-4x4", "there.stablehlo"], "there.stablehlo exists already: give another name"),
         (["sudoku-4x4", "none/model.stablehlo"], "there is no folder none"),

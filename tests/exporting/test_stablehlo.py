@@ -2,20 +2,13 @@
 
 import json
 import sys
-from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
-import small_run
 from places import TESTDATA
-from untrained import shaken
 
 from trm_jax.errors import CheckpointError, ConfigError
 from trm_jax.exporting import stablehlo
-from trm_jax.library.export import export
-from trm_jax.library.solver import Solver
-from trm_jax.model.model import Model
 
 KEPT = TESTDATA / "exports" / "solve_1.stablehlo"
 
@@ -84,32 +77,3 @@ def test_what_it_needs_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(ConfigError, match=r"needs flatbuffers: pip install \"trm_jax\[stablehlo\]\""):
         stablehlo.read(KEPT)
-
-
-def test_a_fresh_one_says_what_the_model_says(tmp_path):
-    """Rows with ids of a puzzle table, each halting by itself."""
-    pytest.importorskip("flatbuffers", reason="JAX writes exported programs by flatbuffers (extra stablehlo)")
-    experiment = small_run.experiment(
-        model__vocab_size=6, model__seq_len=16, model__num_puzzles=3, train__eval_batch_size=8
-    )
-    weights = shaken(jax.jit(Model(experiment.model).init)(jax.random.key(0)), 1)
-    table = jax.random.normal(jax.random.key(2), weights.puzzle_table.shape)
-    solver = Solver(experiment, replace(weights, puzzle_table=table))
-    _, program = stablehlo.read(export(solver, tmp_path / "model.stablehlo"))
-    question = np.random.default_rng(0).integers(1, 6, (5, 16), np.int32)
-    ids = np.array([0, 1, 2, 1, 0], np.int32)
-    think = jax.jit(Model(experiment.model).think)
-    state, rows, readouts = Model(experiment.model).start(weights.starts, 5), table[ids], []
-    for _ in range(3):
-        state, readout = think(weights.params, rows, state, question)
-        readouts.append(jax.tree.map(np.asarray, readout))
-    halt_above = readouts[0].q_halt.mean()
-    told = program.call(question=question, puzzle_id=ids, most_steps=np.int32(3), halt_above=halt_above)
-    halts = np.stack([readout.q_halt for readout in readouts]) > halt_above
-    halts[-1] = True
-    at = halts.argmax(axis=0)
-    np.testing.assert_array_equal(told["steps"], at + 1)
-    assert {1, 2} <= set(at + 1) or {1, 3} <= set(at + 1)
-    for row, step in enumerate(at):
-        np.testing.assert_array_equal(told["answer"][row], readouts[step].logits[row].argmax(axis=-1))
-        np.testing.assert_allclose(told["q"][row], jax.nn.sigmoid(readouts[step].q_halt[row]), atol=1e-5)

@@ -280,7 +280,7 @@ def _parser() -> argparse.ArgumentParser:
 
     export = _command(commands, "export", "write a model as one file that runs without this package")
     export.add_argument("source", type=Path, help="a workdir, a checkpoint in it, a file, or a model of `trm models`")
-    about = "the file to be: .stablehlo (JAX)"
+    about = "the file to be: .stablehlo (JAX) or .onnx (ONNX Runtime, browsers)"
     export.add_argument("file", type=output_file, help=about)
     about = "solve: from questions to answers; step: one step of that, for a loop of your own (solve)"
     export.add_argument("--program", default="solve", metavar="NAME", help=about)

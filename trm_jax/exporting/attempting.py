@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from trm_jax.exporting.program import BATCH, Port, Program
+from trm_jax.exporting.program import BATCH, NEXT, Port, Program
 from trm_jax.inference.loop import change_of
 from trm_jax.model.model import Model, Weights
 from trm_jax.recursion.recursion import State
@@ -75,7 +75,7 @@ def step(model: Model, weights: Weights) -> Program:
         before = jax.tree.map(lambda new, old: _where(fresh, new, old), first, carried)
         state, readout = _think(model, weights, before, asked)
         after = {"y": state.y, "z": state.z}
-        return {name: after[name].astype(jnp.float32) for name in parts} | {
+        return {NEXT + name: after[name].astype(jnp.float32) for name in parts} | {
             "answer": readout.logits.argmax(axis=-1).astype(jnp.int32),
             "logits": readout.logits,
             "q": jax.nn.sigmoid(readout.q_halt),
@@ -92,7 +92,10 @@ def step(model: Model, weights: Weights) -> Program:
         *states,
     )
     outputs = (
-        *(Port(port.name, port.dtype, port.shape, f"{_STATES[port.name]}, for the next step") for port in states),
+        *(
+            Port(NEXT + name, "float32", port.shape, f"{name} for the next step")
+            for name, port in zip(parts, states, strict=True)
+        ),
         Port("answer", "int32", (BATCH, c.seq_len), "tokens"),
         Port("logits", "float32", (BATCH, c.seq_len, c.vocab_size), "of the tokens of each cell"),
         Port("q", "float32", (BATCH,), "how sure the model is that the answer is right, 0 to 1"),

@@ -1,6 +1,7 @@
 """A model becomes a file; the ending of its name says which form."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line, near_miss
-from trm_jax.exporting import attempting, searching, stablehlo
+from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
 from trm_jax.exporting.program import Name, Program
 from trm_jax.model.model import Model, Weights
@@ -18,6 +19,7 @@ from trm_jax.sizes import format_bytes
 
 FORMS: dict[str, Callable[[Program, dict[str, Any]], bytes]] = {
     stablehlo.SUFFIX: stablehlo.to_bytes,
+    onnx_file.SUFFIX: onnx_file.to_bytes,
 }
 # A message of Protocol Buffers, as ONNX and XLA write programs, holds less than 2 GiB; weights are all but a few MB.
 _MOST_BYTES = 2**31 - 2**26
@@ -55,6 +57,9 @@ def export(
             f"{path}: weights of {format_bytes(size)} with the puzzle table do not fit into one file of this form, "
             f"which holds {format_bytes(_MOST_BYTES)}"
         )
+    if path.suffix == onnx_file.SUFFIX:
+        # Many runtimes have no products of 16-bit floats for CPUs; weights are float32 in any case.
+        experiment = replace(experiment, model=replace(experiment.model, dtype="float32"))
     program = _program(experiment, jax.tree.map(jnp.asarray, weights), kind, name, chains)
     told = about(experiment, weights, kind, program)
     data = FORMS[path.suffix](program, told)

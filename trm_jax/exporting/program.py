@@ -9,6 +9,8 @@ import numpy as np
 
 # What programs are called: one loop to the answer, or one supervision step (of candidates: one call).
 Name: TypeAlias = Literal["solve", "step"]
+# What `step` gives under this and a name, it takes under that name the next time.
+NEXT = "next_"
 # The size that is open: puzzles in a batch.
 BATCH = "B"
 

@@ -13,7 +13,7 @@ import numpy as np
 from trm_jax.config import CandidatesConfig
 from trm_jax.errors import ConfigError
 from trm_jax.exporting.draws import draws
-from trm_jax.exporting.program import BATCH, Port, Program
+from trm_jax.exporting.program import BATCH, NEXT, Port, Program
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.units import Units
@@ -39,9 +39,9 @@ def step(model: Model, weights: Weights, config: CandidatesConfig) -> Program:
     )
     outputs = (
         Port("asked", "bool", each, "the candidates that went into the network: clues, and the pinned cell"),
-        Port("possible", "bool", each, "those that are left"),
+        Port(f"{NEXT}possible", "bool", each, "those that are left"),
+        Port(f"{NEXT}symbols", "float32", each, "logits of the symbol of each cell"),
         Port("keep", "float32", each, "logits that a candidate is right"),
-        Port("symbols", "float32", each, "logits of the symbol of each cell"),
         Port("conflict", "bool", (BATCH,), "a set to be given up"),
         Port("solved", "bool", (BATCH,), "one candidate in every cell: to be checked by the rules"),
         Port("answer", "int32", (BATCH, cells), "tokens: of what is left the likeliest"),
@@ -97,9 +97,9 @@ def _call(
     likeliest = jnp.where(found.possible, said.symbols, -jnp.inf).argmax(axis=-1).astype(jnp.int32)
     return {
         "asked": asked,
-        "possible": found.possible,
+        f"{NEXT}possible": found.possible,
+        f"{NEXT}symbols": said.symbols,
         "keep": said.keep,
-        "symbols": said.symbols,
         "conflict": found.conflict,
         "solved": found.solved,
         "answer": likeliest + model.config.units.symbols[0],
@@ -134,7 +134,7 @@ def _search(
     none = jnp.zeros((batch, *every[2:]), jnp.float32)
     root = call(question, everything, none, jnp.zeros(batch, jnp.bool_), jnp.zeros((batch, cells), jnp.float32))
     wrong_B = root["solved"] | root["conflict"]
-    root_possible = jnp.where(wrong_B[:, None, None], True, root["possible"])
+    root_possible = jnp.where(wrong_B[:, None, None], True, root[f"{NEXT}possible"])
     question_BKS = jnp.broadcast_to(question[:, None], every[:3])
 
     def under_way(search: dict[str, jax.Array]) -> jax.Array:
@@ -146,7 +146,7 @@ def _search(
         # Every other chain starts from the puzzle: what the root has lost by mistake is lost to the rest.
         begins = jnp.where((chain_BK % 2 == 1)[..., None, None], root_possible[:, None], True)
         possible = jnp.where(free_BK[..., None, None], begins, search["possible"])
-        symbols = jnp.where(free_BK[..., None, None], root["symbols"][:, None], search["symbols"])
+        symbols = jnp.where(free_BK[..., None, None], root[f"{NEXT}symbols"][:, None], search["symbols"])
         before_BK = jnp.broadcast_to(search["calls"][:, None], every[:2])
         drawn = draws(seed, rows(chain_BK), rows(before_BK), cells)
         pin = jnp.ones_like(drawn[:, 0], jnp.bool_)
@@ -159,8 +159,8 @@ def _search(
         found_B = winner_BK.any(axis=1)
         up_to_B = (chain_BK <= age_BK.min(axis=1, keepdims=True)).sum(axis=1, dtype=jnp.int32)
         after = {
-            "possible": said["possible"],
-            "symbols": said["symbols"],
+            "possible": said[f"{NEXT}possible"],
+            "symbols": said[f"{NEXT}symbols"],
             "chain": jnp.where(said["solved"] | said["conflict"], 0, chain_BK),
             "chains": chain_BK.max(axis=1),
             "calls": search["calls"] + up_to_B,

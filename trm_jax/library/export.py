@@ -18,7 +18,7 @@ def export(
 
     Args:
       model: a `Solver`, or what `load` takes.
-      target: a new file that ends in .stablehlo (JAX, on CPUs, CUDA and TPUs).
+      target: a new file that ends in .stablehlo (JAX, on CPUs, CUDA and TPUs) or .onnx (ONNX Runtime, browsers).
       program: "solve", the whole loop from questions to answers; or "step", one supervision step, or of a model of
         candidates one call, with the state as input and output, for a loop of your own.
       chains: of a model of candidates, how many guesses "solve" follows side by side (8).
