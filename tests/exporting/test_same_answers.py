@@ -1,6 +1,7 @@
 """What a file says is what its model says: quickly of a tiny model; slowly of 1,000 puzzles of each kind."""
 
 import csv
+import json
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -24,12 +25,16 @@ from trm_jax.puzzles.symmetry import random_words
 
 
 def untrained(experiment: Experiment) -> Solver:
-    """A model with noise on all of its weights, rows of the puzzle table too."""
-    weights = shaken(jax.jit(Model(experiment.model).init)(jax.random.key(0)), 1)
+    """A model that nobody has trained, with noise where weights are zero at first: heads, and the puzzle table.
+
+    With noise on all of them its recursion would be chaotic, and rounding alone would come to other answers.
+    """
+    weights = jax.jit(Model(experiment.model).init)(jax.random.key(0))
+    heads = shaken(weights, 1).params["q_head"]
     table = weights.puzzle_table
     if table is not None:
         table = jax.random.normal(jax.random.key(2), table.shape)
-    return Solver(experiment, replace(weights, puzzle_table=table))
+    return Solver(experiment, replace(weights, params=weights.params | {"q_head": heads}, puzzle_table=table))
 
 
 class Said(NamedTuple):
@@ -86,7 +91,8 @@ def check_step(call, solver: Solver, expected: Said, batch: int = 100, **asked: 
     state = {name: np.full((count, *shape), np.nan, np.float32) for name, shape in parts.items()}
     for step in range(len(expected.logits)):
         told = in_batches(call, batch, asked | state | {"fresh": np.full(count, step == 0)})
-        np.testing.assert_allclose(told["logits"], expected.logits[step], atol=1e-4, rtol=1e-4)
+        # What the first step rounds otherwise, the next ones make more of.
+        np.testing.assert_allclose(told["logits"], expected.logits[step], atol=1e-3 if step else 1e-4, rtol=1e-4)
         np.testing.assert_array_equal(told["answer"], expected.logits[step].argmax(axis=-1))
         state = {name: told[f"next_{name}"] for name in parts}
 
@@ -112,7 +118,9 @@ def tiny():
 def test_a_tiny_model(form, tiny, tmp_path):
     needs(form)
     solver, asked, expected = tiny
-    check_solve(run(trm.export(solver, tmp_path / f"solve{form}")), expected, **asked)
+    path = trm.export(solver, tmp_path / f"solve{form}")
+    assert b".py" not in path.read_bytes()  # nothing of where it was made
+    check_solve(run(path), expected, **asked)
     if form == ".onnx":  # for the other form this is the same function again, and takes as long to compile
         check_step(run(trm.export(solver, tmp_path / f"step{form}", program="step")), solver, expected, **asked)
 
@@ -137,14 +145,15 @@ def mazes() -> tuple[Solver, np.ndarray]:
 
 @cache
 def grids() -> tuple[Solver, np.ndarray]:
-    """ARC's 30 x 30, with a table of puzzles and positions in front."""
+    """Colours as in ARC, with a table of puzzles and positions in front."""
+    puzzle = {"kind": "grid", "shape": [10, 10], "alphabet": ".0123456789"}
     experiment = trm.experiment(
         "arc1",
-        {"model.width": 16, "model.heads": 2, "model.layers": 1, "model.vocab_size": 12, "model.seq_len": 900,
-         "model.num_puzzles": 1000, "model.puzzle_dim": 16, "model.puzzle_tokens": 2, "model.cycles": 1,
-         "model.latent_steps": 1, "model.dtype": "float32"},
+        {"data.puzzle": json.dumps(puzzle), "model.width": 32, "model.heads": 2, "model.layers": 1,
+         "model.vocab_size": 12, "model.seq_len": 100, "model.num_puzzles": 1000, "model.puzzle_dim": 32,
+         "model.puzzle_tokens": 2, "model.cycles": 2, "model.latent_steps": 2, "model.dtype": "float32"},
     )  # fmt: skip
-    return untrained(experiment), np.random.default_rng(0).integers(0, 12, (1000, 900), np.int32)
+    return untrained(experiment), np.random.default_rng(0).integers(1, 12, (1000, 100), np.int32)
 
 
 @pytest.mark.slow
@@ -153,12 +162,12 @@ def grids() -> tuple[Solver, np.ndarray]:
 def test_a_thousand_puzzles(made, form, tmp_path):
     needs(form)
     solver, question = made()
-    asked, ids, batch = {"question": question}, None, 20 if made is grids else 100
+    asked, ids = {"question": question}, None
     if solver.weights.puzzle_table is not None:
         ids = asked["puzzle_id"] = np.arange(len(question), dtype=np.int32)
-    expected = said(solver, question, ids, 2 if made is grids else 4, batch)
-    check_solve(run(trm.export(solver, tmp_path / f"solve{form}")), expected, batch, **asked)
-    check_step(run(trm.export(solver, tmp_path / f"step{form}", program="step")), solver, expected, batch, **asked)
+    expected = said(solver, question, ids, steps=3)
+    check_solve(run(trm.export(solver, tmp_path / f"solve{form}")), expected, **asked)
+    check_step(run(trm.export(solver, tmp_path / f"step{form}", program="step")), solver, expected, **asked)
 
 
 def hard_sudokus(kind, count: int) -> np.ndarray:
@@ -201,11 +210,13 @@ def test_a_thousand_calls_of_a_model_of_candidates(form, tmp_path):
 def test_a_search_goes_the_way_of_the_package(form, tmp_path):
     """The same calls, chains and answers, each puzzle as if it were alone; where none is found, none."""
     needs(form)
-    solver = trm.load("sudoku-extreme")
-    experiment, most, seed = solver.experiment, 64, 5
-    question = hard_sudokus(solver.kind, 12)
+    solver = trm.load("sudoku-extreme").at(36)
+    experiment, most, seed = solver.experiment, 30, 5
+    # The last has no answer.
+    texts = ["1.36.56....3526...4..2.6.15462..4.3.", "612453.45.2613.54225...14..2355.....", f"123456{29 * '.'}1"]
+    question = np.stack([solver.kind.parse(text) for text in texts]).astype(np.int32)
     told = run(trm.export(solver, tmp_path / f"solve{form}", chains=4))(question=question, seed=seed, most_calls=most)
-    assert {True, False} == set(told["found"].tolist())
+    assert told["found"].tolist() == [True, True, False]
     for i, row in enumerate(question):
         budget = Budget(calls=most, chains=4, seed=seed)
         what = Model(experiment.model), solver.weights, experiment.candidates, solver.kind
@@ -213,3 +224,4 @@ def test_a_search_goes_the_way_of_the_package(form, tmp_path):
         assert (found.calls, found.chains) == (told["calls"][i], told["chains"][i])
         assert told["found"][i] == (found.tokens is not None)
         np.testing.assert_array_equal(told["answer"][i], 0 if found.tokens is None else found.tokens)
+    assert told["chains"].max() > 4

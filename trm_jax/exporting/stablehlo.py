@@ -12,6 +12,8 @@ Every input is an argument by name, the result a dictionary; the size of the bat
 
 import json
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +38,8 @@ def to_bytes(program: Program, about: dict[str, Any]) -> bytes:
     from jax.export import export, symbolic_shape
 
     (batch,) = symbolic_shape(BATCH)
-    payload = export(jax.jit(program.function), platforms=PLATFORMS)(**program.specs(batch)).serialize()
+    with _without_places():
+        payload = export(jax.jit(program.function), platforms=PLATFORMS)(**program.specs(batch)).serialize()
     told = json.dumps(about).encode()
     body = told + bytes(payload)
     return _HEAD.pack(_MAGIC, _VERSION, len(told), sha256(body).digest()) + body
@@ -67,6 +70,18 @@ def read(path: Path) -> tuple[dict[str, Any], "Exported"]:
         return json.loads(body[:length]), deserialize(bytearray(body[length:]))
     except Exception as error:  # whatever JAX makes of a program that is newer than itself
         raise CheckpointError(f"{path}: this version of JAX cannot read it: {first_line(error)}") from error
+
+
+@contextmanager
+def _without_places() -> Iterator[None]:
+    """Programs do not say in which files of this machine their operations stand."""
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _check_installed() -> None:
