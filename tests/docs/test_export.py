@@ -36,7 +36,6 @@ def test_stablehlo_is_read_without_this_package(tmp_path, monkeypatch, capsys):
         exec(program("jax.export"), {})
 
 
-@pytest.mark.slow
 def test_onnx_is_read_without_this_package(tmp_path, monkeypatch, capsys):
     pytest.importorskip("onnx", reason="ONNX is written by the package onnx (extra onnx)")
     pytest.importorskip("onnxruntime", reason="what is written as ONNX is run by onnxruntime (extra dev)")

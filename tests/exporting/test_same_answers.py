@@ -1,4 +1,7 @@
-"""What a file says is what its model says: quickly of a tiny model; slowly of 1,000 puzzles of each kind."""
+"""What a file says is what its model says, of 1,000 puzzles of each kind.
+
+Quicker tests of the same are those of the kept file (test_stablehlo.py) and of the page (tests/docs/test_export.py).
+"""
 
 import csv
 import json
@@ -114,6 +117,7 @@ def tiny():
     return solver, asked, said(solver, *asked.values(), steps=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_tiny_model(form, tiny, tmp_path):
     needs(form)
@@ -121,8 +125,7 @@ def test_a_tiny_model(form, tiny, tmp_path):
     path = trm.export(solver, tmp_path / f"solve{form}")
     assert b".py" not in path.read_bytes()  # nothing of where it was made
     check_solve(run(path), expected, **asked)
-    if form == ".onnx":  # for the other form this is the same function again, and takes as long to compile
-        check_step(run(trm.export(solver, tmp_path / f"step{form}", program="step")), solver, expected, **asked)
+    check_step(run(trm.export(solver, tmp_path / f"step{form}", program="step")), solver, expected, **asked)
 
 
 @cache

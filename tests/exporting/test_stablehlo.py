@@ -38,6 +38,7 @@ def test_it_tells_what_it_is(kept):
     assert about["inputs"][0]["shape"] == ["B", 16]
     assert about["card"] is None
     assert len(KEPT.read_bytes()) < 100_000
+    assert b".py" not in KEPT.read_bytes()
 
 
 def flipped(data: bytes, place: int) -> bytes:

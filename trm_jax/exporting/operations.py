@@ -190,8 +190,7 @@ def _size(graph: Graph, eqn: Any) -> list[Value]:
 def _gather(graph: Graph, eqn: Any, value: Value, places: Value) -> list[Value]:
     """Whole rows along one axis: those of given places, or so many from a known place on."""
     numbers, sizes = eqn.params["dimension_numbers"], list(eqn.params["slice_sizes"])
-    shape, result = eqn.invars[0].aval.shape, eqn.outvars[0].aval.shape
-    places_shape = eqn.invars[1].aval.shape[:-1]
+    shape, places_shape = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape[:-1]
     if len(numbers.start_index_map) != 1 or numbers.operand_batching_dims:
         raise _cannot(eqn, "by several indices")
     (axis,) = numbers.start_index_map
@@ -200,16 +199,12 @@ def _gather(graph: Graph, eqn: Any, value: Value, places: Value) -> list[Value]:
     if not numbers.collapsed_slice_dims and not places_shape and not isinstance(places, str):
         first = int(places[0])
         return [graph.add("Slice", value, _longs(first), _longs(first + sizes[axis]), _longs(axis))]
-    if numbers.collapsed_slice_dims != (axis,):
-        raise _cannot(eqn, "of parts")
-    rows = graph.add("Gather", value, graph.reshaped(places, places_shape), axis=axis)
-    # ONNX puts the axes of the places where the axis was, JAX where the equation says.
-    here = len(places_shape)
-    offsets = [*range(axis), *range(axis + here, axis + here + len(shape) - axis - 1)]
-    others = range(axis, axis + here)
-    of_offset, of_place = iter(offsets), iter(others)
-    order = [next(of_offset if i in numbers.offset_dims else of_place) for i in range(len(result))]
-    return [rows if order == sorted(order) else graph.add("Transpose", rows, perm=order)]
+    # Where ONNX puts the axes of the places: where the axis was.
+    after = axis + len(places_shape)
+    others = (*range(axis), *range(after, after + len(shape) - axis - 1))
+    if numbers.collapsed_slice_dims != (axis,) or numbers.offset_dims != others:
+        raise _cannot(eqn, "of parts, or in another order")
+    return [graph.add("Gather", value, graph.reshaped(places, places_shape), axis=axis)]
 
 
 def _one_axis(eqn: Any, shape: Sequence[Any], part: Sequence[Any], starts: Sequence[Value]) -> int:
