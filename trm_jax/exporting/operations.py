@@ -294,15 +294,22 @@ def _scan(graph: Graph, eqn: Any, *values: Value) -> Sequence[Value]:
     p = eqn.params
     if p["reverse"]:
         raise _cannot(eqn, "from the last to the first")
-    fixed, rows = p["num_consts"], p["num_consts"] + p["num_carry"]
+    body = p["jaxpr"].jaxpr
+
+    def alike(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+        return sum(len(o.aval.shape) == len(i.aval.shape) for o, i in zip(outside, inside, strict=True))
+
+    # How many there are of each, versions of JAX tell by different names; rows have one axis less within.
+    rows, goes_round = alike(eqn.invars, body.invars), alike(eqn.outvars, body.outvars)
+    fixed = rows - goes_round
     constants, start, arrays = values[:fixed], values[fixed:rows], values[rows:]
 
     def turn(inner: Graph, number: str, carried: Sequence[Value]) -> tuple[Value, Sequence[Value]]:
         here = [inner.add("Gather", array, number, axis=0) for array in arrays]
-        return np.array(True), inner.write(p["jaxpr"].jaxpr, p["jaxpr"].consts, [*constants, *carried, *here])
+        return np.array(True), inner.write(body, p["jaxpr"].consts, [*constants, *carried, *here])
 
     carried = [atom.aval for atom in eqn.invars[fixed:rows]]
-    made = [atom.aval for atom in eqn.params["jaxpr"].jaxpr.outvars[len(start) :]]
+    made = [atom.aval for atom in body.outvars[goes_round:]]
     return _loop(graph, np.array(p["length"], np.int64), np.array(True), start, carried, made, turn)
 
 
