@@ -49,9 +49,9 @@ def to_bytes(program: Program, about: dict[str, Any]) -> bytes:
         strict=True,
     ):
         graph.give(value, port.name)
-    ends = [[_info(port) for port in ports] for ports in (program.inputs, program.outputs)]
+    taken, given = ([_info(port) for port in ports] for ports in (program.inputs, program.outputs))
     model = make_model(
-        make_graph(graph.nodes, program.name, *ends, initializer=list(graph.constants.values())),
+        make_graph(graph.nodes, program.name, taken, given, initializer=list(graph.constants.values())),
         opset_imports=[make_opsetid("", _OPSET)],
         ir_version=_IR_VERSION,
         producer_name=about["made_by"],
