@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev,viz
 
-.PHONY: setup demo test test-all fuzz soak lint parity clean
+.PHONY: setup demo test test-all fuzz soak lint parity site site-serve clean
 
 setup: .setup-stamp
 
@@ -39,5 +39,19 @@ soak: setup
 parity: setup
 	$(BIN)/trm parity tests/testdata
 
+# The documents as a site, in build/site/html: strictly, what a page names and is not there fails.
+site: .site-stamp
+	@$(BIN)/python site/pages.py build/site
+	$(BIN)/zensical build --strict --config-file build/site/zensical.toml
+	@$(BIN)/python site/links.py build/site/html
+
+.site-stamp: .setup-stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[site]"
+	@touch $@
+
+PORT ?= 8000
+site-serve: site
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site/html $(PORT)
+
 clean:
-	rm -rf .venv .setup-stamp build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .setup-stamp .site-stamp build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -90,10 +90,12 @@ class Solver:
         rules: Rules | str | Path | None = None,
         source: str = "",
     ) -> None:
-        """Args:
-        experiment, weights: a model; of a training state the averaged weights are taken.
-        rules: as for `load`.
-        source: where the weights come from, to be told in figures.
+        """What `load` does with what it finds.
+
+        Args:
+          experiment, weights: a model; of a training state the averaged weights are taken.
+          rules: as for `load`.
+          source: where the weights come from, to be told in figures.
         """
         self.experiment = experiment
         self.weights = averaged_weights(weights) if isinstance(weights, TrainState) else weights
