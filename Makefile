@@ -39,11 +39,14 @@ soak: setup
 parity: setup
 	$(BIN)/trm parity tests/testdata
 
-# The documents as a site, in build/site/html: strictly, what a page names and is not there fails.
-site: .site-stamp
-	@$(BIN)/python site/pages.py build/site
+# The documents as a site, in build/site/html: strictly, what a page names and is not there fails. Notebooks are run for it.
+site: .site-stamp $(patsubst docs/notebooks/%.py,build/notebooks/%.py.md,$(wildcard docs/notebooks/*.py))
+	@$(BIN)/python site/pages.py build/site build/notebooks
 	$(BIN)/zensical build --strict --config-file build/site/zensical.toml
 	@$(BIN)/python site/links.py build/site/html
+
+build/notebooks/%.py.md: docs/notebooks/%.py .site-stamp
+	$(BIN)/python site/notebook.py $< build/notebooks
 
 .site-stamp: .setup-stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[site]"

@@ -1,8 +1,9 @@
-"""Lays out the site in a folder: `python site/pages.py FOLDER` writes zensical.toml and pages/.
+"""Lays out the site in a folder: `python site/pages.py FOLDER [NOTEBOOKS]` writes zensical.toml and pages/.
 
 The documents of the repository stand there under their own paths, so that their links to each other need no change. A
 link to anything else of the repository leads to a page that shows it, the source of a program or the list of a folder;
-data and pictures are copied. site/api.md is the one page that is written for the site alone.
+data and pictures are copied. A notebook stands there with its outputs if NOTEBOOKS has them (site/notebook.py).
+site/api.md is the one page that is written for the site alone.
 """
 
 import os
@@ -17,6 +18,10 @@ LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 # Sources that have a page, with the name of their language.
 LANGUAGES = {".py": "python", ".sh": "bash", ".sbatch": "bash", ".yaml": "yaml"}
 UNLISTED = "---\nsearch:\n  exclude: true\n---\n"
+
+
+def notebooks() -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "notebooks").glob("*.py"))
 
 
 def documents() -> dict[str, Path]:
@@ -57,12 +62,16 @@ def shown(path: str) -> str:
     return f"{UNLISTED}\n# {path}\n\n````{LANGUAGES[file.suffix]}\n{file.read_text()}````\n"
 
 
-def lay_out(folder: Path) -> None:
-    """Writes all pages, and the settings with which they are built, into a folder, which is emptied first."""
+def lay_out(folder: Path, run: Path | None = None) -> None:
+    """Writes all pages, and the settings with which they are built, into a folder, which is emptied first.
+
+    run: a folder with the pages and pictures of notebooks that have been run.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     pages_folder = folder / "pages"
     pages = {path: moved(path, file.read_text()) for path, file in documents().items()}
     others = set().union(*(linked(path, file.read_text()) for path, file in documents().items())) - set(pages)
+    others |= set(notebooks())
     pages |= {path: shown(path) for path in others if place(path) != path}
     for path, text in pages.items():
         page = pages_folder / place(path)
@@ -71,9 +80,11 @@ def lay_out(folder: Path) -> None:
     for path in (path for path in others if place(path) == path and (ROOT / path).is_file()):
         (pages_folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, pages_folder / path)
+    for file in (path for suffix in ("*.md", "*.png") for path in (run.glob(suffix) if run else ())):
+        shutil.copy(file, pages_folder / "docs" / "notebooks")
     shutil.copy(ROOT / "site" / "api.md", pages_folder)
     shutil.copy(ROOT / "site" / "zensical.toml", folder)
 
 
 if __name__ == "__main__":
-    lay_out(Path(sys.argv[1]))
+    lay_out(*map(Path, sys.argv[1:]))

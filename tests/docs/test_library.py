@@ -1,4 +1,4 @@
-"""docs/library.md and docs/notebook.py run as they stand, but for the length of training."""
+"""docs/library.md runs as it stands, but for the length of training."""
 
 import re
 import subprocess
@@ -36,12 +36,3 @@ def test_the_page_runs(tmp_path: Path) -> None:
     assert told.endswith("finished True True\n")
     assert (tmp_path / "answer.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "runs" / "by_hand" / "checkpoints" / "0").is_dir()
-
-
-@pytest.mark.slow
-def test_the_notebook_runs_in_ten_cells(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "notebook.py").read_text()
-    cells = [cell for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:] if not cell.startswith(" [markdown]")]
-    assert len(cells) == 10
-    assert run(f"{text}\nprint(answers.digits.shape, len(moments))", tmp_path).endswith("(2, 4, 4) 8\n")
-    assert (tmp_path / "runs" / "notebook" / "answer.png").read_bytes().startswith(b"\x89PNG")

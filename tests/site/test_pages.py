@@ -36,7 +36,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_document_stands_once_in_the_navigation() -> None:
     found = list(listed(SETTINGS["nav"]))
-    assert sorted(found) == sorted(["api.md", *map(PAGES["place"], PAGES["documents"]())])
+    assert sorted(found) == sorted(["api.md", *map(PAGES["place"], [*PAGES["documents"](), *PAGES["notebooks"]()])])
 
 
 def test_every_link_leads_to_a_page_or_a_file(pages: Path) -> None:
