@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev,viz
 
-.PHONY: setup demo test test-all fuzz soak lint parity site site-serve clean
+.PHONY: setup demo test test-all fuzz soak lint parity site site-serve release clean
 
 setup: .setup-stamp
 
@@ -56,5 +56,17 @@ PORT ?= 8000
 site-serve: site
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site/html $(PORT)
 
+# What would be published, in build/dist: built, checked, installed into a fresh environment and used there.
+release: .release-stamp
+	$(BIN)/python .ci/versions.py $(TAG)
+	@rm -rf build/dist
+	$(BIN)/python -m build --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*
+	.ci/try_wheel build/dist/*.whl docs/notebooks/solve_and_look_inside.py
+
+.release-stamp: .setup-stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
+	@touch $@
+
 clean:
-	rm -rf .venv .setup-stamp .site-stamp build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .setup-stamp .site-stamp .release-stamp build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

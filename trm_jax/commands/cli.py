@@ -431,7 +431,7 @@ def _demo(args: argparse.Namespace, rest: list[str]) -> int:
         from trm_jax.commands.demo import run
 
         remember_programs()
-        return leave(DONE if run(args.workdir, args.variant) else RESUME_ME)
+        return leave(DONE if run(args.workdir, args.variant, args.steps) else RESUME_ME)
 
 
 def _steps(text: str) -> list[int]:

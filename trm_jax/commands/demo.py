@@ -24,13 +24,14 @@ from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 
 
-def run(workdir: Path, variant: str = "") -> bool:
+def run(workdir: Path, variant: str = "", steps: int = 0) -> bool:
     """Trains, evaluates, solves and draws; writes report.json, answer.png and training.png into `workdir`.
 
+    variant: of the experiment; steps: of training, 0: as many as it says.
     Interrupted, the same command goes on; finished, it evaluates again what is there. Returns whether it finished.
     """
     began = time.monotonic()
-    experiment = files.experiment(f"demo:{variant}")
+    experiment = files.experiment(f"demo:{variant}", {"train.steps": steps} if steps else None)
     data, side = experiment.data, experiment.data.side
     say(f"making {data.train_puzzles:,} Sudokus of {side}x{side} to learn from, {data.test_puzzles:,} to be tested on")
     test = dataset.load(data, "test", experiment.train.seed)

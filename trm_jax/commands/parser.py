@@ -115,6 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir", type=output_folder, default=Path("runs/demo"), help="where everything goes (runs/demo)"
     )
     demo.add_argument("--variant", default="", help="of experiments/demo.py: another size of Sudoku")
+    demo.add_argument(
+        "--steps", type=positive, default=0, help="of training (as in the experiment); a few show the way"
+    )
 
     train = _command(commands, "train", "train an experiment; the same command again resumes it", takes_config=True)
     train.add_argument("--workdir", type=output_folder, help="folder for checkpoints and metrics (runs/NAME)")

@@ -1,0 +1,118 @@
+"""Every program and every command that stands in a block of a document is run by a test, or it is said why not."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from places import ROOT
+from small_run import environment
+
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "data/README.md",
+    *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md")),
+)
+COMMAND = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?(?:trm|make|python|pip|for|tensorboard) ")
+
+# Pages whose `python` and `sh` blocks another test runs, all of them, in order.
+RUN_BY = {
+    "docs/library.md": "tests/docs/test_library.py",
+    "docs/recursion_for_your_own_network.md": "tests/docs/test_recursion_for_your_own_network.py",
+    "docs/your_own_puzzle.md": "tests/docs/test_your_own_puzzle.py",
+}
+# Blocks that are run below by how they begin, with what is made shorter and what has to be printed.
+RUN_HERE: dict[tuple[str, str], tuple[dict[str, str], str]] = {
+    ("docs/paper_to_code.md", "import jax\nfrom trm_jax"): ({}, "'table': 448720384"),
+    ("docs/new_puzzles.md", "SMALL="): (
+        {"train.steps=300": "train.steps=2 --config.train.eval_every=0", "train.steps=100": "train.steps=2"},
+        "",
+    ),
+    ("docs/small_models.md", "trm models  "): (
+        {"--seconds 5": "--seconds 2"},
+        "812753649943682175675491283154237896369845721287169534521974368438526917796318452",
+    ),
+}
+# And those that are not run as they stand, by how they begin.
+NOT_RUN = {
+    ("README.md", "make setup && .venv/bin/trm"): "makes an environment; the solver is run from docs/small_models.md",
+    ("README.md", "make setup && source"): "makes an environment",
+    ("README.md", "trm train --config=sudoku_mlp"): "the paper's model: hours of a GPU, and the public puzzles",
+    ("CONTRIBUTING.md", "make setup"): "makes an environment, and runs these tests",
+    (
+        "docs/deep_recursion.md",
+        "trm estimate",
+    ): "minutes of compiling: tests/commands/test_report.py does a small one",
+    (
+        "docs/evaluation.md",
+        "trm eval sudoku-4x4 --stress",
+    ): "its table is that of a file: tests/docs/test_stress_table.py",
+    (
+        "docs/evaluation.md",
+        "trm eval runs/arc1",
+    ): "needs a model of ARC: tests/commands/test_arc_end_to_end.py makes one",
+    ("docs/evaluation.md", "trm sweep"): "nine trainings: tests/commands/test_sweep_command.py makes short ones",
+    ("docs/many_devices.md", "for process"): "two processes that train: tests/devices/test_processes.py",
+    (
+        "docs/measured.md",
+        "trm eval runs/small",
+    ): "needs a trained run: tests/commands/test_ledger_commands.py makes one",
+    (
+        "docs/new_puzzles.md",
+        "trm train --config=demo:6x6 --config.model.mixer",
+    ): "the second line of the block that is run",
+    ("docs/parity.md", "trm parity"): "README's own: tests/original/test_parity.py, on the recordings",
+    ("docs/recipes.md", "trm train --config=ablations/recipe"): "needs the public puzzles, and hours of a GPU",
+}
+
+
+def blocks() -> Iterator[tuple[str, str, str]]:
+    """Page, language and text of each block that holds a program or begins with a command."""
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            if language or COMMAND.match(block):
+                yield page, language, block
+        for block in re.findall(r"(?<=\n\n)((?:    \S.*\n)+)", text):
+            if COMMAND.match(block.strip()):
+                yield page, "", block.strip() + "\n"
+
+
+def named(page: str, block: str) -> list[tuple[str, str]]:
+    return [key for key in (*RUN_HERE, *NOT_RUN) if key[0] == page and block.startswith(key[1])]
+
+
+def test_every_block_is_run_or_it_is_said_why_not() -> None:
+    left = set(RUN_HERE) | set(NOT_RUN)
+    for page, language, block in blocks():
+        keys = named(page, block)
+        by_another = page in RUN_BY and language in ("python", "sh")
+        assert len(keys) + by_another == 1, (page, block.splitlines()[0], keys)
+        left -= set(keys)
+    assert left == set(), "no block begins so"
+
+
+def test_those_who_run_a_page_name_it() -> None:
+    for page, test in RUN_BY.items():
+        assert Path(page).name in (ROOT / test).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "start"), RUN_HERE)
+def test_a_block_runs(page: str, start: str, tmp_path: Path) -> None:
+    shorter, told = RUN_HERE[page, start]
+    ((language, block),) = ((language, block) for at, language, block in blocks() if (page, start) in named(at, block))
+    for old, new in shorter.items():
+        assert old in block
+        block = block.replace(old, new)
+    puzzle = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."
+    answer = "812753649943682175675491283154237896369845721287169534521974368438526917796318452"
+    (tmp_path / "test.csv").write_text(f"question,answer\n{puzzle},{answer}\n")
+    trm = f'set -e\ntrm() {{ {sys.executable} -m trm_jax "$@"; }}\n'
+    command = [sys.executable, "-c", block] if language == "python" else ["bash", "-c", trm + block]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
