@@ -44,13 +44,15 @@ def linked(path: str, text: str) -> set[str]:
 
 
 def moved(path: str, text: str) -> str:
-    """A document with its links as they are among the pages."""
+    """A document with its links as they are among the pages, and code in tables as the builder reads it."""
     folder = os.path.dirname(path)
 
     def target(link: re.Match[str]) -> str:
         return os.path.relpath(place(os.path.normpath(os.path.join(folder, link[0]))), folder or ".")
 
-    return LINK.sub(target, text)
+    # A bar within code is part of a table's cell: escaped where the repository is read, plain here.
+    bars = re.sub(r"`[^`\n]+`", lambda code: code[0].replace("\\|", "|"), text)
+    return LINK.sub(target, bars)
 
 
 def shown(path: str) -> str:
@@ -82,7 +84,8 @@ def lay_out(folder: Path, run: Path | None = None) -> None:
         shutil.copy(ROOT / path, pages_folder / path)
     for file in (path for suffix in ("*.md", "*.png") for path in (run.glob(suffix) if run else ())):
         shutil.copy(file, pages_folder / "docs" / "notebooks")
-    shutil.copy(ROOT / "site" / "api.md", pages_folder)
+    for name in ("api.md", "style.css"):
+        shutil.copy(ROOT / "site" / name, pages_folder)
     shutil.copy(ROOT / "site" / "zensical.toml", folder)
 
 

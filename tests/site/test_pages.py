@@ -57,6 +57,10 @@ def test_a_source_has_a_page_a_folder_a_list_and_data_are_copied(pages: Path) ->
     assert moved == "[a](../trm_jax/version.py.md) [b](../index.md#use-it) [c](https://x.org/a.py)"
 
 
+def test_a_bar_in_the_code_of_a_table_is_plain() -> None:
+    assert PAGES["moved"]("x.md", "| `a\\|b` | c \\| d | `e` |") == "| `a|b` | c \\| d | `e` |"
+
+
 def test_the_page_of_names_has_every_name_of_the_library() -> None:
     named = re.findall(r"^::: trm_jax\.(\w+)$", (ROOT / "site" / "api.md").read_text(), re.MULTILINE)
     assert sorted(named) == sorted(set(trm_jax.__all__) - {"__version__"})
