@@ -37,19 +37,25 @@ exec(RULES)
 
 
 # %% [markdown]
-# All boards, by trying every row after those above it. For each place and digit one number holds, bit by bit, which
+# All boards, by trying every row below those that stand. For each place and digit one number holds, bit by bit, which
 # boards have it there; clues name one board when the numbers of all of them have a single bit in common.
 
 
 # %%
 def boards(rows=()):
     if len(rows) == 5:
-        if check("." * 25, "".join(rows)):
-            yield "".join(rows)
+        yield "".join(rows)
         return
-    for row in map("".join, permutations("12345")):
-        if all(a != b for above in rows for a, b in zip(above, row, strict=True)):
-            yield from boards((*rows, row))
+    here = len(rows)
+    used = [
+        {row[column] for row in rows}
+        | {row[at] for at, row in enumerate(rows) if column == here}
+        | {row[4 - at] for at, row in enumerate(rows) if column == 4 - here}
+        for column in range(5)
+    ]
+    for row in permutations("12345"):
+        if not any(digit in before for digit, before in zip(row, used, strict=True)):
+            yield from boards((*rows, "".join(row)))
 
 
 full = list(boards())
