@@ -91,10 +91,10 @@ len(full), len(rows), next(iter(rows.items()))
 # %%
 command = "data grid diagonals --train diagonals.csv --holdout 300 --rules diagonals.py --shape 5x5 --alphabet .12345"
 symmetries = ["--symmetries", "fliplr flipud transpose"]
-built = subprocess.run(
-    [sys.executable, "-m", "trm_jax", *command.split(), *symmetries], capture_output=True, text=True, check=True
-)
-print(built.stdout)
+if not Path("diagonals").exists():  # a dataset is never overwritten
+    words = [sys.executable, "-m", "trm_jax", *command.split(), *symmetries]
+    built = subprocess.run(words, capture_output=True, text=True)
+    print(built.stdout + built.stderr)
 
 # %% [markdown]
 # ## Training
