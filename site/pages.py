@@ -17,6 +17,8 @@ DOCUMENTS = ("*.md", "docs/*.md", "data/README.md")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 # Sources that have a page, with the name of their language.
 LANGUAGES = {".py": "python", ".sh": "bash", ".sbatch": "bash", ".yaml": "yaml"}
+# The page that solves puzzles in the browser, where it is there.
+SOLVER = ROOT / "site" / "solver"
 UNLISTED = "---\nsearch:\n  exclude: true\n---\n"
 
 
@@ -86,7 +88,12 @@ def lay_out(folder: Path, run: Path | None = None) -> None:
         shutil.copy(file, pages_folder / "docs" / "notebooks")
     for name in ("api.md", "style.css"):
         shutil.copy(ROOT / "site" / name, pages_folder)
-    shutil.copy(ROOT / "site" / "zensical.toml", folder)
+    settings = (ROOT / "site" / "zensical.toml").read_text()
+    if (SOLVER / "index.html").is_file():
+        sources = shutil.ignore_patterns("node_modules", "package*.json", "*.md")
+        shutil.copytree(SOLVER, pages_folder / "solver", ignore=sources)
+        settings = settings.replace("nav = [\n", 'nav = [\n    { "Solve a puzzle" = "solver/index.html" },\n')
+    (folder / "zensical.toml").write_text(settings)
 
 
 if __name__ == "__main__":

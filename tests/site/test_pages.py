@@ -57,6 +57,17 @@ def test_a_source_has_a_page_a_folder_a_list_and_data_are_copied(pages: Path) ->
     assert moved == "[a](../trm_jax/version.py.md) [b](../index.md#use-it) [c](https://x.org/a.py)"
 
 
+def test_the_solver_stands_in_the_navigation_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = tmp_path / "solver"
+    (solver / "node_modules").mkdir(parents=True)
+    (solver / "index.html").write_text("<h1>Solve</h1>")
+    monkeypatch.setitem(PAGES["lay_out"].__globals__, "SOLVER", solver)
+    PAGES["lay_out"](tmp_path / "site")
+    settings = tomllib.loads((tmp_path / "site" / "zensical.toml").read_text())["project"]
+    assert list(listed(settings["nav"])) == ["solver/index.html", *listed(SETTINGS["nav"])]
+    assert [path.name for path in (tmp_path / "site" / "pages" / "solver").iterdir()] == ["index.html"]
+
+
 def test_a_bar_in_the_code_of_a_table_is_plain() -> None:
     assert PAGES["moved"]("x.md", "| `a\\|b` | c \\| d | `e` |") == "| `a|b` | c \\| d | `e` |"
 
