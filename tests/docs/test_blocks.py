@@ -49,6 +49,11 @@ NOT_RUN = {
         "trm train --config=sudoku_mlp": "the paper's model: hours of a GPU, and the public puzzles",
     },
     "CONTRIBUTING.md": {"make setup": "makes an environment, and runs these tests"},
+    "docs/confidence.md": {
+        "trm calibrate RUN": "words that stand for a run; tests/commands/test_calibrate.py has a small one",
+        "trm data sudoku calibration.csv": "20,000 puzzles; tests/docs/test_confidence_tables.py has its figures",
+        "trm eval sudoku-4x4 other.csv": "on puzzles of that block, and likewise",
+    },
     "docs/deep_recursion.md": {
         "trm estimate": "minutes of compiling; tests/commands/test_report.py compiles a small one",
         "trm train --config=sudoku_extreme:single": "hours of two cores, and the public puzzles",
