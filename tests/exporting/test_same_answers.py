@@ -138,7 +138,7 @@ def shipped_demo() -> tuple[Solver, np.ndarray]:
 def mazes() -> tuple[Solver, np.ndarray]:
     """Attention that knows rows and columns; several latents, which take turns."""
     experiment = trm.experiment(
-        "maze_unique:small",
+        "maze_unique",
         {"model.width": 32, "model.heads": 2, "model.vocab_size": 6, "model.seq_len": 121, "model.latents": 2,
          "model.dtype": "float32", "model.cycles": 1, "model.latent_steps": 2},
     )  # fmt: skip

@@ -124,7 +124,7 @@ def _table(report: SearchReport) -> str:
     if report.exact is not None and report.first_call is not None:
         lines += [
             f"of which the known answer: {report.exact.value:.2%}",
-            f"the likeliest digits after one call, unsearched: {report.first_call.value:.2%} exact",
+            f"the likeliest symbols after one call, unsearched: {report.first_call.value:.2%} exact",
         ]
     if report.unlabelled:
         lines.append(

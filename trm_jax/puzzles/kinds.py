@@ -24,7 +24,7 @@ from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens, random_words
 from trm_jax.puzzles.text.reading import read_one, read_several
 from trm_jax.puzzles.text.writing import Board, Sizes, Writing
-from trm_jax.puzzles.units import Units, units_of_sudoku
+from trm_jax.puzzles.units import Units, units_of_maze, units_of_sudoku
 
 # Of each row under a declared symmetry, when it is tried by the rules.
 _IMAGES = 8
@@ -121,6 +121,7 @@ class Maze(Kind):
     def __init__(self, shape: tuple[int, int], legend: str = "") -> None:
         self.shape, self.legend = shape, legend
         self._grid = maze.grid(shape)
+        self.units = units_of_maze(*shape)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "maze", "shape": list(self.shape)}
@@ -537,5 +538,5 @@ def units_of(puzzle: str, cells: int) -> Units:
     if kind.units is None:
         name = kind.to_dict()["kind"]
         mend = "declare some in its description, as in " + '"units": {"line": "rows columns"}' if name == "grid" else ""
-        raise DataError(f"puzzles of kind {name!r} have no units: {mend or 'only Sudokus and grids have any'}")
+        raise DataError(f"puzzles of kind {name!r} have no units: {mend or 'only Sudokus, mazes and grids have any'}")
     return kind.units

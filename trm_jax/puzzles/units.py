@@ -69,6 +69,24 @@ def units_of_sudoku(box_rows: int, box_cols: int) -> Units:
     return Units(side * side, _frozen(classes), tuple(range(2, side + 2)), blank=1, renamable=True)
 
 
+def units_of_maze(rows: int, columns: int) -> Units:
+    """Pairs of cells that lie side by side: what a path may step between. The tokens are those of puzzles/maze.py."""
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    classes = [("neighbour", [*_pairs(column, columns, 1), *_pairs(row, rows, columns)])]
+    return Units(rows * columns, _frozen(classes), symbols=(1, 2, 3, 4, 5), blank=2, renamable=False)
+
+
+def _pairs(along: NDArray[Any], length: int, step: int) -> list[NDArray[Any]]:
+    """Partitions into a cell and the next along one axis, whose place there is `along`: from every second cell on."""
+    found = []
+    for first in (0, 1):
+        begins = np.flatnonzero((along % 2 == first) & (along + 1 < length))
+        part = np.full(len(along), -1)
+        part[begins] = part[begins + step] = np.arange(len(begins))
+        found += [part] if len(begins) else []
+    return found
+
+
 def declared_units(declared: object, shape: tuple[int, int], alphabet: str, renamable: bool) -> Units:
     """The units of a puzzle of one's own.
 

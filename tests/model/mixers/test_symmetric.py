@@ -34,6 +34,7 @@ KINDS = {
     "latin square": ('{"kind": "sudoku", "box": "1x5"}', 25),
     "jigsaw": (JIGSAW, 16),
     "cages, symbols with names": (CAGES, 9),
+    "maze": ('{"kind": "maze", "shape": [3, 4]}', 12),
 }
 QUICK = ("jigsaw", "cages, symbols with names")
 
@@ -59,7 +60,7 @@ def questions(kind, n, seed=0):
     """Any tokens, blanks among them: the symmetry is the network's, whatever it is asked."""
     rng = np.random.default_rng(seed)
     tokens = rng.integers(1, kind.vocab_size, (n, kind.cells))
-    return np.where(rng.random(tokens.shape) < 0.5, kind.blank, tokens).astype(np.int32)
+    return np.where(rng.random(tokens.shape) < 0.5, kind.units.blank, tokens).astype(np.int32)
 
 
 def thought(model, weights, inputs):
@@ -153,8 +154,10 @@ def test_padding_and_blanks_are_no_answers():
 
 
 def test_a_kind_without_units_says_so():
-    with pytest.raises(ConfigError, match="puzzles of kind 'maze' have no units: only Sudokus and grids have any"):
-        config_of(kind_of("sudoku", 16), puzzle="maze").units  # noqa: B018
+    with pytest.raises(
+        ConfigError, match="puzzles of kind 'arc' have no units: only Sudokus, mazes and grids have any"
+    ):
+        config_of(kind_of("sudoku", 16), puzzle="arc", seq_len=900).units  # noqa: B018
     with pytest.raises(ConfigError, match=r"config\.model\.puzzle = '': name the puzzle"):
         config_of(kind_of("sudoku", 16)).units  # noqa: B018
 
