@@ -36,7 +36,7 @@ def get_config(variant: str = "") -> ConfigDict:
         config = sudoku_extreme.get_config()
         config.name = "maze_unique_small"
         config.model.update(vocab_size=6, seq_len=0, width=16, puzzle="maze")
-        config.candidates.take_away_below = 0.2
+        config.candidates.take_away_below = 0.1
         config.data.update(puzzle="maze", reveal=0.0)
         config.train.update(steps=3_000, batch_size=32)
         return config
