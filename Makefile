@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= dev,viz
 
-.PHONY: setup demo test test-all fuzz soak lint parity site site-serve release clean
+.PHONY: setup demo test test-all fuzz soak lint parity solver site site-serve release clean
 
 setup: .setup-stamp
 
@@ -40,7 +40,8 @@ parity: setup
 	$(BIN)/trm parity tests/testdata
 
 # The documents as a site, in build/site/html: strictly, what a page names and is not there fails. Notebooks are run for it.
-site: .site-stamp $(patsubst docs/notebooks/%.py,build/notebooks/%.py.md,$(wildcard docs/notebooks/*.py))
+# The page that solves puzzles is in it where npm can fetch what it needs.
+site: .site-stamp $(if $(shell command -v npm),solver) $(patsubst docs/notebooks/%.py,build/notebooks/%.py.md,$(wildcard docs/notebooks/*.py))
 	@$(BIN)/python site/pages.py build/site build/notebooks
 	$(BIN)/zensical build --strict --config-file build/site/zensical.toml
 	@$(BIN)/python site/links.py build/site/html
@@ -66,6 +67,17 @@ release: .release-stamp
 
 .release-stamp: .setup-stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
+	@touch $@
+
+# The page that solves puzzles, with runtime and model, as files for any web server: build/solver. Needs npm.
+RUNTIME := build/runtime/node_modules/onnxruntime-web/dist
+solver: setup $(RUNTIME)
+	@rm -rf build/solver
+	@$(BIN)/trm view sudoku-extreme --save build/solver --runtime $(RUNTIME)
+
+$(RUNTIME): site/runtime/package.json site/runtime/package-lock.json
+	@mkdir -p build/runtime && cp $^ build/runtime
+	npm ci --prefix build/runtime --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 clean:

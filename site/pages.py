@@ -17,8 +17,8 @@ DOCUMENTS = ("*.md", "docs/*.md", "data/README.md")
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 # Sources that have a page, with the name of their language.
 LANGUAGES = {".py": "python", ".sh": "bash", ".sbatch": "bash", ".yaml": "yaml"}
-# The page that solves puzzles in the browser, where it is there.
-SOLVER = ROOT / "site" / "solver"
+# The page that solves puzzles in the browser, as `make solver` leaves it, where it is there.
+SOLVER = ROOT / "build" / "solver"
 UNLISTED = "---\nsearch:\n  exclude: true\n---\n"
 
 
@@ -90,8 +90,7 @@ def lay_out(folder: Path, run: Path | None = None) -> None:
         shutil.copy(ROOT / "site" / name, pages_folder)
     settings = (ROOT / "site" / "zensical.toml").read_text()
     if (SOLVER / "index.html").is_file():
-        sources = shutil.ignore_patterns("node_modules", "package*.json", "*.md")
-        shutil.copytree(SOLVER, pages_folder / "solver", ignore=sources)
+        shutil.copytree(SOLVER, pages_folder / "solver")
         settings = settings.replace("nav = [\n", 'nav = [\n    { "Solve a puzzle" = "solver/index.html" },\n')
     (folder / "zensical.toml").write_text(settings)
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("inference",),
     ("runs",),
-    ("display", "exporting"),
+    ("display", "exporting", "viewing"),
     ("original", "library"),
     ("commands",),
     ("__main__", "__init__"),

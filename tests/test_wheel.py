@@ -19,7 +19,7 @@ from trm_jax.version import VERSION
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built without a network from a copy, where no earlier build has left anything."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("trm_jax", "experiments", "benchmarks", "tests"):
+    for name in ("trm_jax", "experiments", "benchmarks", "site", "tests"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -40,7 +40,10 @@ def test_a_wheel_holds_the_package_with_its_experiments_and_nothing_else(wheel: 
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trm_jax").rglob("*.py")}
     sources |= {f"trm_jax/{path.relative_to(ROOT)}" for path in (ROOT / "experiments").rglob("*.py")}
     shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "trm_jax" / "pretrained").iterdir()}
+    page = ROOT / "site" / "solver"
+    shipped |= {f"trm_jax/viewing/solver/{path.relative_to(page)}" for path in page.rglob("*.*") if path.is_file()}
     assert "trm_jax/pretrained/sudoku-extreme.safetensors" in shipped
+    assert "trm_jax/viewing/solver/core/text/reading.js" in shipped
     assert {"trm_jax/experiments/sudoku_mlp.py", "trm_jax/experiments/ablations/hrm.py"} <= sources
     assert {name for name in held if not name.startswith(about)} == sources | shipped | {"trm_jax/py.typed"}
     assert f"{about}licenses/LICENSE" in held

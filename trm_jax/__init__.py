@@ -13,6 +13,7 @@ The house, floor by floor; imports only point downward (tests/test_floors.py):
     library/     what `import trm_jax as trm` offers: load, solve, think, evaluate, stress, calibrate, train, export
     display/     answers and figures for the eye
     exporting/   a model as one file that runs without this package
+    viewing/     the page that solves puzzles in a browser
     runs/        what surrounds the steps: the loop, checkpoints, figures, signals, faults
     inference/   what trained weights answer: many steps, many attempts, which to believe, how good they are
     training/    what an optimiser step is: supervision, losses, updates, batches; pure

@@ -59,7 +59,7 @@ def test_a_source_has_a_page_a_folder_a_list_and_data_are_copied(pages: Path) ->
 
 def test_the_solver_stands_in_the_navigation_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solver = tmp_path / "solver"
-    (solver / "node_modules").mkdir(parents=True)
+    solver.mkdir()
     (solver / "index.html").write_text("<h1>Solve</h1>")
     monkeypatch.setitem(PAGES["lay_out"].__globals__, "SOLVER", solver)
     PAGES["lay_out"](tmp_path / "site")

@@ -139,6 +139,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def port(text: str) -> int:
+    """Of TCP; 0 stands for any that is free."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 6) or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no port: give a number from 0 to 65535")
+    return int(text)
+
+
 def noise(text: str) -> float:
     """A standard deviation."""
     try:

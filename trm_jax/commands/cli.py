@@ -379,6 +379,14 @@ def _export(args: argparse.Namespace, rest: list[str]) -> int:
     return DONE
 
 
+def _view(args: argparse.Namespace, rest: list[str]) -> int:
+    from trm_jax.commands.view import run
+    from trm_jax.library.solver import load
+
+    run(load(args.source, averaged=not args.trained_weights), str(args.source), args.port, args.runtime, args.save)
+    return DONE
+
+
 def _models(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.commands.models import run
 
@@ -457,6 +465,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "parity": _parity,
     "convert": _convert,
     "export": _export,
+    "view": _view,
     "models": _models,
     "estimate": _estimate,
     **ledger.COMMANDS,

@@ -291,6 +291,15 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--chains", type=positive, metavar="N", help=about)
     export.add_argument("--trained-weights", action="store_true", help="not their average")
 
+    view = _command(commands, "view", "a page in the browser that solves Sudokus with a model")
+    view.add_argument("source", type=Path, help="a workdir, a checkpoint in it, a file, or a model of `trm models`")
+    view.add_argument("--port", type=arguments.port, default=8765, metavar="N", help="of 127.0.0.1; 0: any free (8765)")
+    about = "folder `dist` of onnxruntime-web (node_modules/onnxruntime-web/dist)"
+    view.add_argument("--runtime", type=Path, metavar="FOLDER", help=about)
+    about = "write the page into this new folder instead, for any web server; it then works offline, too"
+    view.add_argument("--save", type=arguments.new_folder, metavar="FOLDER", help=about)
+    view.add_argument("--trained-weights", action="store_true", help="not their average")
+
     models = _command(commands, "models", "list the trained models that come with the package")
     models.add_argument("name", nargs="?", help="print the card of this one")
 
@@ -309,7 +318,7 @@ def _parser() -> argparse.ArgumentParser:
         "ledger", help="figures on record: a row for each evaluation", description="Figures on record, row by row."
     )
     _add_ledger(ledger.add_subparsers(title="commands", required=True, metavar="COMMAND"))
-    for takes_a_model in (train, sweep, evaluate, solve, calibrate, convert, export, estimate):
+    for takes_a_model in (train, sweep, evaluate, solve, calibrate, convert, export, view, estimate):
         takes_a_model.add_argument(
             "--network", type=Path, metavar="FILE", help="Python file that calls trm_jax.register_mixer, run first"
         )

@@ -49,7 +49,7 @@ class StopSignals(AbstractContextManager["StopSignals"]):
         self._hears = False
 
     def __enter__(self) -> Self:
-        self._hears = self._entered.enter_context(_heard_by(self._ask))
+        self._hears = self._entered.enter_context(heard_by(self._ask))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -130,13 +130,13 @@ def ending_at_once(exit_code: int, tidy: Callable[[], None] = lambda: None) -> I
         finally:
             os._exit(exit_code)
 
-    with _heard_by(end):
+    with heard_by(end):
         yield
 
 
 @contextmanager
-def _heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool]:
-    """Has a handler hear the signals, and gives whether it does: in the main thread alone."""
+def heard_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[bool]:
+    """Has a handler hear the signals of ASKING, and gives whether it does: in the main thread alone."""
     hears = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, handler) for number in ASKING if hears}
     try:
