@@ -12,6 +12,7 @@ const LOG_LINES = 200;
 const UNHURRIED = 25; // calls, after which the page no longer waits between two
 
 const TYPING = 800; // milliseconds without a key, after which a text that is too short is told so
+const UNSURE = 0.5; // lead of a digit, in logits, up to which the network is said not to be sure of it
 const SEVERAL = "The puzzle has more than one answer, and the network learned from puzzles that have one";
 
 const part = (id) => document.getElementById(id);
@@ -198,9 +199,10 @@ class Page {
       part("why-said").replaceChildren(...strong.map((clue) => line(
         `${this.layout.alphabet[question[clue.cell]]} in ${this.layout.words(clue.cell)}: ${Math.round(100 * clue.share)} %`)));
       const [digit, place] = [this.layout.alphabet[told.digit], this.layout.words(cell)];
-      part("cell-said").textContent = told.lead > 0.5
-        ? `At first sight the network says ${digit} in ${place}. It rests on these clues, the strongest first:`
-        : `At first sight the network is not sure: it leans to ${digit} in ${place}, by these clues:`;
+      const when = this.model.searches ? "Before any guess the" : "The";
+      part("cell-said").textContent = told.lead > UNSURE
+        ? `${when} network says ${digit} in ${place}. That rests on these clues, the strongest first:`
+        : `${when} network is not sure of ${place}. It leans to ${digit}, by these clues:`;
       button.hidden = true;
     } finally {
       button.disabled = false;
