@@ -1,8 +1,8 @@
 """Do all places that name a version name the same one? `python .ci/versions.py [TAG]`; a tag asks for a day, too."""
 
 import re
-import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -36,7 +36,8 @@ def faults(version: str, changelog: str, citation: str, tag: str = "") -> list[s
 
 
 if __name__ == "__main__":
-    version = runpy.run_path(str(ROOT / "trm_jax" / "version.py"))["VERSION"]
+    sys.path.insert(0, str(ROOT / "trm_jax"))
+    version = import_module("version").VERSION
     texts = [(ROOT / name).read_text() for name in ("CHANGELOG.md", "CITATION.cff")]
     wrong = faults(version, *texts, *sys.argv[1:])
     print("\n".join(wrong) or f"version {version} everywhere")

@@ -129,9 +129,10 @@ def unsafe(text: str) -> list[tuple[str, str]]:
 
 
 def our_files() -> Iterator[Path]:
-    """All Python files of the repository, tracked or not; what is installed lies in folders that are hidden."""
+    """All Python files of the repository, tracked or not; what is installed lies in hidden folders."""
     for folder, inside, files in os.walk(ROOT):
-        inside[:] = [name for name in inside if not name.startswith(".") and name not in ("build", "__pycache__")]
+        ours = (name for name in inside if name == ".ci" or not name.startswith("."))
+        inside[:] = [name for name in ours if name not in ("build", "__pycache__")]
         yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 

@@ -1,13 +1,11 @@
 """Version, changelog and citation agree, and where they do not, each fault is told."""
 
-import runpy
-
 import pytest
-from places import ROOT
+from places import ROOT, module_at
 
 from trm_jax.version import VERSION
 
-faults = runpy.run_path(str(ROOT / ".ci" / "versions.py"))["faults"]
+faults = module_at(ROOT / ".ci" / "versions.py").faults
 CHANGELOG = "# Changelog\n\n## [1.2.0] - 2026-12-01\n\n## [1.1.0] - 2026-11-01\n"
 CITATION = """\
 version: 1.2.0

@@ -1,12 +1,11 @@
 """What a built site asks for and does not hold is named."""
 
-import runpy
 from pathlib import Path
 
 import pytest
-from places import ROOT
+from places import ROOT, module_at
 
-faults = runpy.run_path(str(ROOT / "site" / "links.py"))["faults"]
+faults = module_at(ROOT / "site" / "links.py").faults
 WHOLE = '<h1 id="top">A</h1><a href="b/#part">b</a><a href="#top">up</a><img src="p.png"><a href="https://x.org">x</a>'
 
 

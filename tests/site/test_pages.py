@@ -2,18 +2,17 @@
 
 import os
 import re
-import runpy
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ROOT
+from places import ROOT, module_at
 
 import trm_jax
 
-PAGES = runpy.run_path(str(ROOT / "site" / "pages.py"))
+PAGES = vars(module_at(ROOT / "site" / "pages.py"))
 SETTINGS = tomllib.loads((ROOT / "site" / "zensical.toml").read_text())["project"]
 
 
