@@ -183,6 +183,7 @@ def test_too_large_a_step_is_compiled_and_not_run(monkeypatch: pytest.MonkeyPatc
     assert row["mb_a_puzzle"] == 1000.0
 
 
+@pytest.mark.slow
 def test_policies_take_turns_and_one_that_runs_out_of_memory_ends_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
 

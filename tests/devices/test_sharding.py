@@ -109,6 +109,7 @@ def restored(workdir: Path, data: int, **changes):
     return state, totals
 
 
+@pytest.mark.slow
 @of_every_number
 def test_twenty_steps_are_the_same_on_any_number_of_devices(runs, data):
     ours, alone = read_metrics(runs[data]), read_metrics(runs[1])

@@ -71,7 +71,10 @@ NOT_RUN = {
     },
     "docs/new_puzzles.md": {"trm train --config=demo:6x6 --config.model": "as a line of the block that is run"},
     "docs/parity.md": {"trm parity": "needs the recordings; tests/original/test_parity.py takes those that are here"},
-    "docs/solver_page.md": {"pip install": "installs packages; tests/viewing/test_browser.py drives the page"},
+    "docs/solver_page.md": {
+        "pip install": "installs packages; tests/viewing/test_browser.py drives the page",
+        "make solver": "likewise, and minutes in a browser",
+    },
     "docs/recipes.md": {"trm train --config=ablations/recipe": "hours of a GPU, and the public puzzles"},
 }
 LEFT = [(page, start) for page, starts in NOT_RUN.items() for start in starts]

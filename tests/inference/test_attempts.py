@@ -202,6 +202,7 @@ def test_symmetries_are_undone(weights, puzzles):
     assert (found.answers == puzzles[0][:, None, None]).all()
 
 
+@pytest.mark.slow
 def test_a_race_ends_all_attempts_at_a_puzzle_with_the_first_that_halts(weights, puzzles):
     effort = {"depths": (6,), "attempts": 4, "latent_noise": 0.5, "halting": True}
     free, race = run(weights, puzzles, 52, **effort), run(weights, puzzles, 52, race=True, **effort)

@@ -131,6 +131,7 @@ def test_fewer_puzzles_than_devices(alone: Attempts) -> None:
     assert_same(few, Attempts(EFFORT, 0, *(getattr(alone, name)[:2] for name in FIELDS)))
 
 
+@pytest.mark.slow
 def test_in_a_race_all_attempts_at_a_puzzle_meet(alone: Attempts) -> None:
     """Where all start together it is decided who wins, so the number of devices changes nothing."""
     everyone = RACE.attempts * (COUNT + 8)

@@ -182,6 +182,7 @@ EFFORTS = {
 }
 
 
+@pytest.mark.slow
 def test_a_trace_repeats_each_attempt() -> None:
     model = Model(CONFIG)
     weights = random_weights(model)

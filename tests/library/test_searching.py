@@ -60,6 +60,7 @@ def test_other_sizes_are_those_of_the_kind(model):
         model.at(17)
 
 
+@pytest.mark.slow
 def test_a_table_of_another_size_is_evaluated(model, tmp_path, capsys):
     answers = model.solve(PUZZLES, calls=200, batch_size=8)
     table = tmp_path / "small.csv"

@@ -16,6 +16,7 @@ TEXTS = [".21....4.....1..", ".4......2.3...2.", ".12....4....3...", ".21....4..
 ANSWERS = ["4213132424313142", "3412124321344321", "4123231414323241", "4213132424313142"]
 
 
+@pytest.mark.slow
 def test_a_step_is_the_step_of_a_run_and_its_figures_are_means(experiment: Experiment) -> None:
     state, batch = trm.init(experiment), trm.batch(experiment, TEXTS, ANSWERS)
     jax.tree.map(np.testing.assert_array_equal, state, jax.jit(init_state, static_argnums=0)(experiment))

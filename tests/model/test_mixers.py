@@ -100,6 +100,7 @@ def test_what_was_cut_and_resumed_is_what_was_not(run: Path, tmp_path: Path) -> 
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_commands_find_it_in_the_file_that_network_names(
     run: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -281,6 +281,7 @@ def test_any_pair_is_right_or_a_data_error(shape, dtype, seed, origin, give_shap
         assert "\n" not in refused
 
 
+@pytest.mark.slow
 def test_every_public_label_is_the_path_of_solve(real_data):
     questions, answers = public_pairs(real_data / "maze_hard")
     assert questions.shape == (1400, 900)

@@ -189,6 +189,7 @@ def test_micro_batches_take_the_same_step():
     assert_close(parts.carry, whole.carry, 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "continue_head", "grad_cycles"),
     [

@@ -17,6 +17,7 @@ QUICK = ("demo",)
 DEMO = FOLDER / "demo.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names()])
 def test_losses_are_those_on_record(name: str) -> None:
     """By the benchmark in a process of its own: compiled as tests are, losses have other bits than those on record."""

@@ -266,6 +266,7 @@ def test_ten_cuts_leave_no_trace(uncut: Uncut, tmp_path: Path) -> None:
         assert any(cut % config.train.log_every for cut in cuts), "sums of figures are under way"
 
 
+@pytest.mark.slow
 @of_variants("bfloat16")
 def test_cuts_while_evaluating_leave_no_trace(uncut: Uncut, tmp_path: Path) -> None:
     """At every evaluation, at the first one twice: each is made once, before the next step, on the same weights."""

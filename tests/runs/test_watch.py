@@ -104,6 +104,7 @@ def test_weights_that_overflow_are_noticed_by_their_loss():
     assert (float(metrics["skipped"]), float(metrics["loss_not_finite"])) == (1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [bad_row, pytest.param(bad_weight, marks=pytest.mark.slow)])
 def test_one_of_several_devices_is_enough(fault, monkeypatch):
     layout = mesh_layout(2)
@@ -162,6 +163,7 @@ def test_a_run_goes_on_past_steps_that_are_not_finite(tmp_path, monkeypatch, cap
     assert "1 steps not finite, skipped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_ends_after_some_in_a_row_and_names_step_and_metric(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         poisoned_steps(patch, {2, *range(6, 100)})

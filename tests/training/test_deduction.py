@@ -141,6 +141,7 @@ def test_the_loss_is_what_the_formulas_say(monkeypatch):
     np.testing.assert_allclose(total, sum(elimination) + naming + 0.1 * parts["conflict_loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "memory",
     [MemoryConfig(policy="step", micro_batches=2), pytest.param(MemoryConfig(policy="dots"), marks=pytest.mark.slow)],

@@ -87,6 +87,7 @@ def test_a_compiled_step_needs_what_its_arrays_take_and_nothing_is_allocated() -
     assert needs.platform == jax.default_backend()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "memory", [MemoryConfig("step"), pytest.param(MemoryConfig("binomial", repetitions=2), marks=pytest.mark.slow)]
 )

@@ -530,6 +530,7 @@ def test_overlaps_of_the_public_subsets(training, test, count, real_data, tmp_pa
     assert summary.splits["test"].groups == {"evaluation": 400, "evaluation2": 120}[test]
 
 
+@pytest.mark.slow
 def test_the_public_recipe_is_told_of_two_tasks_that_leak(real_data, tmp_path):
     """Sizes as the original's builder makes them of the same files and 12 augmentations."""
     sources = find_subsets(str(real_data / "arc" / "arc-agi"), ["training", "evaluation", "concept"])
