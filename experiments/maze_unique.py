@@ -10,7 +10,7 @@ Cost: 100,000 steps at batch 768, 1.7 EFLOP.
         --config.data.train=train.csv --config.data.test=monitor.csv
 
 Variant "small": for two cores, and another model: a symmetric network made of pairs of neighbouring cells that carries
-sets of candidates (docs/small_models.md). It learns to fill dead ends on mazes of 7 x 7 in 20 minutes, and goes on with
+sets of candidates (docs/small_models.md). It learns to fill dead ends on mazes of 7 x 7 in 15 minutes, and goes on with
 those of 11 x 11 from there:
 
     trm data maze small.csv --generate 4000 --size 7x7 --min-length 6 --perfect
