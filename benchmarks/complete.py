@@ -10,7 +10,6 @@ refused.
 """
 
 import argparse
-import sys
 import time
 from itertools import combinations
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import Any
 import numpy as np
 from pysat.solvers import Cadical153
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, faults_told
 from benchmarks.turns import publish
 from trm_jax.commands.completing import completed
 from trm_jax.commands.questions import Task
 from trm_jax.data.fit import matched
 from trm_jax.devices.cores import use_cores
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.units import Units
 from trm_jax.runs.sources import load
@@ -129,11 +128,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100_000, help="of a search, at most (100000)")
     args = parser.parse_args()
     use_cores()
-    try:
+    with faults_told():
         rows = measure(args.model, args.puzzles, args.limit, args.nodes)
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
     publish(rows, RESULTS)
 
 

@@ -24,7 +24,6 @@ A row for each figure goes to results/compressed_states.jsonl.
 import argparse
 import json
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -39,12 +38,12 @@ import optax
 
 from benchmarks.batches import in_order
 from benchmarks.compressions import Compression, int8_vectors, keeping, low_rank, repeated, rounded
-from benchmarks.machine import describe
+from benchmarks.machine import describe, faults_told
 from benchmarks.recursion_points import Point
 from benchmarks.reversible import round_trip_error
 from trm_jax.config import Experiment, MemoryConfig, ModelConfig
 from trm_jax.data import dataset
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import applications
 from trm_jax.model.model import Model, Weights
 from trm_jax.recursion.policies import Policy, Program, plan
@@ -370,7 +369,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="of these, separated by commas (all)")
     args = parser.parse_args()
     machine = describe()
-    try:
+    with faults_told():
         asked = tuple(args.parts.split(","))
         if unknown := set(asked) - set(PARTS):
             raise ConfigError(f"--parts {args.parts}: there is no {', '.join(sorted(unknown))}: give {','.join(PARTS)}")
@@ -381,9 +380,6 @@ def main() -> None:
                 publish(measures[part](thinking), {"puzzles": thinking.puzzles} | machine)
         if "memory" in asked:
             publish(memory(), machine)
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

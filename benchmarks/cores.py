@@ -18,12 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import faults_told
 from benchmarks.turns import fields, publish, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
 from trm_jax.devices.cores import use_cores
 from trm_jax.devices.host_memory import keep_memory
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 
 RESULTS = Path(__file__).parent / "results" / "cores.jsonl"
 # Of a turn, at least: a step of a small model is over in a moment.
@@ -141,7 +142,7 @@ def main() -> None:
     parser.add_argument("--ways", default="1x1,2x1,auto", help="DEVICESxPARTS or auto, with commas")
     parser.add_argument("--work", metavar="WAY", help=argparse.SUPPRESS)
     args, rest = parser.parse_known_args()
-    try:
+    with faults_told():
         experiment = load_experiment(rest)
         model = replace(experiment.model, num_puzzles=experiment.model.num_puzzles or 1_000)
         batch = args.batch or experiment.train.batch_size
@@ -150,9 +151,6 @@ def main() -> None:
             work(experiment, args.work)
             return
         rows = measure(experiment, args.ways.split(","), args.rounds, [*rest, f"--batch={batch}"])
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
     publish(rows, RESULTS)
 
 

@@ -35,7 +35,7 @@ import jax
 import numpy as np
 
 from benchmarks.batches import in_order
-from benchmarks.machine import describe
+from benchmarks.machine import describe, faults_told
 from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, publish, resident, take_turns
 from trm_jax.commands.arguments import load_experiment
@@ -43,7 +43,7 @@ from trm_jax.config import Experiment
 from trm_jax.data import dataset
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.devices.host_memory import keep_memory
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
 from trm_jax.model.estimate import estimate
@@ -250,7 +250,7 @@ def main() -> None:
     """Measures, prints a column for each variant and appends them to the results."""
     keep_memory()
     args, rest = _parser().parse_known_args()
-    try:
+    with faults_told():
         names = _names(args.variants, args.run, args.reference)
         if min(args.batch_size, args.repeats) < 1 or args.limit < 0 or (args.steps is not None and args.steps < 1):
             raise ConfigError("--batch-size, --repeats and --steps: give numbers from 1 on, to --limit one from 0 on")
@@ -267,9 +267,6 @@ def main() -> None:
         else:
             work = from_run(args.run, args.puzzles, args.steps, args.batch_size, args.limit, args.halt_above)
         rows = measure(work, names, args.repeats, args.reference, args.reference_python)
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
     publish(rows, RESULTS)
 
 

@@ -9,17 +9,16 @@ splits may be over by chance though the promise is kept.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, faults_told
 from benchmarks.turns import publish
 from trm_jax.data.fit import matched
 from trm_jax.devices.cores import use_cores
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 from trm_jax.inference.confidence import Evidence, calibrate, gather
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.statistics import calibration
@@ -106,11 +105,8 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=100, help="how many (100)")
     args = parser.parse_args()
     use_cores()
-    try:
+    with faults_told():
         rows = measure(args)
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
     publish(rows, RESULTS)
 
 

@@ -27,14 +27,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, faults_told
 from benchmarks.matmul import Products
 from benchmarks.original import Original, check_checkout, check_loss, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, publish, resident, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment, MemoryConfig
 from trm_jax.devices.host_memory import keep_memory
-from trm_jax.errors import ConfigError, TrmError
+from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import estimate
 from trm_jax.training.memory import compile_step, memory_of
 from trm_jax.training.planner import describe as describe_memory
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--variants", default=",".join(VARIANTS), help="with --reference: which of them, with commas")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to which the rows are appended")
     args, rest = parser.parse_known_args()
-    try:
+    with faults_told():
         names = args.variants.split(",") if args.reference else ["ours"]
         if unknown := set(names) - set(VARIANTS):
             raise ConfigError(f"--variants {args.variants}: {unknown.pop()!r} is none of {', '.join(VARIANTS)}")
@@ -156,9 +156,6 @@ def main() -> None:
         model = replace(experiment.model, num_puzzles=experiment.model.num_puzzles or 1_000)
         experiment = replace(experiment, model=model, train=replace(experiment.train, batch_size=args.batch))
         rows = measure(experiment, names, args.repeats, args.reference, args.reference_python)
-    except TrmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
     publish(rows, args.results)
 
 

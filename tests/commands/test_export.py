@@ -3,17 +3,8 @@
 import pytest
 
 import trm_jax as trm
-from trm_jax.commands.cli import main
 from trm_jax.exporting import export as exporting
 from trm_jax.puzzles.kinds import kind_of
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["export", *words]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    (line,) = told.err.splitlines()
-    return line
 
 
 @pytest.mark.parametrize(
@@ -30,16 +21,16 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["sudoku-4x4", "model.stablehlo", "--steps=4"], "unknown option --steps"),
     ],
 )
-def test_bad_input_is_one_line(words, told, capsys, tmp_path, monkeypatch):
+def test_bad_input_is_one_line(words, told, refusal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.stablehlo").write_bytes(b"mine")
-    assert told in refusal(capsys, *words)
+    assert told in refusal("export", *words)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("there.stablehlo", b"mine")]
 
 
-def test_what_does_not_fit_into_one_file_is_told(capsys, tmp_path, monkeypatch):
+def test_what_does_not_fit_into_one_file_is_told(refusal, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_MOST_BYTES", 100_000)
-    told = refusal(capsys, "sudoku-4x4", str(tmp_path / "model.stablehlo"))
+    told = refusal("export", "sudoku-4x4", str(tmp_path / "model.stablehlo"))
     assert "weights of 496 kB with the puzzle table do not fit" in told
 
 

@@ -1,18 +1,9 @@
 """`trm view` refuses in one line what the page cannot show, before a model is exported."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from trm_jax.commands.cli import main
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["view", *words]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    (line,) = told.err.splitlines()
-    return line
 
 
 @pytest.mark.parametrize(
@@ -28,8 +19,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     ],
 )
 def test_bad_input_is_one_line(
-    words: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], told: str, refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there").mkdir()
-    assert told in refusal(capsys, *words)
+    assert told in refusal("view", *words)

@@ -167,25 +167,24 @@ def seconds(text: str) -> float:
     return _time(text, "seconds, such as 5 or 0.5")
 
 
-def _time(text: str, wanted: str) -> float:
+def _between(text: str, end: float, what: str) -> float:
+    """A number above 0 and below `end`; what: the word is not, otherwise, and what to give."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r:.60} is no time: give {wanted}")
+    if not 0 < value < end:
+        raise argparse.ArgumentTypeError(f"{text!r:.60} is no {what}")
     return value
+
+
+def _time(text: str, wanted: str) -> float:
+    return _between(text, 1e6, f"time: give {wanted}")
 
 
 def share(text: str) -> float:
     """Above 0 and below 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r:.60} is no share: give a number between 0 and 1, such as 0.99")
-    return value
+    return _between(text, 1, "share: give a number between 0 and 1, such as 0.99")
 
 
 def logit(text: str) -> float:
@@ -272,13 +271,7 @@ def positives(text: str) -> list[int]:
 
 def pflop(text: str) -> float:
     """1e15 operations."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e12:
-        raise argparse.ArgumentTypeError(f"{text!r:.60} is no number of 1e15 operations: give one such as 30 or 0.5")
-    return value
+    return _between(text, 1e12, "number of 1e15 operations: give one such as 30 or 0.5")
 
 
 def commit(text: str) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from trm_jax.commands.origin import origin
 from trm_jax.commands.written import write
@@ -13,7 +13,10 @@ from trm_jax.data.dataset import sources_of
 from trm_jax.data.fit import Matched, matched, with_legend
 from trm_jax.data.kept_rules import rules_of
 from trm_jax.devices.machine import peak_gib
+from trm_jax.errors import ConfigError
+from trm_jax.inference.selection import Rule
 from trm_jax.model.model import Weights
+from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs.sources import trained_on
 
@@ -68,3 +71,13 @@ class Asked:
         """Writes the file of figures, if one is wanted; about: their origin."""
         if self.json:
             write(self.json, json.dumps(about | {"peak_gib": peak_gib()} | figures, indent=1) + "\n")
+
+
+def rule_of(selection: Rule | str, kind: Kind) -> Rule:
+    """By which one of several attempts is chosen: as asked, or else by rules if there are any, or by q.
+
+    Raises ConfigError: by rules, and none are known.
+    """
+    if selection == "rules" and not kind.has_rules:
+        raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
+    return cast(Rule, selection or ("rules" if kind.has_rules else "q"))

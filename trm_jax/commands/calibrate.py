@@ -6,9 +6,9 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from trm_jax.commands.asked import Asked
+from trm_jax.commands.asked import Asked, rule_of
 from trm_jax.commands.report import print_table
 from trm_jax.console import Bar, say
 from trm_jax.data.fit import Matched
@@ -24,7 +24,6 @@ from trm_jax.inference.selection import Rule
 from trm_jax.model.model import Model, Weights
 from trm_jax.runs import calibration, shipped
 from trm_jax.runs.calibration import Calibrated
-from trm_jax.runs.checkpoint import fingerprint
 from trm_jax.runs.sources import load
 from trm_jax.sizes import counted
 
@@ -75,13 +74,8 @@ def run(request: Request) -> Calibrated:
     given = _given(request)
     refuse_too_few(len(independent(given.found.puzzles)), request.confidence, request.delta)
     evidence, seconds = _gathered(request, given)
-    found = Calibrated(
-        calibrate(evidence, request.confidence, request.delta, request.effort.seed),
-        fingerprint(given.weights),
-        calibration.puzzle_of(given.found.kind),
-        given.how,
-        given.found.puzzles.fingerprint,
-    )
+    confidence = calibrate(evidence, request.confidence, request.delta, request.effort.seed)
+    found = Calibrated.of(confidence, given.weights, given.found.kind, given.how, given.found.puzzles)
     _tell(found.confidence, evidence, seconds, request.confidence)
     calibration.write(out, found)
     given_by = f" --calibration {out}" if request.out else ""
@@ -132,12 +126,10 @@ def _given(request: Request) -> _Given:
         )
     found = request.matched(experiment, request.checkpoint)
     request.effort.check_chosen(request.selection)
-    rule = request.selection or ("rules" if found.kind.has_rules and request.effort.attempts > 1 else "q")
-    if rule == "rules" and not found.kind.has_rules:
-        raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
+    rule = rule_of(request.selection, found.kind)
     how = calibration.how_of(request.effort, rule)
     size = request.batch_size or experiment.train.eval_batch_size
-    return _Given(weights, found, cast(Rule, rule), how, size)
+    return _Given(weights, found, rule, how, size)
 
 
 def _gathered(request: Request, given: _Given) -> tuple[Evidence, float]:

@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from trm_jax.commands.asked import Asked
+from trm_jax.commands.asked import Asked, rule_of
 from trm_jax.console import Bar, say
 from trm_jax.data.stress import SPREAD, stress_sets
 from trm_jax.data.stress_folders import check_free, save
 from trm_jax.devices.cluster import is_main, noticing_loss, unanimous
 from trm_jax.devices.sharding import mesh_layout
-from trm_jax.errors import ConfigError
 from trm_jax.inference.confidence import LAST
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.search import Budget
-from trm_jax.inference.selection import Rule
 from trm_jax.inference.stress import StressReport, StressRow, by_attempts, by_search
 from trm_jax.runs import calibration
 from trm_jax.runs.sources import load
@@ -52,9 +50,7 @@ def stress(request: Request) -> StressReport:
         layout = mesh_layout(request.devices)
         experiment, weights = load(request.checkpoint, request.averaged)
         found = request.matched(experiment, request.checkpoint)
-        kind, rule = found.kind, request.selection or ("rules" if found.kind.has_rules else "q")
-        if rule == "rules" and not kind.has_rules:
-            raise ConfigError("--select rules: no rules are known for these puzzles: choose another selection")
+        kind, rule = found.kind, rule_of(request.selection, found.kind)
         promise = None
         if request.confidence and isinstance(request.how, Effort):
             how = kind, request.how, rule, request.confidence
@@ -73,7 +69,7 @@ def stress(request: Request) -> StressReport:
     with noticing_loss(), Bar("evaluating", total, every=max(1, total // 10)) as bar:
         what = found.experiment, weights, sets.sets
         if isinstance(request.how, Effort):
-            answered = by_attempts(*what, request.how, cast(Rule, rule), size, layout, bar.update, promise)
+            answered = by_attempts(*what, request.how, rule, size, layout, bar.update, promise)
         else:
             answered = by_search(*what, request.how, size, layout, bar.update)
     report = answered.report(request.seed, sets.left_out)

@@ -13,7 +13,6 @@ from trm_jax.model.model import Model
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.runs import calibration
 from trm_jax.runs.calibration import Calibrated
-from trm_jax.runs.checkpoint import fingerprint
 
 
 def calibrate(
@@ -82,13 +81,8 @@ def calibrate(
     asked = solver._puzzles(puzzles, answers, split, limit, columns)
     size = solver._size(batch_size)
     evidence = gather(Model(asked.experiment.model), solver.weights, asked.puzzles, asked.kind, effort, rule, size)
-    solver.calibration = Calibrated(
-        fitted(evidence, confidence, delta, seed),
-        fingerprint(solver.weights),
-        calibration.puzzle_of(asked.kind),
-        calibration.how_of(effort, rule),
-        asked.puzzles.fingerprint,
-    )
+    found, how = fitted(evidence, confidence, delta, seed), calibration.how_of(effort, rule)
+    solver.calibration = Calibrated.of(found, solver.weights, asked.kind, how, asked.puzzles)
     if save_to is not None:
         calibration.write(as_path(save_to, "save_to"), solver.calibration)
     return solver.calibration

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.disk import as_path
 from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line
 from trm_jax.inference.confidence import SIGNALS, Bound, Confidence, Fit, Promise
@@ -43,6 +44,13 @@ class Calibrated:
     puzzle: Mapping[str, Any]
     how: Mapping[str, Any]
     puzzles: str
+
+    @classmethod
+    def of(
+        cls, confidence: Confidence, weights: Weights, kind: Kind, how: Mapping[str, Any], puzzles: PuzzleSet
+    ) -> "Calibrated":
+        """What was found with some weights on some puzzles."""
+        return cls(confidence, fingerprint(weights), puzzle_of(kind), how, puzzles.fingerprint)
 
 
 def how_of(effort: Effort, rule: str) -> dict[str, Any]:
