@@ -35,12 +35,14 @@ from trm_jax.data.order import Order, Position
 from trm_jax.devices import cluster
 from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import TrmError
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint
+from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training.program import like
 
 BATCH, STEPS, HALF = 16, 12, 6
+# An evaluation after each step; soon none is better than the best.
+MONITORED = {"train__steps": 60, "train__eval_every": 1, "train__save_every": 0, "train__patience": 3}
 # What the first and the second process are given, for both to refuse.
 FAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "seeds": ({"train__seed": 1}, {"train__seed": 2}),
@@ -104,7 +106,7 @@ class Watched:
 def be_member(folder: Path) -> None:
     """All that the pair is asked to do, one after the other."""
     found: dict[str, Any] = {"main": cluster.is_main()}
-    save, restore, load = Checkpoints.save, Checkpoints.restore, dataset.load
+    save, restore, load_puzzles = Checkpoints.save, Checkpoints.restore, dataset.load
     prints: list[str] = []
 
     def saving(self: Checkpoints, state: Any, totals: Any, meta: Any) -> None:
@@ -125,16 +127,17 @@ def be_member(folder: Path) -> None:
 
     run("plain")
     run("taken_over")
+    run("monitored", **MONITORED)
     watched: list[Watched] = []
 
     def watching(config: Any, split: str, seed: int) -> PuzzleSet:
-        puzzles = load(config, split, seed)
+        puzzles = load_puzzles(config, split, seed)
         watched.append(Watched(np.asarray(puzzles.inputs)))
         return replace(puzzles, inputs=watched[-1])  # type: ignore[arg-type]
 
     dataset.load = watching
     run("spread", devices__puzzles="streamed", devices__weights="sharded", train__steps=HALF, train__eval_every=0)
-    dataset.load = load
+    dataset.load = load_puzzles
     found["spread"]["read"] = watched[-1].read
 
     cluster.SEEN_WITHIN = 0.2
@@ -291,6 +294,21 @@ def test_a_pair_goes_on_where_one_process_stopped(pair: Pair, alone: Path, tmp_p
         assert found["taken_over"]["step"] == STEPS
         assert found["taken_over"]["fingerprints"][0] == given
     assert_same_figures(read_metrics(pair.folder / "taken_over"), read_metrics(alone))
+
+
+@of_a_pair
+def test_a_pair_keeps_the_best_weights_and_ends_by_patience_as_one_process_does(
+    pair: Pair, alone: Path, tmp_path: Path
+) -> None:
+    outcome = train(experiment(**MONITORED), tmp_path)
+    assert (outcome.finished, outcome.step < 60) == (True, True)
+    for found in pair.found:
+        assert (found["monitored"]["step"], found["monitored"]["finished"]) == (outcome.step, True)
+    for theirs, mine in ((tmp_path, pair.folder / "monitored"), (alone, pair.folder / "plain")):
+        with Checkpoints(theirs, best=True) as one, Checkpoints(mine, best=True) as other:
+            assert one.steps == other.steps
+        (_, one), (_, other) = (load(workdir / "checkpoints" / "best") for workdir in (theirs, mine))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, other)
 
 
 @of_a_pair
