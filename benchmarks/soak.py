@@ -42,8 +42,8 @@ from typing import Any
 import jax
 
 from benchmarks.machine import describe
-from trm_jax.commands.cli import BAD_INPUT, DONE, RESUME_ME
 from trm_jax.devices.sharding import ALONE
+from trm_jax.exit_codes import BAD_INPUT, DONE, RESUME_ME
 from trm_jax.runs import manifest
 from trm_jax.runs.checkpoint import FOLDER, Checkpoints, fingerprint
 from trm_jax.runs.signals import ASKING

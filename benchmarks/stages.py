@@ -18,13 +18,12 @@ from typing import Any
 
 from trm_jax.console import say
 from trm_jax.errors import printable
+from trm_jax.exit_codes import RESUME_ME
 from trm_jax.runs.signals import StopSignals
 
 # In the folder of results: a row for each stage that ended, and what all of them have said.
 ROWS, LOG = "visit.jsonl", "visit.log"
 
-# As trm_jax/commands/cli.py has it: stopped, and can go on.
-_RESUME_ME = 75
 # Seconds between two looks at a process.
 _LOOK = 0.05
 # Bytes that are kept of what one stage says, from its end.
@@ -174,7 +173,7 @@ class Running:
             state, said = "failed", f"{why}: what it left was removed"
         elif code == 0:
             state = "ok"
-        elif code == _RESUME_ME and stage.goes_on:
+        elif code == RESUME_ME and stage.goes_on:
             state = "saved"
         elif self.signals.stop:
             state = "stopped"

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "trm_jax"
 
 # From the ground up. What stands in one line is one room, or rooms that know nothing of each other.
 FLOORS = (
-    ("version", "errors", "sizes", "console"),
+    ("version", "errors", "exit_codes", "sizes", "console"),
     ("recursion",),
     ("puzzles",),
     ("experiments",),

@@ -116,7 +116,7 @@ def test_every_key_of_an_experiment_is_listed_with_its_meaning(capsys: pytest.Ca
         assert "  --config.model.width=32" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "moment"), [(["train", DEMO], "_join"), (["demo"], "remember_programs")])
+@pytest.mark.parametrize(("words", "moment"), [(["train", DEMO], "join"), (["demo"], "remember_programs")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_anything_was_begun_leaves_no_folder(
     words: list[str], moment: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

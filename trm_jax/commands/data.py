@@ -15,6 +15,7 @@ from trm_jax.commands.written import write
 from trm_jax.data.builders.running import Progress, in_bytes, stoppable, tell_end, tell_pairs, tell_table
 from trm_jax.devices.cores import cores
 from trm_jax.errors import ConfigError
+from trm_jax.exit_codes import DONE, FAILED
 from trm_jax.puzzles.kinds import with_keys
 from trm_jax.sizes import counted
 from trm_jax.version import VERSION
@@ -22,8 +23,6 @@ from trm_jax.version import VERSION
 if TYPE_CHECKING:
     from trm_jax.data.builders.pairs import Summary
 
-# As cli.py has them.
-_DONE, _FAILED = 0, 1
 # Generating puzzles of fewer cells altogether, or fewer of a rating, takes this process as long as others to start.
 _MANY_CELLS, _MANY_RATED = 80_000, 8
 
@@ -84,7 +83,7 @@ def _arc(args: argparse.Namespace) -> int:
         if count:
             print(f"{counted(count, noun)} {words}")
     tell_end(args.out, began)
-    return _DONE
+    return DONE
 
 
 def _sizes(sizes: Any) -> str:
@@ -128,7 +127,7 @@ def _build(args: argparse.Namespace, build: Callable[..., "Summary"]) -> int:
             args.out, train=args.train, test=args.test, choice=_choice(args), overlap=args.overlap, progress=progress
         )
     tell_pairs(args.out, summary, began)
-    return _DONE
+    return DONE
 
 
 def _generate(
@@ -146,10 +145,10 @@ def _generate(
         if _single(args):
             notes = table(args.out, train, wishes, **how)
             tell_table(args.out, train, notes, began)
-            return _DONE
+            return DONE
         summary = folder(args.out, train, test, wishes, **how)
     tell_pairs(args.out, summary, began)
-    return _DONE
+    return DONE
 
 
 def _workers(puzzles: int, args: argparse.Namespace) -> int:
@@ -189,7 +188,7 @@ def _verify(args: argparse.Namespace) -> int:
     print(f"{report.faults or 'no'} fault{'' if report.faults == 1 else 's'}, {time.monotonic() - began:.1f} s")
     if args.json:
         write(args.json, json.dumps(report.to_dict(), indent=1) + "\n")
-    return _FAILED if report.faults else _DONE
+    return FAILED if report.faults else DONE
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -199,7 +198,7 @@ def _show(args: argparse.Namespace) -> int:
     _refuse_columns(args, [args.path])
     rules = rules_of(args.rules, [args.path])
     show(args.path, args.split, args.rows or args.count, _kind(args, [args.path]), args.columns, rules, args.picture)
-    return _DONE
+    return DONE
 
 
 def _download(args: argparse.Namespace) -> int:
@@ -211,7 +210,7 @@ def _download(args: argparse.Namespace) -> int:
         print(f"{file}  {in_bytes(file.stat().st_size)}")
     kind = "maze" if args.name.startswith("maze") else "sudoku"
     print(f"next: trm data {kind} OUT --train {files[0]} --test {files[1]}")
-    return _DONE
+    return DONE
 
 
 def _kind(args: argparse.Namespace, paths: Sequence[Path]) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trm_jax.errors import ConfigError, near_miss
+from trm_jax.exit_codes import DONE, FAILED
 from trm_jax.sizes import counted
-
-# As cli.py has them.
-_DONE, _FAILED = 0, 1
 
 
 def _add(args: argparse.Namespace) -> int:
@@ -23,7 +21,7 @@ def _add(args: argparse.Namespace) -> int:
     row = entry(args.run, args.eval, Said(args.beside, args.note, args.commit or "", args.here), root)
     ledger.append(path, row, root)
     print(f"{path}: added {row['id']}")
-    return _DONE
+    return DONE
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -44,7 +42,7 @@ def _show(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
     else:
         print((tables.markdown if args.markdown else tables.text)(rows, args.columns))
-    return _DONE
+    return DONE
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -62,7 +60,7 @@ def _check(args: argparse.Namespace) -> int:
         faults += [f"{page}, line {line}: {fault}" for line, fault in tables.misquoted(text, rows)]
     right = f"{path}: {counted(len(rows), 'row')}, {counted(quoted, 'table')} of them on our pages, all right"
     print("\n".join(faults) if faults else right)
-    return _FAILED if faults else _DONE
+    return FAILED if faults else DONE
 
 
 def _known(flag: str, name: str, names: Iterable[str]) -> None:

@@ -8,14 +8,12 @@ from trm_jax.commands.arguments import experiment_words
 from trm_jax.commands.ledger import ledger_of
 from trm_jax.console import say
 from trm_jax.errors import together
+from trm_jax.exit_codes import DONE, FAILED, RESUME_ME
 from trm_jax.sizes import counted
 
 if TYPE_CHECKING:
     from trm_jax.runs.points import Folder
     from trm_jax.runs.sweep import Plan
-
-# As cli.py has them.
-_DONE, _FAILED, _RESUME_ME = 0, 1, 75
 
 
 def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -38,7 +36,7 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     folder = points.Folder(args.workdir, ledger_of(args))
     if args.show:
         _show(plan, folder, args.markdown)
-        return _DONE
+        return DONE
     with Lock(args.workdir), StopSignals() as signals:
         sweep.claim(args.workdir, plan)
         said = Said(args.beside, args.note)
@@ -46,11 +44,11 @@ def run(args: argparse.Namespace, rest: Sequence[str]) -> int:
     _show(plan, folder, args.markdown)
     if signals.stop:
         say(f"stopped by {signals.name}: the same command goes on from here")
-        return _RESUME_ME
+        return RESUME_ME
     if failed:
         some = f"{len(failed)} of {counted(len(plan.points), 'point')} failed"
         say(f"{some}: {together(failed)}: the same command tries them again")
-    return _FAILED if failed else _DONE
+    return FAILED if failed else DONE
 
 
 def _show(plan: "Plan", folder: "Folder", markdown: bool) -> None:

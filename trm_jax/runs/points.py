@@ -16,6 +16,7 @@ from typing import Protocol
 
 from trm_jax.console import duration, say
 from trm_jax.errors import TrmError, first_line, one_line, printable
+from trm_jax.exit_codes import RESUME_ME
 from trm_jax.runs import ledger
 from trm_jax.runs.checkpoint import BEST, FOLDER
 from trm_jax.runs.entry import Said, entry
@@ -28,8 +29,6 @@ from trm_jax.sizes import si
 # In the folder of a point: what its processes said, what `trm eval` wrote, and the name of its row in the ledger.
 LOG, FIGURES, ROW = "log.txt", "figures.json", "row.json"
 
-# Of `trm train` that was stopped and can go on.
-_RESUME_ME = 75
 # Seconds between two looks at a process, and between two lines about it.
 _LOOK, _TELL = 0.5, 300.0
 _TAIL = 1 << 13
@@ -193,7 +192,7 @@ class Running:
         while True:
             code = self._call(point, progress, "train", *words)
             reached = self.folder.reached(point)
-            if code != _RESUME_ME or self.signals.stop or reached <= before:
+            if code != RESUME_ME or self.signals.stop or reached <= before:
                 return self._is_done("train", code, point)
             before = reached
 
