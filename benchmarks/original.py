@@ -1,12 +1,8 @@
 """The original in PyTorch, run in a process of its own (benchmarks/reference.py): this end of it."""
 
-import json
 import math
 import os
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import jax
 import numpy as np
 
+from benchmarks.peer import Peer
 from benchmarks.turns import forget_peak, growth, resident
 from trm_jax.config import Experiment, differences
 from trm_jax.errors import ConfigError
@@ -21,8 +18,6 @@ from trm_jax.original.original import experiment_of
 
 if TYPE_CHECKING:
     from benchmarks.reference import Order
-
-ROOT = Path(__file__).parent.parent
 
 
 class Rows(Protocol):
@@ -55,18 +50,9 @@ class Original:
         """
         self._name = "the original, " + ("compiled" if order["compiled"] else "eager")
         self._steps = order["config"]["arch"]["halt_max_steps"]
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the process does
         try:
-            self._process = subprocess.Popen(
-                [python, "-m", "benchmarks.reference", str(checkout.resolve())],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                text=True,
-            )
+            self._peer = Peer(self._name, [python, "-m", "benchmarks.reference", str(checkout.resolve())])
         except OSError as error:
-            self._errors.close()
             raise ConfigError(f"--reference-python {python}: {error.strerror}") from None
         try:
             self._begin(order, trained)
@@ -76,8 +62,7 @@ class Original:
 
     def run(self) -> float:
         """Lets it work once and tells its seconds."""
-        self._ask("again")
-        told = self._answer()
+        told = self._peer.ask("again")
         check_loss(self._name, told["loss"])
         # Told of evaluation alone: in training, each puzzle halts when it likes.
         if told.get("steps", self._steps) != self._steps:
@@ -90,49 +75,22 @@ class Original:
         return {
             "first_seconds": round(self._first_seconds, 1),
             "peak_gb_measured": round(self._bytes / 1e9, 3) if self._bytes else None,
-            "peak_gb_resident": growth(self._before, self._process.pid),
+            "peak_gb_resident": growth(self._before, self._peer.pid),
             "torch": self._version,
         }
 
     def close(self) -> None:
         """Ends the process; may be called again."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.kill()
-        self._process.wait()
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._errors.close()
+        self._peer.close()
 
     def _begin(self, order: "Order", trained: int) -> None:
-        self._version = self._answer()["torch"]
-        self._before = resident(self._process.pid, "VmRSS")
-        self._ask(json.dumps(order))
-        self.parameters = int(self._answer()["parameters"])
+        self._version = self._peer.answer()["torch"]
+        self._before = resident(self._peer.pid, "VmRSS")
+        self.parameters = int(self._peer.ask(order)["parameters"])
         if self.parameters != trained:
             raise ConfigError(f"{self._name} trains {self.parameters:,} parameters, and ours {trained:,}")
         self._first_seconds = self.run()
-        forget_peak(self._process.pid)
-
-    def _ask(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the answer tells why
-            print(line, file=self._process.stdin, flush=True)
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        told = json.loads(line) if line else {"error": self._last_words()}
-        if "error" in told:
-            raise ConfigError(f"{self._name} does not run: {told['error']}")
-        return dict(told)
-
-    def _last_words(self) -> str:
-        code = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().split("\n")
-        return next((line for line in reversed(lines) if line.strip()), f"its process ended with status {code}")
+        forget_peak(self._peer.pid)
 
 
 def order_for(
