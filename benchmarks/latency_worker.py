@@ -53,6 +53,7 @@ class Told(TypedDict):
     """What a turn came to.
 
     seconds: of each puzzle.
+    cpu_seconds: of each puzzle, of all cores together.
     first_seconds: of a call before, which wakes the threads, and the first time compiles; null of processes.
     steps: on average; null where nobody tells.
     exact: the share of answers that are right.
@@ -60,6 +61,7 @@ class Told(TypedDict):
     """
 
     seconds: float
+    cpu_seconds: float
     first_seconds: float | None
     steps: float | None
     exact: float
@@ -130,7 +132,7 @@ class Fresh:
     def __init__(self, words: Sequence[str], cache: str) -> None:
         self._words = [sys.executable, "-m", *words]
         self._environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
-        self.peak_bytes = 0
+        self.cpu_seconds, self.peak_bytes = 0.0, 0
 
     def __call__(self, questions: Sequence[str]) -> Said:
         """Of one puzzle. An exit code of 1 is a wrong answer."""
@@ -146,7 +148,7 @@ class Fresh:
             if process.returncode not in (0, 1):
                 errors.seek(0)
                 raise RuntimeError(errors.read().strip().rpartition("\n")[2] or f"exit code {process.returncode}")
-        self.peak_bytes = 1_024 * used.ru_maxrss
+        self.cpu_seconds, self.peak_bytes = used.ru_utime + used.ru_stime, 1_024 * used.ru_maxrss
         return [text.strip("\n")], None
 
 
@@ -168,23 +170,23 @@ class Answering:
     def __call__(self, turn: Turn) -> Told:
         questions = self._order["questions"][: turn["puzzles"]]
         parts = [questions] if turn["together"] else [[question] for question in questions]
-        first_seconds = None if isinstance(self._answer, Fresh) else _timed(self._answer, parts[:1])[0]
-        seconds, said = _timed(self._answer, parts)
+        fresh = self._answer if isinstance(self._answer, Fresh) else None
+        began = time.perf_counter()
+        if not fresh:
+            self._answer(parts[0])
+        ready, cpu = time.perf_counter(), time.process_time()
+        said = [self._answer(part) for part in parts]
+        seconds, cpu_seconds = time.perf_counter() - ready, time.process_time() - cpu
         texts = [text for answers, _ in said for text in answers]
         steps = [count for _, count in said if count is not None]
         return {
             "seconds": seconds / len(questions),
-            "first_seconds": first_seconds,
+            "cpu_seconds": fresh.cpu_seconds if fresh else cpu_seconds / len(questions),
+            "first_seconds": None if fresh else ready - began,
             "steps": sum(steps) / len(steps) if steps else None,
             "exact": sum(map(str.__eq__, texts, self._order["answers"])) / len(texts),
-            "peak_bytes": self._answer.peak_bytes if isinstance(self._answer, Fresh) else None,
+            "peak_bytes": fresh.peak_bytes if fresh else None,
         }
-
-
-def _timed(answer: Answerer, parts: Sequence[Sequence[str]]) -> tuple[float, list[Said]]:
-    began = time.perf_counter()
-    said = [answer(part) for part in parts]
-    return time.perf_counter() - began, said
 
 
 class Multiplying:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from trm_jax.config import Experiment, ModelConfig
 from trm_jax.model.layers import swiglu_width
+from trm_jax.model.pooling import nodes_of
 
 # A product is repeated until it has taken so long.
 SECONDS = 0.05
@@ -15,6 +16,8 @@ SECONDS = 0.05
 
 def sizes(model: ModelConfig, batch: int) -> dict[str, tuple[int, int, int]]:
     """(m, k, n) of every product [m, k] @ [k, n] in one block of the network; attention's own are left out."""
+    if model.mixer == "symmetric":
+        return _of_sums(model, batch)
     L, D = model.positions_total, model.width
     inner, mixed = swiglu_width(D, model.expansion), swiglu_width(L, model.expansion)
     found = {"feed_forward/gate_up": (batch * L, D, 2 * inner), "feed_forward/down": (batch * L, inner, D)}
@@ -24,6 +27,16 @@ def sizes(model: ModelConfig, batch: int) -> dict[str, tuple[int, int, int]]:
             "token_mixer/down": (L, mixed, batch * D),
         }
     return found | {"attention/qkv": (batch * L, D, 3 * D), "attention/out": (batch * L, D, D)}
+
+
+def _of_sums(model: ModelConfig, batch: int) -> dict[str, tuple[int, int, int]]:
+    """Of what is said to each candidate, to each cell, and of every class of units to each of their groups."""
+    symbols, D, inner = len(model.units.symbols), model.width, round(model.expansion * model.width)
+    own = batch * model.seq_len * symbols
+    found = {"own": (own, D, 2 * inner), "down": (own, inner, D), "symbols": (batch * model.seq_len, D, 2 * inner)}
+    for i, node in enumerate(nodes_of(model.units)):
+        found[f"{node.name}/{i}"] = (batch * len(node.cells) * symbols, D, 2 * inner)
+    return found
 
 
 class Products:

@@ -140,6 +140,14 @@ def test_the_products_are_those_that_an_estimate_counts(mixer):
     assert products + own == 3 * forward_flops(model, 1)
 
 
+def test_the_products_of_the_network_of_units_are_those_that_an_estimate_counts():
+    model = ModelConfig(
+        vocab_size=6, seq_len=16, width=24, expansion=1.7, mixer="symmetric", puzzle="sudoku", states="candidates"
+    )
+    products = 2 * sum(m * k * n for m, k, n in matmul.sizes(model, 3).values())
+    assert products == 3 * forward_flops(model, 1)
+
+
 def test_a_rate_counts_every_repetition(monkeypatch):
     products = matmul.Products(EXPERIMENT)
     monkeypatch.setattr(products, "_counts", dict.fromkeys(products._counts, 10))

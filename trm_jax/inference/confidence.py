@@ -21,8 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import betaincinv
 
 from trm_jax.data.dataset import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
@@ -166,6 +164,8 @@ def fit(names: tuple[str, ...], signals: NDArray[np.float64], right: NDArray[np.
     if right.all():
         at[-1] = math.log(len(right) + 1)
     else:
+        from scipy.optimize import minimize  # a quarter second that an answer without a promise need not wait
+
         at = minimize(loss, at, jac=True, method="L-BFGS-B", options={"gtol": 1e-8, "ftol": 1e-14}).x
     return Fit(names, tuple(mean.tolist()), tuple(scale.tolist()), tuple(at[:-1].tolist()), float(at[-1]))
 
@@ -292,6 +292,8 @@ def refuse_too_few(puzzles: int, confidence: float, delta: float) -> None:
 
 def most_wrong(wrong: int, answered: int, level: float) -> float:
     """The share of wrong answers that is exceeded with probability `level` at most (Clopper and Pearson, one-sided)."""
+    from scipy.special import betaincinv  # here for the same reason as in `fit`
+
     return 1.0 if wrong == answered else float(betaincinv(wrong + 1, answered - wrong, 1 - level))
 
 
