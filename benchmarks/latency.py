@@ -107,10 +107,13 @@ class Worker(Peer):
 
 
 class Ours:
-    """Turns of a worker; the first comes at once."""
+    """Turns of a worker; the first comes at once.
+
+    Before single puzzles there is one each time that does not count; many at once, the first time alone.
+    """
 
     def __init__(self, worker: Worker, turn: Turn, fresh: bool) -> None:
-        self._worker, self._turn = worker, turn
+        self._worker, self._turn = worker, Turn(**turn | {"before": turn["before"] and not turn["together"]})
         self._cpu: list[float] = []
         told = worker.ask(turn)
         self._first: dict[str, Any] = {"first_ms": _ms(told["seconds"] if fresh else told["first_seconds"])}
@@ -155,7 +158,10 @@ def variants(
     What cannot is told in a line. Processes are ended with the stack.
     """
     count = len(work.puzzles)
-    turns = {1: Turn(puzzles=min(ONES, count), together=False), count: Turn(puzzles=count, together=True)}
+    turns = {
+        1: Turn(puzzles=min(ONES, count), together=False, before=True),
+        count: Turn(puzzles=count, together=True, before=True),
+    }
     for way in ways:
         try:
             if way in THEIRS:
@@ -168,7 +174,7 @@ def variants(
             worker = Worker(work.order(way))
             processes.callback(worker.close)
             if way in FRESH:
-                yield way, 1, Ours(worker, Turn(puzzles=1, together=False), True)
+                yield way, 1, Ours(worker, Turn(puzzles=1, together=False, before=False), True)
             else:
                 for batch, turn in turns.items():
                     yield way, batch, Ours(worker, turn, False)
@@ -204,7 +210,7 @@ def measure(
                 processes.callback(products[count].close)
         if not found:
             raise ConfigError("no way is left that can be measured: the lines above say why")
-        sizes = {(count, batch): Turn(puzzles=batch, together=batch > 1) for _, count, batch in found}
+        sizes = {(count, batch): Turn(puzzles=batch, together=batch > 1, before=False) for _, count, batch in found}
         rates: dict[tuple[int, int], dict[str, Any]] = {}
 
         def multiply() -> None:

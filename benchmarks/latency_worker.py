@@ -43,10 +43,11 @@ class Order(TypedDict):
 
 
 class Turn(TypedDict):
-    """So many puzzles, the first ones of the order; together, or one by one."""
+    """So many puzzles, the first ones of the order; together, or one by one; before, a call that does not count."""
 
     puzzles: int
     together: bool
+    before: bool
 
 
 class Told(TypedDict):
@@ -54,7 +55,7 @@ class Told(TypedDict):
 
     seconds: of each puzzle.
     cpu_seconds: of each puzzle, of all cores together.
-    first_seconds: of a call before, which wakes the threads, and the first time compiles; null of processes.
+    first_seconds: of the call before, which wakes the threads, and the first time compiles.
     steps: on average; null where nobody tells.
     exact: the share of answers that are right.
     peak_bytes: of a process that was started, at most.
@@ -172,7 +173,7 @@ class Answering:
         parts = [questions] if turn["together"] else [[question] for question in questions]
         fresh = self._answer if isinstance(self._answer, Fresh) else None
         began = time.perf_counter()
-        if not fresh:
+        if turn["before"]:
             self._answer(parts[0])
         ready, cpu = time.perf_counter(), time.process_time()
         said = [self._answer(part) for part in parts]
@@ -182,7 +183,7 @@ class Answering:
         return {
             "seconds": seconds / len(questions),
             "cpu_seconds": fresh.cpu_seconds if fresh else cpu_seconds / len(questions),
-            "first_seconds": None if fresh else ready - began,
+            "first_seconds": ready - began if turn["before"] else None,
             "steps": sum(steps) / len(steps) if steps else None,
             "exact": sum(map(str.__eq__, texts, self._order["answers"])) / len(texts),
             "peak_bytes": fresh.peak_bytes if fresh else None,

@@ -89,25 +89,28 @@ def served(monkeypatch, answer, *turns) -> list[dict]:
 
 def test_a_turn_is_puzzles_one_by_one_or_at_once(monkeypatch):
     calls: list[list[str]] = []
-    now = iter([0.0, 5.0, 8.0] * 2)
+    now = iter([0.0, 5.0, 8.0, 0.0, 0.0, 3.0])
     monkeypatch.setattr(latency_worker, "time", SimpleNamespace(perf_counter=lambda: next(now), process_time=lambda: 0))
 
     def answer(questions):
         calls.append(list(questions))
         return [text.upper() for text in questions], float(len(calls))
 
-    turns = [{"puzzles": 3, "together": False}, {"puzzles": 2, "together": True}]
+    single_ones = {"puzzles": 3, "together": False, "before": True}
+    turns = [single_ones, {"puzzles": 2, "together": True, "before": False}]
     _, single, both = served(monkeypatch, answer, *turns)
-    assert calls == [["a"], ["a"], ["b"], ["c"], ["a", "b"], ["a", "b"]]  # the first of a turn is not counted
+    assert calls == [["a"], ["a"], ["b"], ["c"], ["a", "b"]]  # the call before is not counted
     assert (single["seconds"], single["first_seconds"], single["steps"], single["exact"]) == (1.0, 5.0, 3.0, 2 / 3)
-    assert (both["seconds"], both["steps"], both["exact"]) == (1.5, 6.0, 1.0)
+    assert (both["seconds"], both["first_seconds"], both["steps"], both["exact"]) == (1.5, None, 5.0, 1.0)
 
 
 def test_a_worker_tells_in_one_line_what_went_wrong(monkeypatch):
     def answer(questions):
         raise ValueError("a\n  b")
 
-    assert served(monkeypatch, answer, {"puzzles": 1, "together": True})[1:] == [{"error": "ValueError: a b"}]
+    assert served(monkeypatch, answer, {"puzzles": 1, "together": True, "before": False})[1:] == [
+        {"error": "ValueError: a b"}
+    ]
 
 
 def test_what_cannot_be_done_is_told_and_left_out(monkeypatch, capsys, solver):
