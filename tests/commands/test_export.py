@@ -19,6 +19,13 @@ from trm_jax.puzzles.kinds import kind_of
         (["sudoku-4x4", "model.stablehlo", "--chains=4"], "chains are of the search of a model of candidates"),
         (["sudoku-extreme", "model.stablehlo", "--program=step", "--chains=4"], "chains are of the search"),
         (["sudoku-4x4", "model.stablehlo", "--steps=4"], "unknown option --steps"),
+        (["sudoku-4x4", "model.stablehlo", "--weights=int5"], "weights 'int5' is unknown: did you mean 'int8'?"),
+        (
+            ["sudoku-4x4", "model.stablehlo", "--weights=bf16", "--calibrate"],
+            "no scales to be calibrated: give int8 or",
+        ),
+        (["sudoku-4x4", "model.stablehlo", "--calibrate", "t.csv"], "weights 'float32' have no scales"),
+        (["sudoku-4x4", "model.stablehlo", "--weights=int4", "--calibrate", "none.csv"], "none.csv"),
     ],
 )
 def test_bad_input_is_one_line(words, told, refusal, tmp_path, monkeypatch):

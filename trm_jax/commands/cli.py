@@ -160,11 +160,22 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _export(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.exporting.export import check
+    from trm_jax.exporting.rounding import check_calibrated, check_held
     from trm_jax.library.export import export
     from trm_jax.library.solver import load
 
     check(args.file, args.program)  # before the model is read
-    export(load(args.source, averaged=not args.trained_weights), args.file, program=args.program, chains=args.chains)
+    check_held(args.weights)
+    if args.calibrate is not False:
+        check_calibrated(args.weights)
+    export(
+        load(args.source, averaged=not args.trained_weights),
+        args.file,
+        program=args.program,
+        chains=args.chains,
+        weights=args.weights,
+        calibrate=args.calibrate,
+    )
     print(f"{args.file}: wrote {args.source}, program {args.program}, {format_bytes(args.file.stat().st_size)}")
     return DONE
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from trm_jax.config import Experiment
+from trm_jax.exporting.held import HeldWeights
 from trm_jax.exporting.program import Port, Program
 from trm_jax.model.model import Weights, count_weights
 from trm_jax.puzzles.kind import Kind
@@ -21,8 +22,10 @@ _MODEL = (
 )  # fmt: skip
 
 
-def about(experiment: Experiment, weights: Weights, kind: Kind, program: Program) -> dict[str, Any]:
-    """Everything that a file's metadata hold, but for its own checksum."""
+def about(
+    experiment: Experiment, weights: Weights, kind: Kind, program: Program, held: HeldWeights | None
+) -> dict[str, Any]:
+    """Everything that a file's metadata hold, but for its own checksum. held: None for float32."""
     config, checksum = experiment.model, fingerprint(weights)
     cards = (shipped.card(name) for name in shipped.names())
     card = next((card for card in cards if card.sha256 == checksum), None)
@@ -40,7 +43,12 @@ def about(experiment: Experiment, weights: Weights, kind: Kind, program: Program
         "units": None if kind.units is None else [[name, group.tolist()] for name, group in kind.units.partitions],
         "experiment": experiment.name,
         "model": {name: getattr(config, name) for name in _MODEL},
-        "weights": {"count": sum(count_weights(weights).values()), "sha256": checksum},
+        "weights": {
+            "count": sum(count_weights(weights).values()),
+            "sha256": checksum,
+            "held_as": "float32" if held is None else held.name,
+            "calibrated_on": 0 if held is None else held.puzzles,
+        },
         "card": None if card is None else asdict(card),
     }
 

@@ -12,6 +12,7 @@ from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line, near_miss
 from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
+from trm_jax.exporting.held import HeldWeights, in_program
 from trm_jax.exporting.program import Name, Program
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
@@ -36,7 +37,13 @@ def check(path: Path, name: str) -> None:
 
 
 def export(
-    path: Path, experiment: Experiment, weights: Weights, kind: Kind, name: Name = "solve", chains: int = 8
+    path: Path,
+    experiment: Experiment,
+    weights: Weights,
+    kind: Kind,
+    name: Name = "solve",
+    chains: int = 8,
+    held: HeldWeights | None = None,
 ) -> dict[str, Any]:
     """Writes one program of a model; whole or not at all. Returns its metadata.
 
@@ -45,6 +52,7 @@ def export(
       experiment, weights, kind: the model, and its kind of puzzle.
       name: the loop to the answer, or one step of it.
       chains: of a model of candidates, how many `solve` has side by side.
+      held: the weights as the file is to hold them; None: as they are, in float32.
 
     Raises:
       ConfigError: an unknown ending or program; a model that this form cannot hold.
@@ -61,7 +69,9 @@ def export(
         # Many runtimes have no products of 16-bit floats for CPUs; weights are float32 in any case.
         experiment = replace(experiment, model=replace(experiment.model, dtype="float32"))
     program = _program(experiment, jax.tree.map(jnp.asarray, weights), kind, name, chains)
-    told = about(experiment, weights, kind, program)
+    if held is not None:
+        program = replace(program, function=_restoring(experiment, held, kind, name, chains))
+    told = about(experiment, weights, kind, program, held)
     data = FORMS[path.suffix](program, told)
     partial = path.with_name(f"{path.name}.partial")
     try:
@@ -71,6 +81,17 @@ def export(
         partial.unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot be written: {error.strerror or first_line(error)}") from error
     return told
+
+
+def _restoring(
+    experiment: Experiment, held: HeldWeights, kind: Kind, name: Name, chains: int
+) -> Callable[..., dict[str, jax.Array]]:
+    """The program's function, which makes floats of the weights first, once, whatever loops follow."""
+
+    def function(**inputs: jax.Array) -> dict[str, jax.Array]:
+        return _program(experiment, in_program(held.parts), kind, name, chains).function(**inputs)
+
+    return function
 
 
 def _program(experiment: Experiment, weights: Weights, kind: Kind, name: Name, chains: int) -> Program:

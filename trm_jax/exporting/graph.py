@@ -22,6 +22,8 @@ Rule: TypeAlias = Callable[..., Sequence[Value]]
 
 # Known arrays that would grow beyond this many numbers are made where the graph runs.
 _MOST_FOLDED = 1 << 16
+# Types of constants that are cast before anything is computed of them, and what ONNX calls these.
+_STORED = {"int8": "INT8", "uint8": "UINT8", "bfloat16": "BFLOAT16"}
 _MULTIPLE = re.compile(rf"(?:(\d+)\*)?{BATCH}$")
 
 
@@ -87,6 +89,17 @@ class Graph:
         if key not in self.constants:
             # Not through ascontiguousarray, which would give a scalar an axis.
             self.constants[key] = from_array(array.copy(order="C"), self.fresh())
+        return str(self.constants[key].name)
+
+    def stored(self, array: NDArray[Any]) -> str:
+        """The name of a constant that is kept as it is: of a type in which nothing is computed, such as bfloat16."""
+        from onnx import TensorProto
+        from onnx.helper import make_tensor
+
+        key = str(array.dtype), array.shape, array.tobytes()
+        if key not in self.constants:
+            kind = TensorProto.DataType.Value(_STORED[key[0]])
+            self.constants[key] = make_tensor(self.fresh(), kind, array.shape, key[2], raw=True)
         return str(self.constants[key].name)
 
     def let_batch(self, name: str) -> None:
@@ -164,7 +177,7 @@ class Graph:
 
 def _is_folded(eqn: Any, given: Sequence[Value]) -> bool:
     """Whether an equation is computed here and now: all is known, and nothing large comes of it."""
-    if any(isinstance(value, str) for value in given):
+    if any(isinstance(value, str) for value in given) or eqn.primitive.name == "optimization_barrier":
         return False
     if any(hasattr(value, "eqns") or hasattr(value, "jaxpr") for value in eqn.params.values()):
         return False  # its own equations are looked at one by one

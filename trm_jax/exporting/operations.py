@@ -267,6 +267,11 @@ def _joined(shape: Sequence[Any], axes: Sequence[int]) -> Any:
     return size
 
 
+def _barrier(graph: Graph, eqn: Any, *values: Value) -> list[Value]:
+    """What is known stays a constant of its own type, and what is computed of it is computed where the graph runs."""
+    return [value if isinstance(value, str) else graph.stored(value) for value in values]
+
+
 def _inline(graph: Graph, eqn: Any, *values: Value) -> list[Value]:
     """A function that is called: its equations, in place."""
     called = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
@@ -390,6 +395,7 @@ RULES: dict[str, Rule] = {
     "gather": _gather,
     "iota": _count,
     "jit": _inline,
+    "optimization_barrier": _barrier,
     "pad": _pad,
     "reduce_and": _reduce("ReduceMin"),
     "reduce_max": _reduce("ReduceMax"),

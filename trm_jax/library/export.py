@@ -2,17 +2,29 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from trm_jax.data.disk import as_path
 from trm_jax.errors import ConfigError
 from trm_jax.exporting import export as exporting
+from trm_jax.exporting.adaptive_rounding import PUZZLES, calibrated
+from trm_jax.exporting.held import HeldWeights, to_nearest
 from trm_jax.exporting.program import Name
+from trm_jax.exporting.rounding import Held, check_calibrated, check_held
 from trm_jax.inference.search import MOST_CALLS
 from trm_jax.library.asked import whole
 from trm_jax.library.solver import Solver, load
+from trm_jax.puzzles.table_columns import USUAL
 
 
 def export(
-    model: Solver | str | Path, target: str | Path, *, program: Name = "solve", chains: int | None = None
+    model: Solver | str | Path,
+    target: str | Path,
+    *,
+    program: Name = "solve",
+    chains: int | None = None,
+    weights: Held = "float32",
+    calibrate: bool | str | Path = False,
 ) -> Path:
     """Writes a model as one file that runs anywhere: docs/export.md has its form and programs that read it.
 
@@ -22,12 +34,18 @@ def export(
       program: "solve", the whole loop from questions to answers; or "step", one supervision step, or of a model of
         candidates one call, with the state as input and output, for a loop of your own.
       chains: of a model of candidates, how many guesses "solve" follows side by side (8).
+      weights: how the file holds them: "float32"; "bf16"; "int8" or "int4", whole numbers with a scale for each
+        channel. The program computes in floats all the same.
+      calibrate: of "int8" and "int4", whether to choose the rounding by what the model then does on 32 puzzles, which
+        takes minutes: True: of its own held-out ones; or a path of others, as for `Solver.evaluate`. Their answers are
+        not looked at. False: each number goes to the nearest.
 
     Returns:
       The path.
 
     Raises:
       ConfigError: another ending, an unknown program, a model that cannot be exported so, or a package is missing.
+      DataError: no puzzles to calibrate by.
       CheckpointError: the file is there already, or no model. StorageError: it cannot be written.
 
     >>> import trm_jax as trm
@@ -36,9 +54,26 @@ def export(
     """
     path = as_path(target, "target")
     exporting.check(path, program)
+    check_held(weights)
+    if calibrate is not False:
+        check_calibrated(weights)
     solver = model if isinstance(model, Solver) else load(model)
     if chains is not None and not (solver._searches and program == "solve"):
         raise ConfigError("chains are of the search of a model of candidates, the program 'solve': leave them out")
     side_by_side = whole("chains", 8 if chains is None else chains, MOST_CALLS - 1)
-    exporting.export(path, solver.experiment, solver.weights, solver.kind, program, side_by_side)
+    exporting.export(
+        path, solver.experiment, solver.weights, solver.kind, program, side_by_side, _held(solver, weights, calibrate)
+    )
     return path
+
+
+def _held(solver: Solver, name: Held, calibrate: bool | str | Path) -> HeldWeights | None:
+    if name == "float32":
+        return None
+    if calibrate is False:
+        return to_nearest(solver.weights, name)
+    named = None if calibrate is True else calibrate
+    found = solver._puzzles(named, None, "test", PUZZLES, USUAL)
+    questions = np.asarray(found.puzzles.inputs[:PUZZLES], np.int32)
+    ids = np.asarray(found.puzzles.puzzle_ids[:PUZZLES], np.int32)
+    return calibrated(found.experiment, solver.weights, name, questions, ids)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trm_jax.commands import arguments
-from trm_jax.commands.arguments import output_file, positive
+from trm_jax.commands.arguments import output_file, positive, puzzles
 from trm_jax.commands.words.shared import Commands, add_network, command
 
 
@@ -33,6 +33,10 @@ def add(commands: Commands) -> None:
     export.add_argument("--program", default="solve", metavar="NAME", help=about)
     about = "of models of candidates: guesses that solve follows side by side (8)"
     export.add_argument("--chains", type=positive, metavar="N", help=about)
+    about = "how the file holds them: float32, bf16, int8 or int4 (float32)"
+    export.add_argument("--weights", default="float32", metavar="TYPE", help=about)
+    about = "round int8, int4 by the model's way over 32 puzzles without answers: of this set, or its own held-out ones"
+    export.add_argument("--calibrate", nargs="?", const=True, default=False, type=puzzles, metavar="SET", help=about)
     export.add_argument("--trained-weights", action="store_true", help="not their average")
 
     view = command(commands, "view", "a page in the browser that solves Sudokus with a model")
