@@ -10,7 +10,8 @@ from untrained import shaken
 
 import trm_jax as trm
 from trm_jax.config import Experiment
-from trm_jax.exporting.adaptive_rounding import calibrated, path_of
+from trm_jax.exporting.adaptive_rounding import calibrated
+from trm_jax.exporting.carried_path import carried_path
 from trm_jax.exporting.held import known, to_nearest
 from trm_jax.model.model import Model, Weights
 
@@ -23,8 +24,8 @@ def of_candidates() -> Experiment:
     puzzle = '{"kind": "sudoku", "box": "2x2"}'
     return trm.experiment(
         "sudoku_extreme",
-        {"model.width": 8, "model.cycles": 2, "model.grad_cycles": 2, "model.layers": 1, "model.vocab_size": 6, "model.seq_len": 16,
-         "model.num_puzzles": 1, "model.puzzle": puzzle, "data.puzzle": puzzle},
+        {"model.width": 8, "model.cycles": 2, "model.grad_cycles": 2, "model.layers": 1, "model.vocab_size": 6,
+         "model.seq_len": 16, "model.num_puzzles": 1, "model.puzzle": puzzle, "data.puzzle": puzzle},
     )  # fmt: skip
 
 
@@ -42,10 +43,10 @@ def test_it_keeps_to_the_path_better(made):
     weights, rng = untrained(experiment), np.random.default_rng(0)
     questions = rng.integers(1, 6, (24, 16), np.int32)
     ids = rng.integers(0, experiment.model.num_puzzles, 24).astype(np.int32)
-    others = path_of(experiment, weights, questions[12:], ids[12:], seed=3)
+    others = carried_path(experiment, weights, questions[12:], ids[12:], steps=8, seed=3)
 
     def distance(parts) -> float:
-        return float(others.distance(jax.tree.map(jax.numpy.asarray, known(parts).params), weights.params, others.rows))
+        return float(others.distance(jax.tree.map(jax.numpy.asarray, known(parts).params), others.steps))
 
     found = calibrated(experiment, weights, "int4", questions[:12], ids[:12], descent=60)
     assert (found.name, found.puzzles) == ("int4", 12)
@@ -59,13 +60,12 @@ def test_the_path_is_the_models_own():
     weights, model = untrained(experiment), Model(experiment.model)
     questions = np.random.default_rng(1).integers(1, 6, (2, 16), np.int32)
     ids = np.array([0, 2], np.int32)
-    path = path_of(experiment, weights, questions, ids, steps=3)
+    path = carried_path(experiment, weights, questions, ids, steps=3)
     state = model.start(jax.tree.map(jax.numpy.asarray, weights.starts), 2)
     for step in range(3):
-        for mine, its in zip(jax.tree.leaves(path.rows[0]), jax.tree.leaves(state), strict=True):
+        for mine, its in zip(jax.tree.leaves(path.steps.taken[0]), jax.tree.leaves(state), strict=True):
             np.testing.assert_allclose(mine[2 * step : 2 * step + 2], its, atol=1e-5)
         state, readout = model.think(weights.params, weights.puzzle_table[ids], state, questions)
-    said = path.said(weights.params, jax.tree.map(lambda rows: rows[4:], path.rows))
-    np.testing.assert_allclose(said["z"][0], state.z, atol=1e-5)
-    np.testing.assert_allclose(said["logits"][0], readout.logits, atol=1e-4)
-    assert float(path.distance(weights.params, weights.params, path.rows)) < 1e-5
+    np.testing.assert_allclose(path.steps.said["z"][4:], state.z, atol=1e-5)
+    np.testing.assert_allclose(path.steps.said["logits"][4:], readout.logits, atol=1e-4)
+    assert float(path.distance(weights.params, path.steps)) < 1e-5
