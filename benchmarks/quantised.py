@@ -1,6 +1,6 @@
 """Exported weights in fewer bits: how large the file is, and what of the model is left.
 
-    python -m benchmarks.quantised MODEL [PUZZLES] [--limit 1000] [--calls 1024] [--rounds 0]
+    python -m benchmarks.quantised MODEL [PUZZLES] [--weights bf16,int8,int4] [--limit 1000] [--calls 1024] [--rounds 0]
 
 MODEL is a run or a model of `trm models`, PUZZLES tables or dataset folders (its own held-out ones). The first 32 are
 for calibration, whose answers nobody looks at; the --limit after them are solved. A row for each way to hold weights:
@@ -23,7 +23,7 @@ float32 file, for the products whose right-hand side is a weight.
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from trm_jax.exporting.adaptive_rounding import PUZZLES, calibrated
 from trm_jax.exporting.carried_path import carried_path
 from trm_jax.exporting.held import HeldWeights, known, to_nearest
 from trm_jax.exporting.program import Name
-from trm_jax.exporting.rounding import Held, Rounded, nearest, widest
+from trm_jax.exporting.rounding import BITS, Held, Rounded, check_held, nearest, widest
 from trm_jax.inference.search import Budget
 from trm_jax.inference.searches import Searches
 from trm_jax.model.model import Model, Weights
@@ -56,14 +56,15 @@ RESULTS = Path(__file__).parent / "results" / "quantised.jsonl"
 DEPTHS, BATCH, AT = (4, 16, 64), 100, 16
 
 
-def ways(found: Matched, weights: Weights, questions: Any, ids: Any) -> Iterator[tuple[str, HeldWeights]]:
-    """Each way to hold the weights, by its name."""
-    floats: tuple[Held, ...] = ("float32", "bf16")
-    integers: tuple[Held, ...] = ("int8", "int4")
-    for name in floats:
-        yield name, to_nearest(weights, name)
-    for name in integers:
+def ways(
+    names: Sequence[Held], found: Matched, weights: Weights, questions: Any, ids: Any
+) -> Iterator[tuple[str, HeldWeights]]:
+    """Each way to hold weights of these types, by its name."""
+    for name in names:
         held = to_nearest(weights, name)
+        if name not in BITS:
+            yield name, held
+            continue
         if name == "int4":
             yield f"{name}, one scale a matrix", replace(held, parts=jax.tree.map(_of_one_scale, held.parts, weights))
         yield f"{name}, nearest", held
@@ -217,7 +218,9 @@ class Step:
         return {}
 
 
-def measure(model: Path, source: str, limit: int, calls: int, rounds: int) -> list[dict[str, Any]]:
+def measure(
+    model: Path, source: str, names: Sequence[Held], limit: int, calls: int, rounds: int
+) -> list[dict[str, Any]]:
     """A row for each way.
 
     Raises:
@@ -250,7 +253,7 @@ def measure(model: Path, source: str, limit: int, calls: int, rounds: int) -> li
     rows: list[dict[str, Any]] = []
     steps: dict[str, Step] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, held in ways(found, weights, questions, ids):
+        for name, held in ways(names, found, weights, questions, ids):
             made = jax.tree.map(jnp.asarray, known(held.parts))
             files = {program: Path(folder, f"{len(rows)}.{program}.onnx") for program in {figures.program, "step"}}
             for program, file in files.items():
@@ -287,6 +290,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a run, or a model of `trm models`")
     parser.add_argument("puzzles", nargs="?", default="", help="tables or dataset folders (its own held-out ones)")
+    about = "types, float32 before them (bf16,int8,int4)"
+    parser.add_argument("--weights", default="bf16,int8,int4", metavar="TYPE,TYPE", help=about)
     parser.add_argument("--limit", type=int, default=1_000, help="puzzles to solve (1000)")
     parser.add_argument("--calls", type=int, default=1_024, help="of a search for each puzzle, at most (1024)")
     parser.add_argument("--rounds", type=int, default=0, help="of timed steps (0: none)")
@@ -294,7 +299,10 @@ def main() -> None:
     with faults_told():
         if min(args.limit, args.calls) < 1:
             raise ConfigError("--limit and --calls: give at least 1")
-        rows = measure(args.model, args.puzzles, args.limit, args.calls, args.rounds)
+        names = ["float32", *args.weights.split(",")]
+        for name in names:
+            check_held(name)
+        rows = measure(args.model, args.puzzles, names, args.limit, args.calls, args.rounds)
     publish(rows, RESULTS)
 
 

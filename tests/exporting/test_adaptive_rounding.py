@@ -6,10 +6,12 @@ import jax
 import numpy as np
 import pytest
 import small_run
+from exporting.running import needs
 from untrained import shaken
 
 import trm_jax as trm
 from trm_jax.config import Experiment
+from trm_jax.exporting import stablehlo
 from trm_jax.exporting.adaptive_rounding import calibrated
 from trm_jax.exporting.carried_path import carried_path
 from trm_jax.exporting.held import known, to_nearest
@@ -69,3 +71,25 @@ def test_the_path_is_the_models_own():
     np.testing.assert_allclose(path.steps.said["z"][4:], state.z, atol=1e-5)
     np.testing.assert_allclose(path.steps.said["logits"][4:], readout.logits, atol=1e-4)
     assert float(path.distance(weights.params, path.steps)) < 1e-5
+
+
+@pytest.mark.slow
+def test_a_file_tells_by_how_many_puzzles_it_was_rounded(tmp_path, monkeypatch):
+    """Its own held-out ones, or a table's, which needs no answers."""
+    needs(".stablehlo")
+    monkeypatch.setattr(
+        "trm_jax.library.export.calibrated",
+        lambda experiment, weights, name, questions, ids: replace(
+            to_nearest(weights, name), puzzles=len(questions) * (questions.shape == (*ids.shape, 16))
+        ),
+    )
+    experiment = small_run.experiment(model__vocab_size=6, model__seq_len=16, model__num_puzzles=3)
+    solver = trm.Solver(experiment, untrained(experiment))
+    with pytest.raises(trm.TrmError, match="calibrate is of type list: give a path"):
+        trm.export(solver, tmp_path / "a.stablehlo", weights="int4", calibrate=["1" * 16])
+    table = tmp_path / "puzzles.csv"
+    table.write_text("question\n" + "\n".join(f"{row:016d}" for row in range(1, 4)))
+    for calibrate, puzzles in ((False, 0), (True, 30), (table, 3)):  # 30 are held out
+        file = trm.export(solver, tmp_path / f"{puzzles}.stablehlo", weights="int4", calibrate=calibrate)
+        told = stablehlo.read(file)[0]["weights"]
+        assert (told["held_as"], told["calibrated_on"]) == ("int4", puzzles)

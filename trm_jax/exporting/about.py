@@ -22,10 +22,8 @@ _MODEL = (
 )  # fmt: skip
 
 
-def about(
-    experiment: Experiment, weights: Weights, kind: Kind, program: Program, held: HeldWeights | None
-) -> dict[str, Any]:
-    """Everything that a file's metadata hold, but for its own checksum. held: None for float32."""
+def about(experiment: Experiment, weights: Weights, kind: Kind, program: Program, held: HeldWeights) -> dict[str, Any]:
+    """Everything that a file's metadata hold, but for its own checksum."""
     config, checksum = experiment.model, fingerprint(weights)
     cards = (shipped.card(name) for name in shipped.names())
     card = next((card for card in cards if card.sha256 == checksum), None)
@@ -46,8 +44,8 @@ def about(
         "weights": {
             "count": sum(count_weights(weights).values()),
             "sha256": checksum,
-            "held_as": "float32" if held is None else held.name,
-            "calibrated_on": 0 if held is None else held.puzzles,
+            "held_as": held.name,
+            "calibrated_on": held.puzzles,
         },
         "card": None if card is None else asdict(card),
     }

@@ -12,7 +12,7 @@ from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line, near_miss
 from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
-from trm_jax.exporting.held import HeldWeights, in_program
+from trm_jax.exporting.held import HeldWeights, in_program, to_nearest
 from trm_jax.exporting.program import Name, Program
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
@@ -59,7 +59,8 @@ def export(
       CheckpointError: the file exists. StorageError: it cannot be written.
     """
     check(path, name)
-    size = sum(leaf.size * 4 for leaf in jax.tree.leaves(weights))
+    held = to_nearest(weights, "float32") if held is None else held
+    size = sum(part.nbytes for part in jax.tree.leaves(held.parts))
     if size > _MOST_BYTES:
         raise ConfigError(
             f"{path}: weights of {format_bytes(size)} with the puzzle table do not fit into one file of this form, "
@@ -69,8 +70,7 @@ def export(
         # Many runtimes have no products of 16-bit floats for CPUs; weights are float32 in any case.
         experiment = replace(experiment, model=replace(experiment.model, dtype="float32"))
     program = _program(experiment, jax.tree.map(jnp.asarray, weights), kind, name, chains)
-    if held is not None:
-        program = replace(program, function=_restoring(experiment, held, kind, name, chains))
+    program = replace(program, function=_restoring(experiment, held, kind, name, chains))
     told = about(experiment, weights, kind, program, held)
     data = FORMS[path.suffix](program, told)
     partial = path.with_name(f"{path.name}.partial")

@@ -61,19 +61,17 @@ def export(
     if chains is not None and not (solver._searches and program == "solve"):
         raise ConfigError("chains are of the search of a model of candidates, the program 'solve': leave them out")
     side_by_side = whole("chains", 8 if chains is None else chains, MOST_CALLS - 1)
-    exporting.export(
-        path, solver.experiment, solver.weights, solver.kind, program, side_by_side, _held(solver, weights, calibrate)
-    )
+    held = _held(solver, weights, calibrate)
+    exporting.export(path, solver.experiment, solver.weights, solver.kind, program, side_by_side, held)
     return path
 
 
-def _held(solver: Solver, name: Held, calibrate: bool | str | Path) -> HeldWeights | None:
-    if name == "float32":
-        return None
+def _held(solver: Solver, name: Held, calibrate: bool | str | Path) -> HeldWeights:
     if calibrate is False:
         return to_nearest(solver.weights, name)
-    named = None if calibrate is True else calibrate
+    named = None if calibrate is True else as_path(calibrate, "calibrate")
     found = solver._puzzles(named, None, "test", PUZZLES, USUAL)
-    questions = np.asarray(found.puzzles.inputs[:PUZZLES], np.int32)
-    ids = np.asarray(found.puzzles.puzzle_ids[:PUZZLES], np.int32)
-    return calibrated(found.experiment, solver.weights, name, questions, ids)
+    questions, ids = found.puzzles.inputs[:PUZZLES], found.puzzles.puzzle_ids[:PUZZLES]
+    return calibrated(
+        found.experiment, solver.weights, name, np.asarray(questions, np.int32), np.asarray(ids, np.int32)
+    )
