@@ -150,10 +150,10 @@ class Attempts:
                 extra_options={"EnableSubgraph": True},
             )
             session, size = InferenceSession(small, providers=["CPUExecutionProvider"]), small.stat().st_size
-        asked = {"question": self._questions, "puzzle_id": self._ids, "halt_above": np.float32(np.inf)}
+        asked = {"question": self._questions, "puzzle_id": self._ids, "halt_above": np.asarray(np.inf, np.float32)}
         names = {port["name"] for port in about["inputs"]}
         answers = [
-            session.run(["answer"], {n: v for n, v in (asked | {"most_steps": np.int32(depth)}).items() if n in names})[
+            session.run(["answer"], {n: v for n, v in (asked | {"most_steps": np.asarray(depth, np.int32)}).items() if n in names})[
                 0
             ]
             for depth in DEPTHS
