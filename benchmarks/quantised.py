@@ -153,9 +153,10 @@ class Attempts:
         asked = {"question": self._questions, "puzzle_id": self._ids, "halt_above": np.asarray(np.inf, np.float32)}
         names = {port["name"] for port in about["inputs"]}
         answers = [
-            session.run(["answer"], {n: v for n, v in (asked | {"most_steps": np.asarray(depth, np.int32)}).items() if n in names})[
-                0
-            ]
+            session.run(
+                ["answer"],
+                {n: v for n, v in (asked | {"most_steps": np.asarray(depth, np.int32)}).items() if n in names},
+            )[0]
             for depth in DEPTHS
         ]
         return {"bytes": size} | self.told(np.stack(answers))
