@@ -10,7 +10,7 @@ from sudoku_oracle import oracle
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating
 from trm_jax.puzzles.sudoku_isomorphism import isomorphic, keys
-from trm_jax.puzzles.sudoku_rating import generate_rated, rating
+from trm_jax.puzzles.sudoku_rating import generate_rated, neighbours, rating
 from trm_jax.puzzles.sudoku_search import generate, solve
 
 L4, L9 = sudoku.layout_for(4), sudoku.layout_for(9)
@@ -93,6 +93,25 @@ def test_the_seed_alone_decides_whatever_the_number_of_processes():
     for part, fewer in zip(several, generate_rated(3, L9, 3, min_rating=8), strict=True):
         np.testing.assert_array_equal(part[:3], fewer)
     assert not np.array_equal(several.puzzles[:2], generate_rated(2, L9, 4, min_rating=8).puzzles)
+
+
+def test_neighbours_have_the_same_answer_other_clues_and_no_fewer_dead_ends(monkeypatch):
+    monkeypatch.setattr(sudoku_rating, "_HARD", 15)
+    puzzle = sudoku.parse(HARD)
+    (answer,) = solve(puzzle, L9).solutions
+    found = neighbours(puzzle, answer, 2, L9, np.random.default_rng(1))
+    assert len({other.tobytes() for other in (puzzle, *found)}) == 3
+    for other in found:
+        assert rating(other, L9) >= 15
+        np.testing.assert_array_equal(solve(other, L9).solutions, [answer])
+        assert oracle("3x3").needs(other, np.flatnonzero(other)[0])
+    assert neighbours(puzzle, answer, 0, L9, np.random.default_rng(1)).shape == (0, 81)
+    # Whatever it starts from, what it finds has one solution.
+    monkeypatch.setattr(sudoku_rating, "_HARD", 0)
+    (other,) = neighbours(
+        np.where(np.arange(81) < 40, answer, 0).astype(np.int8), answer, 1, L9, np.random.default_rng(1)
+    )
+    np.testing.assert_array_equal(solve(other, L9).solutions, [answer])
 
 
 def test_requests_that_make_no_sense_are_refused():

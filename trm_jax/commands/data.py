@@ -31,9 +31,13 @@ def _sudoku(args: argparse.Namespace) -> int:
     from trm_jax.data.builders import sudoku
 
     if args.generate is None:
-        _refuse(args, "only with --generate", clues=None, minimal=False, workers=None)
+        _refuse(args, "only with --generate", clues=None, minimal=False)
+        if not args.neighbours:
+            _refuse(args, "only with --generate or --neighbours", workers=None)
         how: dict[str, Any] = {"box": args.box or "", "legend": args.legend, "columns": args.columns}
+        how |= {"neighbours": args.neighbours, "workers": args.workers or (cores() if args.neighbours else 1)}
         return _build(args, partial(sudoku.build, **how, augmentations=args.augmentations, seed=args.seed))
+    _refuse(args, "only with --train", neighbours=0)
     _refuse_unused(args)
     wishes = sudoku.Wishes(args.box or "3x3", args.clues, args.minimal, args.min_rating)
     return _generate(args, wishes, sudoku.generate_table, partial(sudoku.generate, augmentations=args.augmentations))

@@ -1,4 +1,4 @@
-"""How hard Sudokus are, and a generator of hard ones."""
+"""How hard Sudokus are, a generator of hard ones, and hard ones near a given one."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ MAX_RATED_SIDE = 16
 _MOVES = 200
 _REMOVED = 2
 _KEPT = 0.9
+# Neighbours: a rating that is high enough, how many are looked at for each wanted, and the longest proof.
+_HARD, _LOOKS, _MOST_DEAD_ENDS = 20, 8, 5_000
 # If none of the first so many climbs comes as far as half the rating that is asked for, it is out of reach.
 _FIRST = 16
 
@@ -78,6 +80,32 @@ def _neighbour(puzzle: Grid, answer: Grid, layout: Layout, most: int, rng: np.ra
         cell = rng.choice(useful)
         puzzle[cell] = answer[cell]
     return dig(puzzle, answer, rng.permutation(np.flatnonzero(puzzle)).tolist(), 0, layout)
+
+
+def neighbours(puzzle: Grid, answer: Grid, most: int, layout: Layout, rng: np.random.Generator) -> Grid:
+    """Other puzzles with the same answer, other clues, and much as hard; int8 [n, cells], all different.
+
+    Each is a few clues away from the puzzle, or from one found before: some go, others come until there is one solution
+    again, and needless ones go. Few of a hard puzzle's neighbours are hard, so most are thrown away: those with a lower
+    rating than the puzzle's own, or than 20 where it has more.
+
+    Args:
+      puzzle: int8 [cells], with exactly one solution, the answer.
+      answer: int8 [cells].
+      most: how many are wanted. There may be fewer: eight times as many are looked at.
+      layout: of both.
+      rng: draws the clues.
+    """
+    found, seen = [puzzle], {puzzle.tobytes()}
+    wanted = min(max(0, _rating(puzzle, layout, _MOST_DEAD_ENDS)), _HARD)
+    for _ in range(_LOOKS * most):
+        if len(found) > most:
+            break
+        other = _neighbour(found[rng.integers(len(found))], answer, layout, _MOST_DEAD_ENDS, rng)
+        if other.tobytes() not in seen and _rating(other, layout, _MOST_DEAD_ENDS) >= wanted:
+            found.append(other)
+        seen.add(other.tobytes())
+    return np.array(found[1:], np.int8).reshape(-1, layout.cells)
 
 
 def _climb(layout: Layout, seed: int, min_rating: int, index: int) -> _Climb:

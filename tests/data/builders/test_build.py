@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,27 @@ class TestSudoku:
         for name, workers in (("one", 1), ("two", 2)):
             sudoku.generate(tmp_path / name, 70, 3, sudoku.Wishes(clues=(40, 45)), seed=9, workers=workers)
         assert content(tmp_path / "one") == content(tmp_path / "two")
+
+    def test_neighbours_stand_behind_their_puzzle_and_are_no_test_puzzles(self, tmp_path: Path) -> None:
+        train = table_of(tmp_path / "train.csv", SMALL, generated(3, kind=SMALL))
+
+        def built(name: str, test: Path | None = None, **how: Any) -> Pairs:
+            sudoku.build(tmp_path / name, train, test, neighbours=4, seed=5, overlap="drop", **how)
+            return read(tmp_path / name)
+
+        found = built("one")
+        starts = [int(np.flatnonzero((found.inputs == own).all(axis=1))[0]) for own in generated(3, kind=SMALL).inputs]
+        assert starts[0] == 0
+        assert [b - a > 1 for a, b in pairwise([*starts, len(found.inputs)])] == [True] * 3
+        for start, end in pairwise([*starts, len(found.inputs)]):
+            assert len(np.unique(found.labels[start:end], axis=0)) == 1
+            assert len(np.unique(found.inputs[start:end], axis=0)) == end - start
+        held_out = image(SMALL, found.take(slice(1, 2)))
+        apart = built("apart", table_of(tmp_path / "test.csv", SMALL, held_out))
+        assert len(apart.inputs) < len(found.inputs)
+        assert not SMALL.overlaps(apart.inputs, held_out.inputs)
+        with pytest.raises(DataError, match=r"^1001 neighbours: give 0 to 1000$"):
+            sudoku.build(tmp_path / "many", train, None, neighbours=1_001)
 
     def test_what_cannot_be_held_apart_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"of 96 test puzzles only \d are no training puzzle .* 8 are needed"):

@@ -20,6 +20,8 @@ def _add_kinds(kinds: Commands) -> None:
     sudoku = command(kinds, "data sudoku", "build a Sudoku dataset, from tables or generated")
     _add_pairs(sudoku)
     sudoku.add_argument("--box", type=arguments.box, help="rows x columns of a box, e.g. 2x3 (by the number of cells)")
+    about = "puzzles beside each training puzzle with its answer, other clues and as many dead ends, up to 20 (0)"
+    sudoku.add_argument("--neighbours", type=count, default=0, metavar="N", help=about)
     sudoku.add_argument("--augmentations", type=count, default=0, help="images of each training puzzle (0)")
     sudoku.add_argument(
         "--min-rating",
@@ -96,7 +98,7 @@ def _add_pairs(sub: argparse.ArgumentParser) -> None:
     source.add_argument("--train", type=Path, help="CSV or JSON file of questions and answers, plain or .gz")
     source.add_argument("--generate", type=arguments.amounts, metavar="TRAIN[,TEST]", help="make so many puzzles")
     sub.add_argument("--test", type=Path, help="file of the test puzzles")
-    sub.add_argument("--workers", type=positive, help="generate: processes (all cores; 1 for few puzzles)")
+    sub.add_argument("--workers", type=positive, help="processes that make puzzles (all cores; 1 for few puzzles)")
     add_columns(sub)
     add_legend(sub)
     _add_choice(sub)

@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +30,12 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import Sudoku
+from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Of the 288 full grids of side 4, so many are for the test.
 _TEST_GRIDS = 57
+_MOST_NEIGHBOURS = 1_000
 # How many rows of a table are looked at for a second solution, how far into each, and for how long.
 _PROVED, _DEAD_ENDS, _PROOFS_SECONDS = 1_000, 1_000, 10.0
 
@@ -60,9 +64,11 @@ def build(
     legend: str = "",
     columns: Columns = USUAL,
     choice: Choice | None = None,
+    neighbours: int = 0,
     augmentations: int = 0,
     seed: int = 0,
     overlap: Overlap = "refuse",
+    workers: int = 1,
     progress: Progress = lambda done, total: None,
 ) -> Summary:
     """Builds a dataset folder from tables.
@@ -74,9 +80,12 @@ def build(
       legend: the blank, then the digits, where these are others (`sudoku.writing`).
       columns: of the question and the answer.
       choice: of training rows.
-      augmentations: images of each training puzzle.
-      seed: of the images.
+      neighbours: puzzles beside each training puzzle that have its answer and other clues (`sudoku_rating.neighbours`);
+        none of them is a test puzzle up to symmetry, whatever `overlap` says.
+      augmentations: images of each training puzzle, neighbours too.
+      seed: of the neighbours and the images.
       overlap: what to do where a training puzzle is a test puzzle up to symmetry (`pairs.apart`).
+      workers: processes that look for neighbours.
       progress: told after each group: how many are done, of how many.
 
     Raises:
@@ -92,6 +101,8 @@ def build(
         puzzles, dropped = apart(kind, puzzles, held_out, overlap, (Where(train, numbers), Where(test, others)))
     notes = [*_ambiguous(kind, puzzles, str(train)), *(_ambiguous(kind, held_out, str(test)) if held_out else ())]
     images = drawn_images(kind, augmentations, seed) if augmentations else None
+    if neighbours:
+        puzzles = _with_neighbours(kind, puzzles, held_out, neighbours, seed, workers, progress)
     summary = write(out, kind, puzzles, held_out, images, augmentations, progress)
     return replace(summary, dropped=dropped, notes=tuple(notes))
 
@@ -167,6 +178,41 @@ def generate_table(
             ratings = [sudoku_rating.rating(question, kind.layout) for question in sudoku.decode(puzzles.inputs)]
     write_table(out, kind, puzzles, f"trm_jax seed {seed}", ratings)
     return _beyond(wishes, puzzles)
+
+
+def _with_neighbours(
+    kind: Kind, puzzles: Pairs, held_out: Pairs | None, count: int, seed: int, workers: int, progress: Progress
+) -> Pairs:
+    """Each puzzle with its neighbours behind it, but for those that are test puzzles.
+
+    Raises DataError: a number out of range, or a board whose puzzles cannot be rated.
+    """
+    assert isinstance(kind, Sudoku)
+    if count > _MOST_NEIGHBOURS:
+        raise DataError(f"{count} neighbours: give 0 to {_MOST_NEIGHBOURS}")
+    if kind.layout.side > sudoku_rating.MAX_RATED_SIDE:
+        raise DataError(
+            f"neighbours are known by their rating, up to side {sudoku_rating.MAX_RATED_SIDE}: leave them out"
+        )
+    total, found = len(puzzles.inputs), []
+    rows = zip(range(total), *map(sudoku.decode, puzzles), strict=True)
+    with closing(in_order(partial(_neighbours, kind.layout, count, seed), rows, workers)) as near:
+        for questions, answers in near:
+            beside = _encoded(questions, answers)
+            common = kind.overlaps(beside.inputs, held_out.inputs) if held_out else []
+            found.append(beside.take(np.setdiff1d(np.arange(len(questions)), [i for i, _ in common if i])))
+            progress(len(found), total)
+    return Pairs(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def _neighbours(
+    layout: sudoku.Layout, count: int, seed: int, row: tuple[int, NDArray[np.int8], NDArray[np.int8]]
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """A puzzle and its neighbours, and the answer of each."""
+    number, puzzle, answer = row
+    rng = np.random.Generator(np.random.Philox(key=[seed, 4], counter=[0, 0, 0, number]))
+    found = np.concatenate([puzzle[None], sudoku_rating.neighbours(puzzle, answer, count, layout, rng)])
+    return found, np.repeat(answer[None], len(found), axis=0)
 
 
 def _beyond(wishes: Wishes, *parts: Pairs) -> tuple[str, ...]:
