@@ -69,11 +69,11 @@ release: .release-stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
 	@touch $@
 
-# The page that solves puzzles, with runtime and model, as files for any web server: build/solver. Needs npm.
+# The page that solves puzzles, with runtime and models, as files for any web server: build/solver. Needs npm.
 RUNTIME := build/runtime/node_modules/onnxruntime-web/dist
 solver: setup $(RUNTIME)
 	@rm -rf build/solver
-	@$(BIN)/trm view sudoku-extreme --save build/solver --runtime $(RUNTIME)
+	@$(BIN)/trm view sudoku-extreme maze-perfect --save build/solver --runtime $(RUNTIME)
 
 $(RUNTIME): site/runtime/package.json site/runtime/package-lock.json
 	@mkdir -p build/runtime && cp $^ build/runtime

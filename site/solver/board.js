@@ -1,28 +1,28 @@
-/** The board on the page: shows clues, digits and candidates, and tells what is typed and which cell is selected. */
-
-// Of larger boards nobody could read them.
-const MOST_CANDIDATES = 12;
+/** The board on the page: shows the question and what becomes of it, and tells what is typed and which cell is selected. */
 
 export class Board {
   /**
    * @param element the grid
-   * @param tell {write(cell, digit), select(cell)}
+   * @param kind as of core/kinds.js
+   * @param tell {write(cell, value), select(cell)}
    */
-  constructor(element, layout, tell) {
-    this._layout = layout;
+  constructor(element, kind, tell) {
+    this._kind = kind;
     this._tell = tell;
     this.selected = 0;
-    this.showsCandidates = layout.side <= MOST_CANDIDATES;
-    element.style.setProperty("--side", layout.side);
-    element.style.setProperty("--box-columns", layout.boxCols);
-    element.setAttribute("aria-rowcount", layout.side);
-    element.setAttribute("aria-colcount", layout.side);
-    this._cells = Array.from({ length: layout.cells }, (_, cell) => this._made(cell));
-    for (let row = 0; row < layout.side; row++) {
+    element.classList.add(kind.name);
+    element.setAttribute("aria-label", kind.says.title);
+    element.style.setProperty("--rows", kind.rows);
+    element.style.setProperty("--columns", kind.columns);
+    element.style.setProperty("--box-columns", kind.boxCols ?? 1);
+    element.setAttribute("aria-rowcount", kind.rows);
+    element.setAttribute("aria-colcount", kind.columns);
+    this._cells = Array.from({ length: kind.cells }, (_, cell) => this._made(cell));
+    for (let row = 0; row < kind.rows; row++) {
       const line = document.createElement("div");
       line.setAttribute("role", "row");
       line.className = "row";
-      line.append(...this._cells.slice(row * layout.side, (row + 1) * layout.side));
+      line.append(...this._cells.slice(row * kind.columns, (row + 1) * kind.columns));
       element.append(line);
     }
     element.addEventListener("keydown", (event) => this._key(event));
@@ -48,29 +48,23 @@ export class Board {
   }
 
   /**
-   * @param question digits, 0 for a blank
+   * @param question values, 0 for a cell that is to be filled
    * @param moment as of core/search.js, or null before the first call
    * @param marks {wrong, rests}: cells that are wrong, and clues with their shares
    */
   show(question, moment, { wrong = [], rests = new Map() } = {}) {
     this._cells.forEach((element, cell) => {
       const left = moment && !question[cell] ? moment.left[cell] : [];
-      const digit = question[cell] || (left.length === 1 ? left[0] : 0);
       const guess = moment?.guess?.cell === cell;
-      element.className = "cell";
-      element.classList.toggle("clue", question[cell] > 0);
+      const { text, marks, classes, sure } = this._kind.drawn(question, moment, cell);
+      element.className = ["cell", ...classes].join(" ");
       element.classList.toggle("wrong", wrong.includes(cell) || (left.length === 0 && moment !== null && !question[cell]));
       element.classList.toggle("guess", guess);
       element.classList.toggle("rests", rests.has(cell));
-      const row = Math.floor(cell / this._layout.side) + 1;
-      const column = (cell % this._layout.side) + 1;
-      element.classList.toggle("under", row % this._layout.boxRows === 0 && row < this._layout.side);
-      element.classList.toggle("beside", column % this._layout.boxCols === 0 && column < this._layout.side);
-      element.style.setProperty("--sure", digit && moment ? Math.max(0.6, moment.sure[cell]).toFixed(2) : 1);
+      element.style.setProperty("--sure", sure.toFixed(2));
       element.style.setProperty("--share", (rests.get(cell) ?? 0).toFixed(2));
-      const said = digit ? this._layout.alphabet[digit] : "";
-      if (said) element.replaceChildren(said);
-      else element.replaceChildren(...this._candidates(left));
+      if (marks.length) element.replaceChildren(listed(marks));
+      else element.replaceChildren(...(text ? [text] : []));
       element.setAttribute("aria-label", this._words(cell, question, moment, left, guess, wrong.includes(cell)));
     });
   }
@@ -79,56 +73,54 @@ export class Board {
     const element = document.createElement("div");
     element.className = "cell";
     element.setAttribute("role", "gridcell");
-    element.setAttribute("aria-rowindex", Math.floor(cell / this._layout.side) + 1);
-    element.setAttribute("aria-colindex", (cell % this._layout.side) + 1);
+    element.setAttribute("aria-rowindex", Math.floor(cell / this._kind.columns) + 1);
+    element.setAttribute("aria-colindex", (cell % this._kind.columns) + 1);
     element.tabIndex = -1;
     return element;
   }
 
-  /** Each candidate in a place of its own, so that one sees it vanish. */
-  _candidates(left) {
-    if (!left.length || !this.showsCandidates) return [];
-    const marks = document.createElement("div");
-    marks.className = "marks";
-    for (let digit = 1; digit <= this._layout.side; digit++) {
-      const mark = document.createElement("span");
-      mark.textContent = left.includes(digit) ? this._layout.alphabet[digit] : "";
-      marks.append(mark);
-    }
-    return [marks];
-  }
-
   _words(cell, question, moment, left, guess, wrong) {
-    const { alphabet } = this._layout;
-    const place = this._layout.words(cell);
+    const kind = this._kind;
+    const place = kind.words(cell);
     const end = wrong ? ", contradicts another clue" : "";
-    if (question[cell]) return `${place}: clue ${alphabet[question[cell]]}${end}`;
-    if (!moment) return `${place}: empty`;
+    if (question[cell]) return `${place}: ${kind.clue(question[cell])}${end}`;
+    if (!moment) return `${place}: ${kind.called(0)}`;
     if (!left.length) return `${place}: nothing is possible any more`;
-    if (left.length > 1) return `${place}: ${left.map((digit) => alphabet[digit]).join(" ")} possible`;
-    return `${place}: ${alphabet[left[0]]}${guess ? ", a guess" : `, ${Math.round(100 * moment.sure[cell])} % sure`}`;
+    if (left.length > 1) return `${place}: ${left.map((value) => kind.called(value)).join(", ")} possible`;
+    return `${place}: ${kind.called(left[0])}${guess ? ", a guess" : `, ${Math.round(100 * moment.sure[cell])} % sure`}`;
   }
 
   _key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const { side, alphabet } = this._layout;
-    const [row, column] = [Math.floor(this.selected / side), this.selected % side];
+    const { rows, columns } = this._kind;
+    const [row, column] = [Math.floor(this.selected / columns), this.selected % columns];
     const moves = {
       ArrowUp: [row - 1, column], ArrowDown: [row + 1, column],
       ArrowLeft: [row, column - 1], ArrowRight: [row, column + 1],
-      Home: [row, 0], End: [row, side - 1],
+      Home: [row, 0], End: [row, columns - 1],
     };
-    const digit = alphabet.indexOf(event.key.toUpperCase());
+    const erases = ["Backspace", "Delete"].includes(event.key);
+    const value = erases ? 0 : event.key.length === 1 ? this._kind.typed(event.key) : undefined;
     if (moves[event.key]) {
-      const [r, c] = moves[event.key].map((at) => Math.min(Math.max(at, 0), side - 1));
-      this.select(r * side + c);
-    } else if (["Backspace", "Delete", "0", ".", " "].includes(event.key)) {
-      this._tell.write(this.selected, 0);
-    } else if (event.key.length === 1 && digit > 0) {
-      this._tell.write(this.selected, digit);
+      const [r, c] = moves[event.key].map((at, i) => Math.min(Math.max(at, 0), (i ? columns : rows) - 1));
+      this.select(r * columns + c);
+    } else if (value !== undefined) {
+      this._tell.write(this.selected, value);
     } else {
       return;
     }
     event.preventDefault();
   }
+}
+
+/** What is possible in a cell, each in a place of its own. */
+function listed(marks) {
+  const list = document.createElement("div");
+  list.className = "marks";
+  list.append(...marks.map((sign) => {
+    const mark = document.createElement("span");
+    mark.textContent = sign;
+    return mark;
+  }));
+  return list;
 }

@@ -1,11 +1,9 @@
 /** The page: puzzles in, the network's calls one after another, and in words what they came to. */
 import { Board } from "./board.js";
+import { kindOf } from "./core/kinds.js";
 import { Model } from "./core/model.js";
 import { randomFrom } from "./core/random.js";
 import { Refused } from "./core/refused.js";
-import { symmetry } from "./core/symmetry.js";
-import { read } from "./core/text/reading.js";
-import { EXAMPLES } from "./examples.js";
 import { Network } from "./network.js";
 
 const LOG_LINES = 200;
@@ -13,24 +11,23 @@ const UNHURRIED = 25; // calls, after which the page no longer waits between two
 
 const TYPING = 800; // milliseconds without a key, after which a text that is too short is told so
 const UNSURE = 0.5; // lead of a digit, in logits, up to which the network is said not to be sure of it
-const SEVERAL = "The puzzle has more than one answer, and the network learned from puzzles that have one";
 
 const part = (id) => document.getElementById(id);
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 class Page {
-  constructor(settings, network) {
+  constructor(about, network) {
     this.network = network;
-    this.model = new Model(settings.about, (arrays, boards) => network.ask("run", arrays, boards));
-    this.layout = this.model.layout;
-    this.board = new Board(part("board"), this.layout, {
-      write: (cell, digit) => this.write(cell, digit),
+    this.model = new Model(about, (arrays, boards) => network.ask("run", arrays, boards));
+    this.kind = this.model.kind;
+    this.board = new Board(part("board"), this.kind, {
+      write: (cell, value) => this.write(cell, value),
       select: () => {
         this.pointed = true;
         this.tellCell();
       },
     });
-    this.question = new Array(this.layout.cells).fill(0);
+    this.question = new Array(this.kind.cells).fill(0);
     this.loaded = false;
     this.pointed = false; // whether a cell was ever selected
     this.seed = 0;
@@ -38,7 +35,7 @@ class Page {
     this.begin();
   }
 
-  /** The puzzle as it stands, before the first call. note: what is said instead of how to go on. */
+  /** The puzzle as it stands, before the first call. note: what is said of it. */
   begin(note = "") {
     this.turn = this.run = null; // whatever goes on has lost the board
     this.moment = null;
@@ -47,11 +44,11 @@ class Page {
     part("log").replaceChildren();
     this.show();
     this.tellCell();
-    const clues = this.question.filter(Boolean).length;
     try {
-      this.layout.check(this.question);
+      this.kind.check(this.question);
       if (!this.loaded) return;
-      this.tell(note || (clues ? `${clues} clues. Press Solve.` : "The board is empty: choose, paste or type a puzzle."));
+      const missing = this.kind.missing(this.question);
+      this.tell(missing ? `${capital(missing)}.` : `${note || `${this.kind.given(this.question)}.`} Press Solve.`);
     } catch (fault) {
       this.refuse(fault);
     }
@@ -63,8 +60,8 @@ class Page {
     this.begin(note);
   }
 
-  write(cell, digit) {
-    this.question[cell] = digit;
+  write(cell, value) {
+    this.question[cell] = value;
     part("examples").value = "";
     this.begin();
   }
@@ -75,10 +72,10 @@ class Page {
     said.textContent = "";
     if (!text.trim()) return;
     try {
-      const question = read(text, this.layout.side);
+      const question = this.kind.read(text);
       part("examples").value = "";
       this.take(question);
-      said.textContent = `Read: ${question.filter(Boolean).length} clues are on the board.`;
+      said.textContent = `Read: ${this.kind.given(question)}.`;
     } catch (fault) {
       if (!(fault instanceof Refused)) throw fault;
       said.classList.add("refused");
@@ -148,25 +145,25 @@ class Page {
   /** The calls on a puzzle that may have an answer; null where the board has changed meanwhile. */
   async started() {
     const question = [...this.question];
-    this.layout.check(question);
-    if (!question.some(Boolean)) throw new Refused("the board is empty: choose, paste or type a puzzle");
+    this.kind.check(question);
+    const missing = this.kind.missing(question);
+    if (missing) throw new Refused(missing);
     this.tell("Thinking …");
-    this.answers = await this.network.ask("count", question);
+    this.answers = await this.network.ask("answers", question);
     if (this.answers.known && !this.answers.count) {
-      const cells = await this.network.ask("contradiction", question);
-      const places = cells.map((cell) => this.layout.place(cell));
-      const which = cells.length < 13 ? places.join(", ") : `${places.slice(0, 12).join(", ")} and ${cells.length - 12} more`;
-      throw new Refused(`no answer has these clues together: ${which}. Change one of them`, cells);
+      const { message, cells } = await this.network.ask("contradiction", question);
+      throw new Refused(message, cells);
     }
-    if (question.some((digit, cell) => digit !== this.question[cell])) return null;
-    if (this.answers.count > 1) this.note(`${SEVERAL}.`);
+    if (question.some((value, cell) => value !== this.question[cell])) return null;
+    this.doubt = this.kind.doubt(question, this.answers);
+    if (this.doubt) this.note(`${this.doubt}.`);
     this.seed += 1;
     return this.model.solve(question, randomFrom(this.seed));
   }
 
   givenUp() {
     const looks = this.model.searches ? "looks" : "steps";
-    if (this.answers.count > 1) return `No answer after ${this.moment.call} ${looks}. ${SEVERAL}: add clues.`;
+    if (this.doubt) return `No answer after ${this.moment.call} ${looks}. ${this.doubt}.`;
     return `No answer after ${this.moment.call} ${looks}. ${
       this.model.searches ? "Solve again: the network will guess otherwise." : "Shuffle the puzzle, and try again."}`;
   }
@@ -180,7 +177,7 @@ class Page {
     const { known, count } = this.answers;
     const others = !known ? "Whether there are others is not known."
       : count > 1 ? "The puzzle has other answers, too." : "It is the only answer.";
-    this.tell(`Solved after ${steps}. Checked: each row, column and box has every digit once, and all clues stand. ${others}`, "solved");
+    this.tell(`Solved after ${steps}. Checked: ${this.kind.says.solved}. ${others}`, "solved");
   }
 
   async tellWhy() {
@@ -197,8 +194,8 @@ class Page {
       this.rests = new Map(strong.map((clue) => [clue.cell, clue.share]));
       this.show();
       part("why-said").replaceChildren(...strong.map((clue) => line(
-        `${this.layout.alphabet[question[clue.cell]]} in ${this.layout.words(clue.cell)}: ${Math.round(100 * clue.share)} %`)));
-      const [digit, place] = [this.layout.alphabet[told.digit], this.layout.words(cell)];
+        `${this.kind.called(question[clue.cell])} in ${this.kind.words(clue.cell)}: ${Math.round(100 * clue.share)} %`)));
+      const [digit, place] = [this.kind.called(told.digit), this.kind.words(cell)];
       const when = this.model.searches ? "Before any guess the" : "The";
       part("cell-said").textContent = told.lead > UNSURE
         ? `${when} network says ${digit} in ${place}. That rests on these clues, the strongest first:`
@@ -213,43 +210,43 @@ class Page {
   /** What is known of the selected cell. */
   tellCell() {
     if (!this.pointed) return;
-    const { alphabet } = this.layout;
+    const { kind } = this;
     const cell = this.board.selected;
-    const place = this.layout.words(cell);
+    const place = kind.words(cell);
     const left = this.moment?.left[cell] ?? [];
     part("why-said").replaceChildren();
-    part("why").hidden = !this.loaded || this.question[cell] > 0 || !this.question.some(Boolean);
+    part("why").hidden = !kind.explains || !this.loaded || this.question[cell] > 0 || !this.question.some(Boolean);
     if (this.rests.size) {
       this.rests = new Map();
       this.show();
     }
-    let said = `${capital(place)} is empty.`;
-    if (this.question[cell]) said = `${capital(place)} is a clue: ${alphabet[this.question[cell]]}.`;
+    let said = `${capital(place)} is ${kind.called(0)}.`;
+    if (this.question[cell]) said = `${capital(place)}: ${kind.clue(this.question[cell])}.`;
     else if (this.moment && !left.length) said = `${capital(place)}: nothing is possible any more, so a guess was wrong.`;
     else if (this.moment) {
       const sure = `${Math.round(100 * this.moment.sure[cell])} %`;
       said = left.length > 1
-        ? `${capital(place)}: ${left.map((digit) => alphabet[digit]).join(", ")} possible; likeliest is ${alphabet[this.moment.board[cell]]} (${sure}).`
-        : `${capital(place)} is ${alphabet[left[0]]}${this.model.searches ? ": all others are crossed out" : ` (${sure} sure)`}.`;
+        ? `${capital(place)}: ${left.map((value) => kind.called(value)).join(", ")} possible; likeliest is ${kind.called(this.moment.board[cell])} (${sure}).`
+        : `${capital(place)}: ${kind.called(left[0])}${this.model.searches ? ", all else is crossed out" : ` (${sure} sure)`}.`;
     }
     part("cell-said").textContent = said;
   }
 
   words(moment) {
-    const { alphabet } = this.layout;
+    const { kind } = this;
     const decided = moment.left.filter((left, cell) => left.length === 1 && !this.question[cell]).length;
-    const open = this.question.filter((digit) => !digit).length;
+    const open = this.question.filter((value) => !value).length;
     if (!this.model.searches) {
       const sure = `${Math.round(100 * moment.q)} % sure`;
       return `Step ${moment.call}: the network has written a board, and is ${sure}; it breaks the rules still.`;
     }
     const guess = moment.guess
-      ? `guess ${alphabet[moment.guess.digit]} at ${this.layout.place(moment.guess.cell)}. `
+      ? `guess ${kind.called(moment.guess.digit)} at ${kind.place(moment.guess.cell)}. `
       : "no guess yet. ";
     const start = `Look ${moment.call}: ${guess}`;
     if (moment.event === "conflict") return `${start}That leads into a contradiction: back to the start of the guesses.`;
     if (moment.event === "wrong") return `${start}The board is full, but breaks the rules: back to the start of the guesses.`;
-    return `${start}${decided} of ${open} empty cells are decided.`;
+    return `${start}${decided} of ${open} ${kind.called(0)} cells are decided.`;
   }
 
   log(moment) {
@@ -288,8 +285,6 @@ class Page {
     this.board.show(this.question, this.moment, { rests: this.rests });
     part("restart").disabled = !this.loaded || !this.moment;
     this.label();
-    part("legend-guess").hidden = !this.model.searches;
-    part("legend-left").hidden = !this.model.searches || !this.board.showsCandidates;
   }
 
   /** The network is here. */
@@ -316,7 +311,7 @@ function line(text) {
 
 /** Buttons and fields. */
 function wire(page) {
-  const { layout } = page;
+  const { kind } = page;
   part("solve").addEventListener("click", () => page.solve());
   part("step").addEventListener("click", () => {
     page.pause();
@@ -324,22 +319,22 @@ function wire(page) {
     page.step();
   });
   part("restart").addEventListener("click", () => {
-    page.begin("Back to the clues. Press Solve: other guesses are made.");
+    page.begin("Back to the beginning; other guesses are made.");
   });
   part("clear").addEventListener("click", () => {
     part("examples").value = "";
-    page.take(new Array(layout.cells).fill(0));
+    page.take(new Array(kind.cells).fill(0));
   });
   part("shuffle").addEventListener("click", () => {
     part("examples").value = "";
-    page.take(symmetry(layout, Math.random)(page.question), "Digits renamed, rows and columns swapped: the same puzzle. Press Solve.");
+    page.take(kind.shuffled(page.question), kind.says.shuffled);
   });
   part("why").addEventListener("click", () => page.tellWhy());
   let later;
   part("text").addEventListener("input", (event) => {
     clearTimeout(later);
     const text = event.target.value;
-    if (text.length < layout.cells) later = setTimeout(() => page.readText(text), TYPING); // is being typed
+    if (text.length < kind.cells) later = setTimeout(() => page.readText(text), TYPING); // is being typed
     else page.readText(text);
   });
   part("board").addEventListener("paste", (event) => {
@@ -347,43 +342,68 @@ function wire(page) {
     page.readText(part("text").value);
     event.preventDefault();
   });
-  const examples = EXAMPLES[page.model.about.puzzle.box] ?? [];
+  const { examples } = kind;
   const none = new Option("your own", "");
   none.disabled = none.hidden = true;
   part("examples").append(none, ...examples.map(([name, text]) => new Option(name, text)));
-  part("examples").addEventListener("change", (event) => page.take(read(event.target.value, layout.side)));
+  part("examples").addEventListener("change", (event) => page.take(kind.read(event.target.value)));
   part("examples").closest("label").hidden = !examples.length;
-  part("text").placeholder = (examples[0]?.[1] ?? ".".repeat(layout.cells)).slice(0, 81).replace(/0/g, ".");
-  part("pad").replaceChildren(...[...layout.alphabet].map((sign, digit) => {
+  part("text").placeholder = (examples[0]?.[1] ?? "").replace(/0/g, ".");
+  part("pad").replaceChildren(...kind.writes.map(({ value, sign, label }) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = digit ? sign : "⌫";
-    if (!digit) button.setAttribute("aria-label", "empty the cell");
-    button.addEventListener("click", () => page.write(page.board.selected, digit));
+    button.textContent = sign;
+    button.setAttribute("aria-label", label);
+    button.addEventListener("click", () => page.write(page.board.selected, value));
     return button;
   }));
   if (examples.length) {
     part("examples").value = examples[0][1];
-    page.take(read(examples[0][1], layout.side));
+    page.take(kind.read(examples[0][1]));
   }
 }
 
+/** What the page says of the kind of puzzle, and of the network. */
 function tellModel({ about, name }, model) {
+  const { kind } = model;
+  document.title = `${kind.says.title}, solved by a small neural network`;
+  part("title").textContent = document.title;
+  part("shuffle").title = kind.says.shuffle;
+  part("keys").textContent = `Keys: arrows move, ${kind.says.keys}, Backspace empties a cell.`;
+  for (const item of document.querySelectorAll("[data-kind]")) item.hidden = item.dataset.kind !== kind.name;
+  for (const item of document.querySelectorAll(".of-guess")) item.hidden = !model.searches;
+  for (const item of document.querySelectorAll(".of-left")) item.hidden = !model.searches || !kind.showsCandidates;
   const count = about.weights.count.toLocaleString("en");
   part("how").textContent = model.searches
-    ? `A network of ${count} weights looks at the board and crosses out digits that it holds to be impossible. Where that is not enough, it guesses a cell and looks again; a contradiction sends it back, and it guesses otherwise.`
+    ? `A network of ${count} weights looks at the board and crosses out what it holds to be impossible. Where that is not enough, it guesses a cell and looks again; a contradiction sends it back, and it guesses otherwise.`
     : `A network of ${count} weights looks at the board and writes an answer, and improves it step by step.`;
-  part("model").textContent = `Model ${name}, weights ${about.weights.sha256.slice(0, 12)}, made by ${about.made_by}.`;
+  const card = about.card ? ` It is for ${about.card.about}.` : "";
+  part("model").textContent = `Model ${name}, weights ${about.weights.sha256.slice(0, 12)}, made by ${about.made_by}.${card}`;
+}
+
+/** Links to the models of this page, where there are several. */
+function offer(models, chosen) {
+  const titles = models.map(({ about }) => kindOf(about.puzzle).says.title);
+  part("models").hidden = models.length < 2;
+  part("models").replaceChildren(...models.map((model, i) => {
+    const link = document.createElement("a");
+    link.href = `?${encodeURIComponent(model.name)}`;
+    link.textContent = titles.indexOf(titles[i]) === titles.lastIndexOf(titles[i]) ? titles[i] : model.name;
+    if (model === chosen) link.setAttribute("aria-current", "page");
+    return link;
+  }));
 }
 
 async function main() {
   const settings = await (await fetch("page.json")).json();
+  const chosen = settings.models.find(({ name }) => name === decodeURIComponent(location.search.slice(1))) ?? settings.models[0];
+  offer(settings.models, chosen);
   const network = new Network();
-  const page = new Page(settings, network);
+  const page = new Page(chosen.about, network);
   wire(page);
-  tellModel(settings, page.model);
+  tellModel(chosen, page.model);
   try {
-    await network.ask("load", settings.about);
+    await network.ask("load", chosen);
     page.ready();
   } catch (fault) {
     page.tell(`The network could not be loaded: ${fault.message}. Load the page again.`, "refused");

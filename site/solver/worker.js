@@ -1,18 +1,19 @@
 /** What takes long, beside the page: the network's calls, and counting answers. */
-import { contradiction, countAnswers } from "./core/complete_search.js";
-import { Layout } from "./core/layout.js";
+import { kindOf } from "./core/kinds.js";
 import * as ort from "./runtime/ort.wasm.min.mjs";
 
 let session = null;
 let about = null;
+let kind = null;
 
 const TASKS = {
-  /** Loads the network; about: its metadata. */
-  async load(given) {
+  /** Loads a network; file: where it is, and about: its metadata. */
+  async load({ file, about: given }) {
     about = given;
+    kind = kindOf(about.puzzle);
     ort.env.wasm.numThreads = 1; // more would need headers that not every server sends
     ort.env.wasm.wasmPaths = new URL("runtime/", self.location.href).href;
-    session = await ort.InferenceSession.create(new URL("model.onnx", self.location.href).href, {
+    session = await ort.InferenceSession.create(new URL(file, self.location.href).href, {
       executionProviders: ["wasm"],
     });
   },
@@ -25,8 +26,8 @@ const TASKS = {
     // Copies, since those of the runtime lie in its own memory.
     return Object.fromEntries(Object.entries(said).map(([name, tensor]) => [name, tensor.data.slice()]));
   },
-  count: (question) => countAnswers(new Layout(about.puzzle.box), question),
-  contradiction: (question) => contradiction(new Layout(about.puzzle.box), question),
+  answers: (question) => kind.answers(question),
+  contradiction: (question) => kind.contradiction(question),
 };
 
 self.addEventListener("message", async ({ data: { number, task, given } }) => {

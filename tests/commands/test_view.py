@@ -11,6 +11,8 @@ import pytest
     [
         (["sudoku-4x4"], "node_modules does not hold the runtime of the page: run `npm install --ignore-scripts"),
         (["sudoku-4x4", "--runtime=there"], "there does not hold the runtime of the page"),
+        (["sudoku-4x4", "maze-perfect"], "node_modules does not hold the runtime of the page"),
+        (["sudoku-4x4", "runs/sudoku-4x4"], "two models are called sudoku-4x4: give each once, or rename a folder"),
         (["sudoku-4x5"], "did you mean 'sudoku-4x4'?"),
         (["sudoku-4x4", "--port=70000"], "'70000' is no port: give a number from 0 to 65535"),
         (["sudoku-4x4", "--port=http"], "'http' is no port"),

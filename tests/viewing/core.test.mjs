@@ -4,17 +4,20 @@ import { test } from "node:test";
 
 import { attempt } from "../../site/solver/core/attempt.js";
 import { contradiction, countAnswers } from "../../site/solver/core/complete_search.js";
+import { SUDOKUS, MAZES } from "../../site/solver/core/examples.js";
+import { kindOf } from "../../site/solver/core/kinds.js";
 import { Layout } from "../../site/solver/core/layout.js";
+import { Maze } from "../../site/solver/core/maze.js";
 import { Model } from "../../site/solver/core/model.js";
 import { randomFrom } from "../../site/solver/core/random.js";
 import { Refused, quoted } from "../../site/solver/core/refused.js";
 import { search } from "../../site/solver/core/search.js";
+import { Sudoku } from "../../site/solver/core/sudoku.js";
 import { symmetry } from "../../site/solver/core/symmetry.js";
-import { read } from "../../site/solver/core/text/reading.js";
+import { readMaze, readSudoku as read } from "../../site/solver/core/text/reading.js";
 import { why } from "../../site/solver/core/why.js";
-import { EXAMPLES } from "../../site/solver/examples.js";
 
-const FOUR = new Layout("2x2");
+const FOUR = new Sudoku("2x2");
 const PUZZLE = read(".21....4.....1..", 4);
 const ANSWER = read("4213132424313142", 4);
 const EMPTY = new Array(16).fill(0);
@@ -65,7 +68,7 @@ test("answers are counted, up to two", () => {
   assert.equal(countAnswers(FOUR, EMPTY, 1000).count, 288); // all 4x4 Sudokus
   assert.equal(countAnswers(FOUR, EMPTY, 1000, 50).known, false);
   assert.equal(countAnswers(FOUR, [1, 1, ...EMPTY.slice(2)]).count, 0);
-  for (const [box, examples] of Object.entries(EXAMPLES)) {
+  for (const [box, examples] of Object.entries(SUDOKUS)) {
     const layout = new Layout(box);
     for (const [name, text] of examples) assert.equal(countAnswers(layout, read(text, layout.side)).count, 1, name);
   }
@@ -173,7 +176,7 @@ test("what a cell rests on is what its lead loses without a clue", async () => {
   });
   const parts = [];
   const question = PUZZLE.map((digit, cell) => (worth.has(cell) ? digit : 0));
-  const told = await why(logitsOf, FOUR, question, 0, (part) => parts.push(part));
+  const told = await why(logitsOf, question, 0, (part) => parts.push(part));
   assert.equal(told.digit, 2);
   assert.equal(told.lead, 4.5);
   assert.deepEqual(told.clues, [

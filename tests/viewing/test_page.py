@@ -16,7 +16,7 @@ RUNTIME = {name: name.encode() for name in page.pin().files}
 
 
 def made(offline: bool = True) -> dict[str, page.File]:
-    return page.files("mine", ABOUT, b"model", RUNTIME, offline)
+    return page.files([page.Model(name, ABOUT, name.encode()) for name in ("mine", "other")], RUNTIME, offline)
 
 
 def test_all_that_the_page_asks_for_is_there() -> None:
@@ -29,7 +29,15 @@ def test_all_that_the_page_asks_for_is_there() -> None:
         if path.endswith((".js", ".html")):
             asked |= {str((SOURCES / here / (one or other)).resolve().relative_to(SOURCES)) for one, other in found}
     assert {"page.js", "style.css", "icon.svg", "core/search.js", "core/text/forms.js"} <= asked
-    asked |= {"worker.js", "offline.js", "model.onnx", "page.json", "index.html", "runtime/ort-wasm-simd-threaded.wasm"}
+    asked |= {
+        "worker.js",
+        "offline.js",
+        "models/0.onnx",
+        "models/1.onnx",
+        "page.json",
+        "index.html",
+        "runtime/ort-wasm-simd-threaded.wasm",
+    }
     assert asked | {f"runtime/{name}" for name in RUNTIME} == set(files)
 
 
@@ -42,8 +50,11 @@ def test_no_source_names_another_host() -> None:
 def test_settings_tell_the_model_and_which_files_to_keep() -> None:
     files = made()
     settings = json.loads(files["page.json"].data)
-    assert settings["name"] == "mine"
-    assert settings["about"] == ABOUT
+    assert settings["models"] == [
+        {"name": "mine", "about": ABOUT, "file": "models/0.onnx"},
+        {"name": "other", "about": ABOUT, "file": "models/1.onnx"},
+    ]
+    assert files["models/1.onnx"].data == b"other"
     assert set(settings["files"]) == set(files) - {"offline.js"}
     assert files["runtime/ort-wasm-simd-threaded.wasm"].type == "application/wasm"
 
@@ -86,8 +97,11 @@ def test_a_runtime_that_is_missing_or_another_is_told(tmp_path: Path, monkeypatc
 
 def test_other_kinds_are_refused_in_one_line() -> None:
     page.check({"kind": "sudoku", "box": "3x3"}, "mine")
-    with pytest.raises(ConfigError, match="mine: the page shows Sudokus, and this model's puzzles are of kind 'maze'"):
-        page.check({"kind": "maze"}, "mine")
+    page.check({"kind": "maze", "shape": [11, 11]}, "mine")
+    with pytest.raises(
+        ConfigError, match="mine: the page shows Sudokus and mazes, and this model's puzzles are of kind 'arc'"
+    ):
+        page.check({"kind": "arc"}, "mine")
 
 
 def test_the_page_is_saved_as_files(tmp_path: Path) -> None:

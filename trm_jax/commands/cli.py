@@ -184,7 +184,8 @@ def _view(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.commands.view import run
     from trm_jax.library.solver import load
 
-    run(load(args.source, averaged=not args.trained_weights), str(args.source), args.port, args.runtime, args.save)
+    averaged = not args.trained_weights
+    run(args.source, lambda source: load(source, averaged=averaged), args.port, args.runtime, args.save)
     return DONE
 
 

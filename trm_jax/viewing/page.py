@@ -1,8 +1,8 @@
-"""The files of the page that solves puzzles (site/solver): its sources, ONNX Runtime, and a model."""
+"""The files of the page that solves puzzles (site/solver): its sources, ONNX Runtime, and models."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ _TYPES = {
 }
 # Where `npm install` puts the runtime, seen from where it was called; and where `make solver` has it.
 _PLACES = Path("node_modules/onnxruntime-web/dist"), Path("build/runtime/node_modules/onnxruntime-web/dist")
+# Those that site/solver/core/kinds.js knows.
+_KINDS = "sudoku", "maze"
 # Not for the page, but for us.
 _PIN = "runtime.json"
 
@@ -32,6 +34,20 @@ class File:
 
     data: bytes
     type: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the page offers.
+
+    name: in the page's address, so that each has another.
+    about: its metadata, as docs/export.md has them.
+    data: the program `step` as ONNX.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -50,8 +66,10 @@ def pin() -> Pin:
 
 def check(puzzle: Mapping[str, Any], of: str) -> None:
     """Raises ConfigError for a kind of puzzle that the page cannot show. of: the model, as it was named."""
-    if puzzle["kind"] != "sudoku":
-        raise ConfigError(f"{of}: the page shows Sudokus, and this model's puzzles are of kind {puzzle['kind']!r}")
+    if puzzle["kind"] not in _KINDS:
+        raise ConfigError(
+            f"{of}: the page shows Sudokus and mazes, and this model's puzzles are of kind {puzzle['kind']!r}"
+        )
 
 
 def runtime(folder: Path | None) -> dict[str, bytes]:
@@ -80,15 +98,11 @@ def runtime(folder: Path | None) -> dict[str, bytes]:
     return found
 
 
-def files(
-    name: str, about: Mapping[str, Any], model: bytes, runtime: Mapping[str, bytes], offline: bool
-) -> dict[str, File]:
+def files(models: Sequence[Model], runtime: Mapping[str, bytes], offline: bool) -> dict[str, File]:
     """All files of the page, by their paths from it; index.html is the page.
 
     Args:
-      name: of the model.
-      about: its metadata, as docs/export.md has them.
-      model: the program `step` as ONNX.
+      models: what is offered; the first is chosen at first.
       runtime: as the function of this name gives it.
       offline: whether the browser is to keep the files, and show the page from them where there is no network.
     """
@@ -96,9 +110,14 @@ def files(
     data = {path: source.read_bytes() for path, source in sources.items() if path != _PIN}
     if not offline:
         del data["offline.js"]
-    data |= {f"runtime/{file}": each for file, each in runtime.items()} | {"model.onnx": model}
+    data |= {f"runtime/{file}": each for file, each in runtime.items()}
+    places = [f"models/{number}.onnx" for number in range(len(models))]
+    data |= {place: model.data for place, model in zip(places, models, strict=True)}
     kept = [path for path in data if path != "offline.js"]
-    settings = {"name": name, "about": about, "offline": offline, "files": [*kept, "page.json"]}
+    offered = [
+        {"name": model.name, "about": model.about, "file": place} for place, model in zip(places, models, strict=True)
+    ]
+    settings = {"models": offered, "offline": offline, "files": [*kept, "page.json"]}
     data["page.json"] = json.dumps(settings).encode()
     return {path: File(each, _TYPES[Path(path).suffix]) for path, each in data.items()}
 

@@ -6,13 +6,13 @@ import { likeliest } from "./search.js";
  * @param call inputs of the ONNX step, without the question, to its outputs; of one board
  * @param states of the model's metadata, the inputs that are handed on: {name, shape}
  */
-export async function* attempt(call, layout, question, states, steps) {
+export async function* attempt(call, kind, question, states, steps) {
   let state = freshState(states, 1);
   for (let number = 1; number <= steps; number++) {
     const said = await call({ ...state, fresh: new Uint8Array([number === 1 ? 1 : 0]) });
     state = handedOn(states, said);
-    const { board, sure } = readout(layout, said.logits);
-    const event = layout.solves(board, question) ? "answer" : "call";
+    const { board, sure } = readout(kind, said.logits);
+    const event = kind.solves(board, question) ? "answer" : "call";
     yield { call: number, chain: 0, event, board, sure, left: board.map((digit) => [digit]), guess: null, q: said.q[0] };
     if (event === "answer") return;
   }
@@ -31,11 +31,11 @@ export function handedOn(states, said) {
   return Object.fromEntries(states.map(({ name }) => [name, said[`next_${name}`]]));
 }
 
-/** Of each cell the likeliest digit and its probability, by logits of tokens: padding, the blank, the digits. */
-function readout({ side, cells }, logits) {
-  const digits = Array.from({ length: side }, (_, i) => i + 1);
-  const width = side + 2;
+/** Of each cell the likeliest digit and its probability, by logits of tokens. */
+function readout({ choices, firstToken, cells }, logits) {
+  const digits = Array.from({ length: choices }, (_, i) => i + 1);
+  const width = firstToken + choices;
   const read = Array.from({ length: cells }, (_, cell) =>
-    likeliest(digits, (digit) => logits[cell * width + digit + 1]));
+    likeliest(digits, (digit) => logits[cell * width + firstToken + digit - 1]));
   return { board: read.map((each) => each.digit), sure: read.map((each) => each.probability) };
 }

@@ -1,13 +1,15 @@
 /** The rows, columns and boxes of a Sudoku, and what its rules say of a board: digits [side * side], 0 for a blank. */
+import { Grid } from "./grid.js";
 import { Refused } from "./refused.js";
 import { alphabetOf } from "./text/writing.js";
 
-export class Layout {
+export class Layout extends Grid {
   /** box: its rows and columns, as "3x3". */
   constructor(box) {
-    [this.boxRows, this.boxCols] = box.split("x").map(Number);
-    this.side = this.boxRows * this.boxCols;
-    this.cells = this.side ** 2;
+    const [boxRows, boxCols] = box.split("x").map(Number);
+    super(boxRows * boxCols, boxRows * boxCols);
+    [this.boxRows, this.boxCols] = [boxRows, boxCols];
+    this.side = this.rows;
     this.alphabet = alphabetOf(this.side);
     const parts = [
       ["row", (row) => row],
@@ -25,16 +27,6 @@ export class Layout {
     /** Of each cell, the numbers of its groups. */
     this.groupsOf = Array.from({ length: this.cells }, () => []);
     this.groups.forEach((group, g) => group.cells.forEach((cell) => this.groupsOf[cell].push(g)));
-  }
-
-  /** "row 3, column 7" */
-  words(cell) {
-    return `row ${Math.floor(cell / this.side) + 1}, column ${(cell % this.side) + 1}`;
-  }
-
-  /** "r3c7" */
-  place(cell) {
-    return `r${Math.floor(cell / this.side) + 1}c${(cell % this.side) + 1}`;
   }
 
   /** Digits that stand twice in a group: {digit, group, cells}. */

@@ -22,20 +22,20 @@
  * Yields a Moment for each call; the last is the answer, or the calls are used up.
  * @param call inputs of the ONNX step, without the question, to its outputs; of one board
  */
-export async function* search(call, layout, question, random, calls) {
-  const { side, cells } = layout;
-  const everything = () => new Uint8Array(cells * side).fill(1);
-  let root = { possible: everything(), symbols: new Float32Array(cells * side) };
+export async function* search(call, kind, question, random, calls) {
+  const { choices, cells } = kind;
+  const everything = () => new Uint8Array(cells * choices).fill(1);
+  let root = { possible: everything(), symbols: new Float32Array(cells * choices) };
   let here = root;
   let chain = 0;
   for (let number = 1; number <= calls; number++) {
     const draws = Float32Array.from({ length: cells }, random);
     const said = await call({ ...here, pin: new Uint8Array([chain > 0 ? 1 : 0]), draws });
     const after = { possible: said.next_possible, symbols: said.next_symbols };
-    const moment = { call: number, chain, event: "call", ...readout(layout, question, after) };
-    moment.guess = chain > 0 ? guessed(layout, question, here.possible, said.asked) : null;
+    const moment = { call: number, chain, event: "call", ...readout(kind, question, after) };
+    moment.guess = chain > 0 ? guessed(kind, question, here.possible, said.asked) : null;
     if (said.conflict[0]) moment.event = "conflict";
-    else if (said.solved[0]) moment.event = layout.solves(moment.board, question) ? "answer" : "wrong";
+    else if (said.solved[0]) moment.event = kind.solves(moment.board, question) ? "answer" : "wrong";
     yield moment;
     if (moment.event === "answer") return;
     const over = moment.event !== "call";
@@ -50,11 +50,11 @@ export async function* search(call, layout, question, random, calls) {
 }
 
 /** Of each cell the likeliest digit, how sure it is, and what is left. */
-function readout({ side, cells }, question, { possible, symbols }) {
+function readout({ choices, cells }, question, { possible, symbols }) {
   const [board, sure, left] = [[], [], []];
   for (let cell = 0; cell < cells; cell++) {
-    const digits = Array.from({ length: side }, (_, i) => i + 1).filter((digit) => possible[cell * side + digit - 1]);
-    const { digit, probability } = likeliest(digits, (each) => symbols[cell * side + each - 1]);
+    const digits = Array.from({ length: choices }, (_, i) => i + 1).filter((digit) => possible[cell * choices + digit - 1]);
+    const { digit, probability } = likeliest(digits, (each) => symbols[cell * choices + each - 1]);
     board.push(question[cell] || digit);
     sure.push(question[cell] ? 1 : probability);
     left.push(digits);
@@ -71,8 +71,8 @@ export function likeliest(digits, logit) {
 }
 
 /** The cell that was pinned for a call, and to what; null where no cell had a choice. */
-function guessed({ side, cells }, question, before, asked) {
-  const digitsOf = (set, cell) => set.subarray(cell * side, (cell + 1) * side);
+function guessed({ choices, cells }, question, before, asked) {
+  const digitsOf = (set, cell) => set.subarray(cell * choices, (cell + 1) * choices);
   const count = (set, cell) => digitsOf(set, cell).reduce((sum, each) => sum + each, 0);
   for (let cell = 0; cell < cells; cell++) {
     if (!question[cell] && count(asked, cell) < count(before, cell)) {

@@ -13,7 +13,7 @@ const TOGETHER = 4;
  * @param logitsOf question tokens of some boards [B][cells], and the cell, to logits of its digits [B][side]
  * @param tell is given the part that is done, 0 to 1
  */
-export async function why(logitsOf, layout, question, cell, tell = () => {}) {
+export async function why(logitsOf, question, cell, tell = () => {}) {
   const clues = [...question.keys()].filter((each) => question[each]);
   const boards = [question, ...clues.map((clue) => question.map((digit, each) => (each === clue ? 0 : digit)))];
   const logits = [];

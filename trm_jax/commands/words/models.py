@@ -39,8 +39,9 @@ def add(commands: Commands) -> None:
     export.add_argument("--calibrate", nargs="?", const=True, default=False, type=puzzles, metavar="SET", help=about)
     export.add_argument("--trained-weights", action="store_true", help="not their average")
 
-    view = command(commands, "view", "a page in the browser that solves Sudokus with a model")
-    view.add_argument("source", type=Path, help="a workdir, a checkpoint in it, a file, or a model of `trm models`")
+    view = command(commands, "view", "a page in the browser that solves Sudokus or mazes with a model")
+    about = "a workdir, a checkpoint in it, a file, or a model of `trm models`; of several the page offers each"
+    view.add_argument("source", type=Path, nargs="+", help=about)
     view.add_argument("--port", type=arguments.port, default=8765, metavar="N", help="of 127.0.0.1; 0: any free (8765)")
     about = "folder `dist` of onnxruntime-web (node_modules/onnxruntime-web/dist)"
     view.add_argument("--runtime", type=Path, metavar="FOLDER", help=about)

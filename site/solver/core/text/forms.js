@@ -14,8 +14,9 @@ const ALL_BARS = new RegExp(`[${BARS}]`, "gu");
 const WORD = new RegExp(`[^\\s${BARS}]+`, "gu");
 
 /** A character for each cell; between them, evenly, spaces and bars. */
-function characters(lines) {
+function characters(lines, writing) {
   if (separators(lines).length) return null;
+  if (writing.spaced) return { rows: lines.filter((line) => line.text).map(each), numbered: false };
   const [rows, patterns] = [[], []];
   for (const line of lines) {
     const words = wordsOf(line);
@@ -36,7 +37,7 @@ function characters(lines) {
 
 /** A character for each cell, and a space for a blank. */
 function spaces(lines, writing) {
-  if (separators(lines).length) return null;
+  if (!writing.blanks.includes(" ") || separators(lines).length) return null;
   const texts = lines.map((line) => line.text.replace(ALL_BARS, ""));
   const others = writing.blanks.replace(" ", "");
   if (!texts.some((text) => text.includes(" "))) return null;
@@ -44,14 +45,12 @@ function spaces(lines, writing) {
   // Every other character is a space: these only part the cells.
   if (texts.every((text) => [...text].every((char, i) => i % 2 === 0 || !char.trim()))) return null;
   const rows = lines.filter((_, i) => texts[i]).map((line) =>
-    [...line.text]
-      .map((sign, i) => ({ sign, line: line.number, column: line.column + i }))
-      .filter((cell) => !BAR.test(cell.sign)));
+    each(line).filter((cell) => !BAR.test(cell.sign)));
   return { rows, numbered: false };
 }
 
 /** Commas, semicolons or tabs between cells; nothing between two of them is a blank. */
-function separated(lines) {
+function separated(lines, writing) {
   const found = separators(lines, true);
   if (!found.length) return null;
   if (found.length > 1) {
@@ -61,7 +60,7 @@ function separated(lines) {
   const rows = [];
   for (const line of lines) {
     if (line.text.includes(found[0])) {
-      rows.push(fields(line, line.text, line.column, found[0]));
+      rows.push(fields(line, line.text, line.column, found[0], writing));
     } else if (line.text.trim()) {
       const name = SEPARATORS.get(found[0]);
       throw new Refused(`line ${line.number} has no ${name}, but others have: write all rows alike`);
@@ -72,6 +71,7 @@ function separated(lines) {
 
 /** Numbers of one or several digits, with spaces between them, and bars. */
 function numbers(lines, writing) {
+  if (!writing.numbers) return null;
   const rows = lines.map(wordsOf).filter((row) => row.length);
   const words = rows.flat().map((cell) => cell.sign);
   if (!words.every((word) => NUMBER.test(word) || writing.isBlank(word))) return null;
@@ -79,8 +79,8 @@ function numbers(lines, writing) {
 }
 
 /** A bar between each cell and the next; nothing between two of them is a blank. */
-function barred(lines) {
-  if (separators(lines).length) return null;
+function barred(lines, writing) {
+  if (writing.spaced || separators(lines).length) return null;
   const rows = [];
   for (const line of lines) {
     const text = line.text.trim();
@@ -90,7 +90,7 @@ function barred(lines) {
     const edge = BAR.test(text[0]) ? 1 : 0;
     let inner = text.slice(edge);
     if (inner && BAR.test(inner.at(-1))) inner = inner.slice(0, -1);
-    rows.push(fields(line, inner, line.column + line.text.indexOf(text) + edge, ALL_BARS));
+    rows.push(fields(line, inner, line.column + line.text.indexOf(text) + edge, ALL_BARS, writing));
   }
   if (rows.flat().some((cell) => [...cell.sign].length > 1 && !NUMBER.test(cell.sign))) return null;
   return { rows, numbered: isNumbered(rows) };
@@ -109,11 +109,16 @@ function wordsOf(line) {
     { sign: match[0], line: line.number, column: line.column + match.index }));
 }
 
-/** What separators part, each less the spaces around it. */
-function fields(line, text, column, between) {
+/** Each character is a cell. */
+function each(line) {
+  return [...line.text].map((sign, i) => ({ sign, line: line.number, column: line.column + i }));
+}
+
+/** What separators part, each less the spaces around it where these are no cells. */
+function fields(line, text, column, between, writing) {
   let start = 0;
   return text.split(between).map((field) => {
-    const sign = field.trim();
+    const sign = writing.spaced ? field : field.trim();
     const cell = { sign, line: line.number, column: column + start + (sign ? field.indexOf(sign) : 0) };
     start += field.length + 1;
     return cell;

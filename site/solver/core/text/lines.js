@@ -22,7 +22,7 @@ export function linesOf(text) {
 
 /** The parts of lines between titles; of a text with sections, that which is called [Puzzle]. */
 export function partsOf(lines, writing) {
-  const kept = withoutRemarks(lines);
+  const kept = withoutRemarks(lines, writing);
   let parts = [{ name: "", lines: [] }];
   let sections = false;
   for (const line of kept) {
@@ -62,12 +62,12 @@ function isTitle(text, writing) {
     run = writing.plain.has(char) ? run + 1 : 0;
     longest = Math.max(longest, run);
   }
-  return longest < writing.side ** 2;
+  return longest < writing.cells;
 }
 
 /** Whether a line is nothing but a frame, such as +---+---+; it may be a row of dashes, too. */
-export function isFrame(text) {
-  return FRAME.test(text) && RULE.test(text);
+export function isFrame(text, writing) {
+  return !writing.spaced && FRAME.test(text) && RULE.test(text);
 }
 
 /** Whether a line that looks like a frame may be a row of blanks. */
@@ -75,8 +75,11 @@ export function mayBeRow(text) {
   return [...text].every((char) => `- \t${BARS}`.includes(char));
 }
 
-function withoutRemarks(lines) {
-  return lines
-    .filter((line) => !FENCE.test(line.text) && !line.text.trimStart().startsWith("#"))
+/** Less fences, and less comments where # is no cell. */
+function withoutRemarks(lines, writing) {
+  const kept = lines.filter((line) => !FENCE.test(line.text));
+  if (writing.spaced) return kept;
+  return kept
+    .filter((line) => !line.text.trimStart().startsWith("#"))
     .map((line) => ({ ...line, text: line.text.replace(/\s#.*/u, "") }));
 }

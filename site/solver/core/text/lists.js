@@ -113,10 +113,10 @@ function rowOf(node) {
 function boardOf(node, writing) {
   const numbered = hasNumbers(node);
   const flat = rowOf(node);
-  if (flat?.length === writing.side ** 2) return { cells: flat, numbered };
-  if (!Array.isArray(node) || node.length !== writing.side) return null;
+  if (flat?.length === writing.cells) return { cells: flat, numbered };
+  if (!Array.isArray(node) || node.length !== writing.rows) return null;
   const rows = rowsOf(node);
-  return rows.every((row) => row?.length === writing.side) ? { cells: rows.flat(), numbered } : null;
+  return rows.every((row) => row?.length === writing.columns) ? { cells: rows.flat(), numbered } : null;
 }
 
 function hasNumbers(node) {

@@ -1,4 +1,4 @@
-/** How Sudokus of one side are written: signs, blanks, sizes. The counterpart of trm_jax/puzzles/text/writing.py. */
+/** How boards of one kind and size are written: signs, blanks, sizes. The counterpart of trm_jax/puzzles/text/writing.py. */
 import { Refused, quoted } from "../refused.js";
 
 export const BARS = "|¦│┃║┆┊";
@@ -14,45 +14,63 @@ export function alphabetOf(side) {
 }
 
 export class Writing {
-  /** legend: the blank, then the digits; "": 1-9, A-P, and any blank. */
-  constructor(side, legend = "") {
-    const characters = legend || alphabetOf(side);
-    this.side = side;
-    this.signs = new Map();
-    [...characters].slice(1).forEach((char, i) => {
-      this.signs.set(char.toLowerCase(), i + 1).set(char.toUpperCase(), i + 1);
-    });
-    this.blanks = [...BLANKS].filter((char) => !this.signs.has(char)).join("");
+  /**
+   * @param of {board, rows, columns, signs, blanks, numbers, beyond, wanted}. signs: the value of each; numbers: the
+   *   highest value that a number of several digits names, 0 for none; the others as in the module that this follows
+   */
+  constructor(of) {
+    Object.assign(this, { blanks: "", numbers: 0, beyond: new Set(), ...of });
+    this.cells = this.rows * this.columns;
+    this.spaced = this.signs.has(" "); // a space fills a cell, so that nothing is decoration
     this.plain = new Set([...this.signs.keys(), ...this.blanks.replace(" ", "")]);
-    this.beyond = new Set(CHARACTERS.slice(1) + CHARACTERS.slice(1).toLowerCase());
+  }
+
+  /** legend: the blank, then the digits; "": 1-9, A-P, and any blank. */
+  static ofSudoku(side, legend = "") {
+    const characters = legend || alphabetOf(side);
+    const signs = new Map();
+    [...characters].slice(1).forEach((char, i) => {
+      signs.set(char.toLowerCase(), i + 1).set(char.toUpperCase(), i + 1);
+    });
+    const blanks = [...BLANKS].filter((char) => !signs.has(char)).join("");
+    const beyond = new Set(CHARACTERS.slice(1) + CHARACTERS.slice(1).toLowerCase());
     const ends = `${characters[1]}-${characters[side]}`;
     const digits = !legend && side > 9 ? `1-9 or A-${characters[side]}` : ends;
-    const shown = [...this.blanks].filter((char) => !"X ".includes(char)).join(" ");
-    this.wanted = `is neither a digit ${digits} nor a blank (${shown} or a space)`;
+    const shown = [...blanks].filter((char) => !"X ".includes(char)).join(" ");
+    const wanted = `is neither a digit ${digits} nor a blank (${shown} or a space)`;
+    return new Writing({ board: "Sudoku", rows: side, columns: side, signs, blanks, numbers: side, beyond, wanted });
+  }
+
+  static ofMaze(rows, columns) {
+    const names = [["#", "wall"], [" ", "free"], ["S", "start"], ["G", "goal"], ["o", "path"]];
+    const signs = new Map(names.map(([sign], i) => [sign, i + 1]));
+    const wanted = `is none of ${names.map(([sign, name]) => `'${sign}' ${name}`).join(", ")}`;
+    return new Writing({ board: "maze", rows, columns, signs, wanted });
   }
 
   isBlank(sign) {
-    return this.blanks.includes(sign);
+    return this.blanks !== "" && this.blanks.includes(sign);
   }
 
-  /** The digit of a sign, 0 for a blank; undefined where it is none. numbered: the board is written in numbers. */
+  /** The value of a sign, 0 for a blank; undefined where it is none. numbered: the board is written in numbers. */
   value(sign, numbered) {
-    if (numbered && /^[0-9]+$/.test(sign)) {
-      return sign.length <= String(this.side).length && Number(sign) <= this.side ? Number(sign) : undefined;
+    if (numbered && this.numbers && /^[0-9]+$/.test(sign)) {
+      return sign.length <= String(this.numbers).length && Number(sign) <= this.numbers ? Number(sign) : undefined;
     }
     return this.isBlank(sign) ? 0 : this.signs.get(sign);
   }
 
   /** Refuses all but as many cells as a board has. */
   checkCells(count) {
-    if (count !== this.side ** 2) {
-      throw new Refused(`${count} cells found, but this Sudoku has ${this.side ** 2}: add or remove some`);
-    }
+    if (count === this.cells) return;
+    const needed = this.spaced ? `a ${this.board} of ${this.rows} x ${this.columns} is needed`
+      : `this ${this.board} has ${this.cells}: add or remove some`;
+    throw new Refused(`${count} cells found, but ${needed}`);
   }
 
   checkRows(rows, columns, what = "lines", end = "; each row is a line") {
-    if (rows !== this.side || columns !== this.side) {
-      const wanted = `this Sudoku is ${this.side} x ${this.side}`;
+    if (rows !== this.rows || columns !== this.columns) {
+      const wanted = `this ${this.board} is ${this.rows} x ${this.columns}`;
       throw new Refused(`${rows} ${what} of ${columns} cells found, but ${wanted}${end}`);
     }
   }
@@ -60,17 +78,18 @@ export class Writing {
   /** The error of a sign that is none. at: the place on the board, where it is known. */
   unknown(cell, at) {
     let hint = "";
-    if (cell.sign === "+") hint = ": if + marks a digit that was filled in, leave out both";
+    if (!this.blanks) hint = "";
+    else if (cell.sign === "+") hint = ": if + marks a digit that was filled in, leave out both";
     else if (/^-[0-9]/.test(cell.sign)) hint = `: a blank is one sign, such as ${this.blanks[0]}`;
     const place = at === null ? "" : ` (r${at.row + 1}c${at.column + 1})`;
     return new Refused(`${shown(cell)} of the text${place} ${this.wanted}${hint}`);
   }
 
-  /** The digits of a board of cells, 0 for a blank. */
+  /** The values of a board of cells, 0 for a blank. */
   values(cells, numbered) {
     let first = null;
     return cells.map((cell, i) => {
-      const at = { row: Math.floor(i / this.side), column: i % this.side };
+      const at = { row: Math.floor(i / this.columns), column: i % this.columns };
       const value = this.value(cell.sign, numbered);
       if (value === undefined) throw this.unknown(cell, at);
       if (this.isBlank(cell.sign)) {
