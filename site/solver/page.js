@@ -369,6 +369,7 @@ function tellModel({ about, name }, model) {
   document.title = `${kind.says.title}, solved by a small neural network`;
   part("title").textContent = document.title;
   part("shuffle").title = kind.says.shuffle;
+  part("written").textContent = kind.says.written;
   part("keys").textContent = `Keys: arrows move, ${kind.says.keys}, Backspace empties a cell.`;
   for (const item of document.querySelectorAll("[data-kind]")) item.hidden = item.dataset.kind !== kind.name;
   for (const item of document.querySelectorAll(".of-guess")) item.hidden = !model.searches;

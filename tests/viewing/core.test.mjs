@@ -203,6 +203,123 @@ test("a model is asked in its own tokens, for as many boards as there are", asyn
   assert.equal(model.steps, 16);
 });
 
+const free = (text, rows, columns) => new Maze(rows, columns).read(text);
+
+test("a cell of a Sudoku shows its digit, or what is possible in it", () => {
+  const left = ANSWER.map((digit) => [digit]);
+  [left[0], left[4]] = [[1, 4], []];
+  const moment = { left, board: ANSWER, sure: new Array(16).fill(0.9), guess: null };
+  const drawn = (cell) => FOUR.drawn(PUZZLE, moment, cell);
+  assert.deepEqual(drawn(0), { text: "", marks: ["1", "", "", "4"], classes: [], sure: 1 });
+  assert.deepEqual(drawn(3), { text: "3", marks: [], classes: [], sure: 0.9 });
+  assert.deepEqual(drawn(4), { text: "", marks: [], classes: ["under"], sure: 1 });
+  assert.deepEqual(drawn(1), { text: "2", marks: [], classes: ["clue", "beside"], sure: 0.9 });
+  assert.deepEqual(["3", "0", ".", "5", "x", "Enter"].map((key) => FOUR.typed(key)), [3, 0, 0, undefined, undefined, undefined]);
+  assert.deepEqual(["#", "s", "G", " ", "o", "5"].map((key) => new Maze(1, 1).typed(key)), [1, 3, 4, 0, undefined, undefined]);
+});
+
+test("mazes: ways are counted, and only a shortest one is an answer", () => {
+  const maze = new Maze(3, 3);
+  const question = maze.read("S #\n # \n  G");
+  assert.deepEqual(question, [3, 0, 1, 0, 1, 0, 0, 0, 4]);
+  assert.deepEqual(maze.answers(question), { count: 1, known: true });
+  assert.equal(maze.doubt(question, { count: 1 }), "");
+  const answer = [3, 2, 1, 5, 1, 2, 5, 5, 4];
+  assert.ok(maze.solves(answer, question));
+  assert.ok(!maze.solves(answer.map((value, cell) => (cell === 1 ? 5 : value)), question), "a cell too many");
+  assert.ok(!maze.solves(answer.map((value, cell) => (cell === 6 ? 2 : value)), question), "a gap");
+  assert.ok(!maze.solves([3, 5, 5, 2, 1, 5, 2, 2, 4], question), "through a wall");
+  assert.ok(!maze.solves([3, 2, 1, 5, 1, 2, 5, 5, 3], question), "the goal is overwritten");
+  assert.ok(!maze.solves([3, 1, 1, 5, 1, 2, 5, 5, 4], question), "a wall where there was none");
+  const detour = new Maze(2, 4);
+  assert.ok(!detour.solves([3, 2, 2, 4, 5, 5, 5, 5], detour.read("S  G    ")), "a longer way");
+  assert.ok(detour.solves([3, 5, 5, 4, 2, 2, 2, 2], detour.read("S  G    ")));
+  assert.match(detour.doubt(free("S  G    ", 2, 4), { count: 1 }), /^Some ways lead in circles/);
+  // From the end of a row no step leads to the next.
+  assert.equal(new Maze(2, 3).answers(free("#SG###", 2, 3)).count, 1);
+  assert.equal(new Maze(2, 3).answers(free("##SG##", 2, 3)).count, 0);
+  const ring = maze.read("S  \n # \n  G");
+  assert.equal(maze.answers(ring).count, 2);
+  assert.match(maze.doubt(ring, { count: 2 }), /^Several ways are shortest/);
+  assert.ok(maze.solves([3, 5, 5, 2, 1, 5, 2, 2, 4], ring) && maze.solves([3, 2, 2, 5, 1, 2, 5, 5, 4], ring));
+});
+
+test("mazes: what is missing or contradicts is said in words, with its cells", () => {
+  const maze = new Maze(2, 3);
+  const refused = (text, message, cells) => assert.throws(() => maze.check(maze.read(text)), (fault) => {
+    assert.ok(fault instanceof Refused);
+    assert.equal(fault.message, message);
+    assert.deepEqual(fault.cells, cells);
+    return true;
+  });
+  refused("S G\n  S", "2 starts S, at r1c1 and r2c3: leave one of them", [0, 5]);
+  refused("S G\nG  ", "2 goals G, at r1c3 and r2c1: leave one of them", [2, 3]);
+  refused("SoG\n   ", "a path o at r1c2, which the network is to find: free such cells", [1]);
+  maze.check(maze.read("S G\n   "));
+  assert.equal(maze.missing(maze.read("      ")), "the board is empty: choose, paste or type a maze");
+  assert.equal(maze.missing(maze.read("#G    ")), "there is no start: write S into a cell");
+  assert.equal(maze.missing(maze.read("#S    ")), "there is no goal: write G into a cell");
+  assert.equal(maze.missing(maze.read("SG    ")), "");
+  const shut = maze.read("S#G\n ##");
+  assert.equal(maze.answers(shut).count, 0);
+  assert.deepEqual(maze.contradiction(shut), { message: "no way leads from S to G: free some walls", cells: [0, 2] });
+});
+
+test("mazes: each example has one way and no circle, also turned and mirrored", () => {
+  for (const [size, examples] of Object.entries(MAZES)) {
+    const [rows, columns] = size.split("x").map(Number);
+    const maze = kindOf({ kind: "maze", shape: [rows, columns] });
+    for (const [name, text] of examples) {
+      const question = maze.read(text);
+      for (let i = 0; i < 20; i++) {
+        const moved = i ? maze.shuffled(question) : question;
+        if (i) assert.notDeepEqual(moved, question);
+        maze.check(moved);
+        assert.equal(maze.missing(moved), "");
+        assert.equal(maze.answers(moved).count, 1, name);
+        assert.equal(maze.doubt(moved, { count: 1 }), "", name);
+      }
+    }
+  }
+  const flat = new Maze(1, 3);
+  for (let i = 0; i < 20; i++) assert.deepEqual(flat.shuffled([3, 4, 1]).toSorted(), [1, 3, 4]);
+});
+
+test("mazes: the network gets their tokens, and cells look like what is left of them", async () => {
+  const about = {
+    puzzle: { kind: "maze", shape: [1, 4] }, model: { states: "candidates", supervision_steps: 3 },
+    inputs: [{ name: "question" }],
+  };
+  let asked;
+  const model = new Model(about, async (given) => {
+    asked = given;
+    const left = Uint8Array.from([0, 0, 1, 0, 0, /**/ 0, 0, 0, 0, 1, /**/ 0, 1, 0, 0, 1, /**/ 0, 0, 0, 1, 0]);
+    return { next_possible: left, next_symbols: new Float32Array(20), conflict: [0], solved: [0] };
+  });
+  const question = model.kind.read("S  G");
+  const { value } = await model.solve(question, randomFrom(1)).next();
+  assert.deepEqual([...asked.question], [3, 2, 2, 4]);
+  assert.deepEqual(value.left, [[3], [5], [2, 5], [4]]);
+  const drawn = question.map((_, cell) => model.kind.drawn(question, value, cell));
+  assert.deepEqual(drawn.map(({ text }) => text), ["S", "●", "·", "G"]);
+  assert.deepEqual(drawn.map(({ classes }) => classes.at(-1)), ["start", "path", "open", "goal"]);
+  value.left[2] = [2];
+  assert.deepEqual(model.kind.drawn(question, value, 2).classes, ["off"]);
+});
+
+test("mazes: texts are read or refused in one line", () => {
+  const tokens = [1, 3, 2, 4, 2, 2];
+  for (const text of ["#S G  ", "#S \nG  ", '["#S ", "G  "]', "#,S, \nG, , ", "Maze 1:\n#S \nG  "]) {
+    assert.deepEqual(readMaze(text, 2, 3), tokens, text);
+  }
+  const refused = (text, message) => assert.throws(() => readMaze(text, 2, 3), { name: "Refused", message });
+  refused("#S.G  ", /^'\.' in line 1, column 3 of the text \(r1c3\) is none of '#' wall, ' ' free, 'S' start, 'G' goal, 'o' path$/);
+  refused("#S \nG", /^line 2 has 1 cells, but line 1 has 3: each row is a line; were spaces at its end lost\?$/);
+  refused("#SG", /^3 cells found, but a maze of 2 x 3 is needed$/);
+  refused("#S\nG \n  ", /^3 lines of 2 cells found, but this maze is 2 x 3; each row is a line$/);
+  refused("It was the best of times. ".repeat(1000), /^a text of 26,000 characters is no maze: give 2 rows of 3 cells/);
+});
+
 test("texts are read or refused in one line, however long", () => {
   assert.deepEqual(read("[[0,2,1,0],[0,0,0,4],[0,0,0,0],[0,1,0,0]]", 4), PUZZLE);
   assert.deepEqual(read(".2|1.\n..|.4\n--+--\n..|..\n.1|..", 4), PUZZLE);

@@ -134,7 +134,7 @@ def test_a_step_shows_candidates_and_a_cell_its_clues(visit: Visit) -> None:
     visit.page.wait_for_selector("#log li")
     assert visit.status == "Look 1: no guess yet. 38 of 57 empty cells are decided."
     assert visit.page.locator(".cell .marks").count() == 19
-    assert visit.page.locator(".cell").nth(0).get_attribute("aria-label") == "row 1, column 1: 1 4 possible"
+    assert visit.page.locator(".cell").nth(0).get_attribute("aria-label") == "row 1, column 1: 1, 4 possible"
 
     visit.page.locator(".cell").nth(4 * 9).click()
     visit.page.click("#why")
@@ -190,6 +190,48 @@ def test_it_fits_a_phone(chromium: Any, address: str, scheme: str) -> None:
     assert visit.faults == []
 
 
+def test_mazes_are_solved_and_refused_in_words(chromium: Any, runtime: Path) -> None:
+    with viewed("maze-perfect", runtime) as url:
+        visit = Visit(chromium, url)
+        assert visit.page.locator("#models").is_hidden()
+        assert visit.page.title() == "Maze, solved by a small neural network"
+        visit.page.click("#step")
+        visit.page.wait_for_selector("#log li")
+        assert re.fullmatch(r"Look 1: no guess yet\. \d+ of \d+ free cells are decided\.", visit.status)
+        assert visit.page.locator(".cell.open").count() > 0
+        said = visit.solve()
+        assert re.match(r"Solved after \d+ looks at the board and \d+ rounds? of guesses\. Checked: the path leads", said)
+        assert said.endswith("It is the only answer.")
+        drawn = visit.board
+        assert drawn.count("S") == drawn.count("G") == 1
+        path = [cell for cell, sign in enumerate(drawn) if sign == "●"]
+        assert len(path) == 21  # of the first example, whose way has 22 steps
+        label = visit.page.locator(".cell").nth(path[0]).get_attribute("aria-label")
+        assert re.fullmatch(r"row \d+, column \d+: path, \d+ % sure|row \d+, column \d+: path, a guess", str(label))
+        assert visit.page.locator(".cell.open, #why:visible").count() == 0
+
+        wall = "#" * 11
+        assert visit.paste(f"S{' ' * 10}\n{wall}\n" + "\n".join([" " * 11] * 9)) == "Read: 11 walls."
+        assert visit.solve() == "There is no goal: write G into a cell."
+        visit.page.locator(".cell").nth(33).click()
+        for key in ("g", "ArrowUp", "End", "s"):
+            visit.page.keyboard.press(key)
+        assert visit.status == "2 starts S, at r1c1 and r3c11: leave one of them."
+        assert visit.page.locator(".cell.wrong").count() == 2
+        visit.page.keyboard.press("Backspace")
+        assert visit.status == "11 walls. Press Solve."
+        assert visit.solve() == "No way leads from S to G: free some walls."
+        assert visit.paste("It was the best of times. " * 9).startswith("Not read: ")
+        visit.page.click("#clear")
+        assert visit.status == "The board is empty: choose, paste or type a maze."
+        visit.page.select_option("#examples", index=4)
+        visit.page.click("#shuffle")
+        assert visit.status == "Turned or mirrored: the same maze. Press Solve."
+        assert visit.solve().endswith("It is the only answer.")
+        visit.context.close()
+    assert visit.faults == []
+
+
 def test_a_model_of_y_and_z_shows_its_steps(chromium: Any, runtime: Path) -> None:
     with viewed("sudoku-4x4", runtime) as url:
         visit = Visit(chromium, url)
@@ -202,7 +244,7 @@ def test_a_model_of_y_and_z_shows_its_steps(chromium: Any, runtime: Path) -> Non
 
 def test_what_is_saved_works_without_a_network(chromium: Any, runtime: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
-    assert main(["view", "sudoku-extreme", f"--save={folder}", f"--runtime={runtime}"]) == 0
+    assert main(["view", "sudoku-extreme", "maze-perfect", f"--save={folder}", f"--runtime={runtime}"]) == 0
     assert sum(path.stat().st_size for path in folder.rglob("*.*")) < 15_000_000
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -220,4 +262,11 @@ def test_what_is_saved_works_without_a_network(chromium: Any, runtime: Path, tmp
     visit.page.reload()
     visit.page.wait_for_selector("#solve:enabled")
     assert visit.solve().startswith("Solved after 1 look")
+    visit.page.get_by_role("link", name="Maze").click()
+    visit.page.wait_for_selector("#board.maze")
+    visit.page.wait_for_selector("#solve:enabled")
+    assert visit.page.locator("#models a[aria-current]").text_content() == "Maze"
+    assert visit.solve().startswith("Solved after")
+    visit.page.get_by_role("link", name="Sudoku").click()
+    visit.page.wait_for_selector("#board.sudoku")
     visit.context.close()

@@ -24,6 +24,7 @@ export class Maze extends Grid {
     shuffle: "Turns and mirrors it: the same maze, seen from elsewhere",
     shuffled: "Turned or mirrored: the same maze.",
     solved: "the path leads from S to G in unbroken steps, and no way is shorter",
+    written: "each row in a line: # for a wall, a space where it is free, S and G for start and goal",
     keys: "# makes a wall, S the start, G the goal",
   };
 
@@ -119,12 +120,14 @@ export class Maze extends Grid {
 
   drawn(question, moment, cell) {
     const value = question[cell];
-    if (value) return { text: { [START]: "S", [GOAL]: "G", [PATH]: "o" }[value] ?? "", marks: [], classes: ["clue", NAMES[value]], sure: 1 };
-    if (!moment) return { text: "", marks: [], classes: [], sure: 1 };
+    const drawn = { text: "", marks: [], classes: [], sure: 1 };
+    if (value) return { ...drawn, text: { [START]: "S", [GOAL]: "G", [PATH]: "o" }[value] ?? "", classes: ["clue", NAMES[value]] };
+    if (!moment) return drawn;
+    const left = moment.left[cell];
+    if (left.length === 1 && left[0] !== PATH) return { ...drawn, classes: ["off"] };
+    const [text, looks] = left.length === 1 ? ["●", "path"] : ["·", "open"];
     const sure = moment.board[cell] === PATH ? moment.sure[cell] : 1 - moment.sure[cell];
-    const decided = moment.left[cell].length === 1;
-    if (decided && moment.left[cell][0] !== PATH) return { text: "", marks: [], classes: ["off"], sure: 1 };
-    return { text: decided ? "●" : "·", marks: [], classes: [decided ? "path" : "open"], sure };
+    return { ...drawn, text, classes: [looks], sure: Math.max(0.4, sure) };
   }
 
   /** Steps to each cell from one, -1 where no way leads, and how many ways are as short, up to 2. */

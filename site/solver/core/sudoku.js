@@ -19,6 +19,7 @@ export class Sudoku extends Layout {
     shuffle: "Renames digits and swaps rows, columns and boxes: the same puzzle in other clothes",
     shuffled: "Digits renamed, rows and columns swapped: the same puzzle.",
     solved: "each row, column and box has every digit once, and all clues stand",
+    written: "written in any usual way",
     keys: "digits fill in a clue",
   };
 
@@ -102,7 +103,7 @@ export class Sudoku extends Layout {
     return {
       text: digit ? this.alphabet[digit] : "",
       // Each candidate in a place of its own, so that one sees it vanish.
-      marks: left.length && this.showsCandidates
+      marks: left.length > 1 && this.showsCandidates
         ? [...this.alphabet].slice(1).map((sign, i) => (left.includes(i + 1) ? sign : ""))
         : [],
       classes: classes.filter(Boolean),
