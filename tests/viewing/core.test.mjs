@@ -234,7 +234,7 @@ test("mazes: ways are counted, and only a shortest one is an answer", () => {
   const detour = new Maze(2, 4);
   assert.ok(!detour.solves([3, 2, 2, 4, 5, 5, 5, 5], detour.read("S  G    ")), "a longer way");
   assert.ok(detour.solves([3, 5, 5, 4, 2, 2, 2, 2], detour.read("S  G    ")));
-  assert.match(detour.doubt(free("S  G    ", 2, 4), { count: 1 }), /^Some ways lead in circles/);
+  assert.match(new Maze(2, 2).doubt(free("SG  ", 2, 2), { count: 1 }), /^Some ways lead in circles/);
   // From the end of a row no step leads to the next.
   assert.equal(new Maze(2, 3).answers(free("#SG###", 2, 3)).count, 1);
   assert.equal(new Maze(2, 3).answers(free("##SG##", 2, 3)).count, 0);

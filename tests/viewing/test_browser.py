@@ -200,7 +200,9 @@ def test_mazes_are_solved_and_refused_in_words(chromium: Any, runtime: Path) -> 
         assert re.fullmatch(r"Look 1: no guess yet\. \d+ of \d+ free cells are decided\.", visit.status)
         assert visit.page.locator(".cell.open").count() > 0
         said = visit.solve()
-        assert re.match(r"Solved after \d+ looks at the board and \d+ rounds? of guesses\. Checked: the path leads", said)
+        assert re.match(
+            r"Solved after \d+ looks at the board and \d+ rounds? of guesses\. Checked: the path leads", said
+        )
         assert said.endswith("It is the only answer.")
         drawn = visit.board
         assert drawn.count("S") == drawn.count("G") == 1

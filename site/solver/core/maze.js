@@ -77,7 +77,7 @@ export class Maze extends Grid {
     const steps = this._reached(question, start, (value) => value !== WALL).steps[goal];
     const along = this._reached(board, start, (value) => value === PATH || value === GOAL).steps[goal];
     // As many cells as a shortest path has, and a way through them: then they are that path.
-    return steps > 0 && along === steps && cellsOf(board, PATH).length === steps - 1;
+    return along > 0 && cellsOf(board, PATH).length === steps - 1;
   }
 
   answers(question) {
