@@ -228,6 +228,7 @@ test("mazes: ways are counted, and only a shortest one is an answer", () => {
   assert.ok(maze.solves(answer, question));
   assert.ok(!maze.solves(answer.map((value, cell) => (cell === 1 ? 5 : value)), question), "a cell too many");
   assert.ok(!maze.solves(answer.map((value, cell) => (cell === 6 ? 2 : value)), question), "a gap");
+  assert.ok(!maze.solves([3, 5, 1, 5, 1, 2, 2, 5, 4], question), "as many cells, with a gap");
   assert.ok(!maze.solves([3, 5, 5, 2, 1, 5, 2, 2, 4], question), "through a wall");
   assert.ok(!maze.solves([3, 2, 1, 5, 1, 2, 5, 5, 3], question), "the goal is overwritten");
   assert.ok(!maze.solves([3, 1, 1, 5, 1, 2, 5, 5, 4], question), "a wall where there was none");
