@@ -194,15 +194,20 @@ def _with_neighbours(
         raise DataError(
             f"neighbours are known by their rating, up to side {sudoku_rating.MAX_RATED_SIDE}: leave them out"
         )
-    total, found = len(puzzles.inputs), []
+    total = len(puzzles.inputs)
+    groups: list[Pairs] = []
     rows = zip(range(total), *map(sudoku.decode, puzzles), strict=True)
     with closing(in_order(partial(_neighbours, kind.layout, count, seed), rows, workers)) as near:
         for questions, answers in near:
-            beside = _encoded(questions, answers)
-            common = kind.overlaps(beside.inputs, held_out.inputs) if held_out else []
-            found.append(beside.take(np.setdiff1d(np.arange(len(questions)), [i for i, _ in common if i])))
-            progress(len(found), total)
-    return Pairs(*map(np.concatenate, zip(*found, strict=True)))
+            groups.append(_encoded(questions, answers))
+            progress(len(groups), total)
+    found = Pairs(*map(np.concatenate, zip(*groups, strict=True)))
+    kept = np.ones(len(found.inputs), np.bool_)
+    if held_out is not None:
+        kept[[i for i, _ in kind.overlaps(found.inputs, held_out.inputs)]] = False
+    # What the table has is for `overlap` to judge.
+    kept[np.cumsum([0, *(len(group.inputs) for group in groups[:-1])])] = True
+    return found.take(kept)
 
 
 def _neighbours(
