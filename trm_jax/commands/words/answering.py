@@ -1,5 +1,6 @@
 """trm eval, solve and calibrate: what asks a model for answers."""
 
+import argparse
 from pathlib import Path
 
 from trm_jax.commands import arguments
@@ -28,14 +29,7 @@ def _add_eval(commands: Commands) -> None:
     evaluate = command(
         commands, "eval", "accuracy of a checkpoint on puzzles; `trm eval arc-score` scores a submission"
     )
-    evaluate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
-    about = "tables or dataset folders (the experiment's own)"
-    evaluate.add_argument("puzzles", nargs="?", type=arguments.puzzles, help=about)
-    evaluate.add_argument("--split", default="test", help="of a dataset folder (test)")
-    add_columns(evaluate)
-    add_legend(evaluate)
-    evaluate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
-    evaluate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
+    _add_puzzles(evaluate, "tables or dataset folders (the experiment's own)")
     evaluate.add_argument("--trained-weights", action="store_true", help="not their average")
     evaluate.add_argument("--steps", default="", help="supervision steps to report on, e.g. 1,2,4,16,64 (N_sup)")
     add_effort(evaluate)
@@ -49,9 +43,9 @@ def _add_eval(commands: Commands) -> None:
     evaluate.add_argument("--plot", type=arguments.png_file, help="draw accuracy against operations into this PNG file")
     evaluate.add_argument("--submission", type=arguments.json_file, help="write ARC answers in the contest's form")
     evaluate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
-    about = "make the puzzles worse in known ways, and tell what the model does and claims"
     about = "how well the calibration beside the weights tells right answers from wrong ones, and keeps this promise"
     add_confidence(evaluate, about)
+    about = "make the puzzles worse in known ways, and tell what the model does and claims"
     evaluate.add_argument("--stress", action="store_true", help=about)
     evaluate.add_argument("--stress-seed", type=whole, default=0, metavar="N", help="of what becomes of them (0)")
     about = "write these puzzles as dataset folders into this one"
@@ -103,14 +97,7 @@ def _add_solve(commands: Commands) -> None:
 def _add_calibrate(commands: Commands) -> None:
     about = "learn from held-out puzzles how sure an answer is, for `trm solve --confidence`"
     calibrate = command(commands, "calibrate", about)
-    calibrate.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
-    about = "tables or dataset folders, held out (the experiment's own)"
-    calibrate.add_argument("puzzles", nargs="?", type=arguments.puzzles, help=about)
-    calibrate.add_argument("--split", default="test", help="of a dataset folder (test)")
-    add_columns(calibrate)
-    add_legend(calibrate)
-    calibrate.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
-    calibrate.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
+    _add_puzzles(calibrate, "tables or dataset folders, held out (the experiment's own)")
     calibrate.add_argument("--steps", type=positive, default=0, help="supervision steps (N_sup)")
     add_effort(calibrate)
     calibrate.add_argument("--rules", type=Path, help="Python file with check(question, answer), for your own puzzle")
@@ -124,3 +111,14 @@ def _add_calibrate(commands: Commands) -> None:
     calibrate.add_argument("--devices", type=count, default=0, metavar="N", help="how many evaluate (0: all)")
     calibrate.set_defaults(trained_weights=False, json=None)
     add_network(calibrate)
+
+
+def _add_puzzles(parser: argparse.ArgumentParser, about: str) -> None:
+    """A model, and the puzzles that it is to answer; about: these."""
+    parser.add_argument("checkpoint", type=Path, help="a workdir, a checkpoint in it, or a model of `trm models`")
+    parser.add_argument("puzzles", nargs="?", type=arguments.puzzles, help=about)
+    parser.add_argument("--split", default="test", help="of a dataset folder (test)")
+    add_columns(parser)
+    add_legend(parser)
+    parser.add_argument("--limit", type=positive, default=0, help="read at most so many puzzles")
+    parser.add_argument("--batch-size", type=positive, default=0, help="puzzles at once (as in the experiment)")
