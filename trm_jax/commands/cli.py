@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from trm_jax.commands import answering, data, ledger
 from trm_jax.commands.arguments import CONFIG_HELP, config_help, load_experiment, workdir_of
@@ -28,9 +27,6 @@ from trm_jax.exit_codes import DONE, FAILED, RESUME_ME
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.signals import INTERRUPTED, end, ending_at_once, heed_interrupts, leave, was_interrupted
 from trm_jax.sizes import format_bytes
-
-if TYPE_CHECKING:
-    pass
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,14 +156,10 @@ def _convert(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _export(args: argparse.Namespace, rest: list[str]) -> int:
     from trm_jax.exporting.export import check
-    from trm_jax.exporting.rounding import check_calibrated, check_held
     from trm_jax.library.export import export
     from trm_jax.library.solver import load
 
-    check(args.file, args.program)  # before the model is read
-    check_held(args.weights)
-    if args.calibrate is not False:
-        check_calibrated(args.weights)
+    check(args.file, args.program, args.weights, args.calibrate is not False)  # before the model is read
     export(
         load(args.source, averaged=not args.trained_weights),
         args.file,

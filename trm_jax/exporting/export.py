@@ -14,6 +14,7 @@ from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
 from trm_jax.exporting.held import HeldWeights, in_program, to_nearest
 from trm_jax.exporting.program import Name, Program
+from trm_jax.exporting.rounding import check_calibrated, check_held
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.sizes import format_bytes
@@ -26,14 +27,18 @@ FORMS: dict[str, Callable[[Program, dict[str, Any]], bytes]] = {
 _MOST_BYTES = 2**31 - 2**26
 
 
-def check(path: Path, name: str) -> None:
-    """Raises ConfigError, CheckpointError: nothing can be written by that name, or there is no such program."""
+def check(path: Path, name: str, held: str = "float32", calibrated: bool = False) -> None:
+    """Raises ConfigError, CheckpointError: nothing can be written by that name, there is no such program, or weights
+    are not held, or calibrated, so."""
     if path.suffix not in FORMS:
         raise ConfigError(f"{path}: give a file whose name ends in {' or '.join(FORMS)}")
     if name not in get_args(Name):
         raise ConfigError(f"program {name!r:.60} is unknown: {near_miss(str(name), get_args(Name))}")
     if path.exists():
         raise CheckpointError(f"{path} exists already: give another name")
+    check_held(held)
+    if calibrated:
+        check_calibrated(held)
 
 
 def export(

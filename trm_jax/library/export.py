@@ -10,7 +10,7 @@ from trm_jax.exporting import export as exporting
 from trm_jax.exporting.adaptive_rounding import PUZZLES, calibrated
 from trm_jax.exporting.held import HeldWeights, to_nearest
 from trm_jax.exporting.program import Name
-from trm_jax.exporting.rounding import Held, check_calibrated, check_held
+from trm_jax.exporting.rounding import Held
 from trm_jax.inference.search import MOST_CALLS
 from trm_jax.library.asked import whole
 from trm_jax.library.solver import Solver, load
@@ -53,10 +53,7 @@ def export(
     True
     """
     path = as_path(target, "target")
-    exporting.check(path, program)
-    check_held(weights)
-    if calibrate is not False:
-        check_calibrated(weights)
+    exporting.check(path, program, weights, calibrate is not False)
     solver = model if isinstance(model, Solver) else load(model)
     if chains is not None and not (solver._searches and program == "solve"):
         raise ConfigError("chains are of the search of a model of candidates, the program 'solve': leave them out")
