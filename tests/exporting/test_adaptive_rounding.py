@@ -50,8 +50,10 @@ def test_it_keeps_to_the_path_better(made):
     def distance(parts) -> float:
         return float(others.distance(jax.tree.map(jax.numpy.asarray, known(parts).params), others.steps))
 
-    found = calibrated(experiment, weights, "int4", questions[:12], ids[:12], descent=60)
+    done: list[int] = []
+    found = calibrated(experiment, weights, "int4", questions[:12], ids[:12], descent=60, progress=done.append)
     assert (found.name, found.puzzles) == ("int4", 12)
+    assert done == list(range(1, 61))
     assert distance(found.parts) < 0.8 * distance(to_nearest(weights, "int4").parts)
 
 
@@ -79,7 +81,7 @@ def test_a_file_tells_by_how_many_puzzles_it_was_rounded(tmp_path, monkeypatch):
     needs(".stablehlo")
     monkeypatch.setattr(
         "trm_jax.library.export.calibrated",
-        lambda experiment, weights, name, questions, ids: replace(
+        lambda experiment, weights, name, questions, ids, progress: replace(
             to_nearest(weights, name), puzzles=len(questions) * (questions.shape == (*ids.shape, 16))
         ),
     )

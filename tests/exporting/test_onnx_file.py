@@ -1,13 +1,14 @@
 """An ONNX file says what it is, passes ONNX's own checker, and is refused once a byte of it has changed."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from exporting.running import needs
 
 from trm_jax.errors import CheckpointError, ConfigError
-from trm_jax.exporting import onnx_file
+from trm_jax.exporting import export, onnx_file
 from trm_jax.exporting.program import Port, Program
 
 ABOUT = {"made_by": "a test", "alphabet": [".", "é"]}
@@ -54,7 +55,10 @@ def test_what_was_changed_is_refused(place, data, tmp_path):
 
 
 def test_what_it_needs_is_told(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnx.checker", None)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConfigError, match=r"needs onnx: pip install \"trm_jax\[onnx\]\""):
-        onnx_file.to_bytes(Program("step", lambda given: {}, (), ()), ABOUT)
+    for asked in (
+        lambda: onnx_file.to_bytes(Program("step", lambda given: {}, (), ()), ABOUT),
+        lambda: export.check(Path("model.onnx"), "solve", "int8", calibrated=True),
+    ):
+        with pytest.raises(ConfigError, match=r"needs onnx: pip install \"trm_jax\[onnx\]\""):
+            asked()

@@ -24,9 +24,11 @@ from trm_jax.model.model import Params, Weights
 
 # Puzzles that are enough for it.
 PUZZLES = 32
-# Of the model on each puzzle; of the descent, and on how many steps of the model each is taken: sets of candidates are
-# as many times larger as there are symbols.
-_STEPS, _DESCENT, _BATCH, _BATCH_OF_SETS = 8, 200, 32, 8
+# Steps of the descent.
+DESCENT = 200
+# Steps of the model on each puzzle; and on how many of these each of the descent's is taken: sets of candidates are as
+# many times larger as there are symbols.
+_STEPS, _BATCH, _BATCH_OF_SETS = 8, 32, 8
 # How often the measure is taken, and on how many steps of the model.
 _LOOK_EVERY, _MEASURED = 25, 64
 # Rates of the descent: of numbers, in units of their scale, and of scales' logarithms.
@@ -48,12 +50,14 @@ def calibrated(
     questions: NDArray[np.int32],
     puzzle_ids: NDArray[np.int32],
     seed: int = 0,
-    descent: int = _DESCENT,
+    descent: int = DESCENT,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> HeldWeights:
     """Weights rounded so that the model keeps to its path over these puzzles [N, S]; their answers are not needed.
 
     puzzle_ids: [N], for models with a puzzle table; its rows are rounded to the nearest.
-    seed: of the batches, and of cells that are pinned. descent: how many steps it has.
+    seed: of the batches, and of cells that are pinned. descent: how many steps it has; progress is told how many are
+      done.
 
     Raises:
       ConfigError: weights that are not to be whole numbers.
@@ -112,6 +116,7 @@ def calibrated(
             parts = parts_of(moved)
             if (now := missed(parts)) < least:
                 best, least = parts, now
+        progress(step)
     return HeldWeights(name, best, len(questions))
 
 

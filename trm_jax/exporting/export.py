@@ -28,14 +28,16 @@ _MOST_BYTES = 2**31 - 2**26
 
 
 def check(path: Path, name: str, held: str = "float32", calibrated: bool = False) -> None:
-    """Raises ConfigError, CheckpointError: nothing can be written by that name, there is no such program, or weights
-    are not held, or calibrated, so."""
+    """Raises ConfigError, CheckpointError: nothing can be written by that name, a package for it is missing, there is
+    no such program, or weights are not held, or calibrated, so."""
     if path.suffix not in FORMS:
         raise ConfigError(f"{path}: give a file whose name ends in {' or '.join(FORMS)}")
     if name not in get_args(Name):
         raise ConfigError(f"program {name!r:.60} is unknown: {near_miss(str(name), get_args(Name))}")
     if path.exists():
         raise CheckpointError(f"{path} exists already: give another name")
+    if path.suffix == onnx_file.SUFFIX:
+        onnx_file.check_installed()
     check_held(held)
     if calibrated:
         check_calibrated(held)

@@ -6,6 +6,7 @@ This entry is the last 76 bytes: a message of Protocol Buffers may be followed b
 
 import json
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,22 @@ _SAYS = "trm_jax"
 _CHECKSUM = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
+def check_installed() -> None:
+    """Raises ConfigError: the package onnx is missing."""
+    if find_spec("onnx") is None:
+        raise ConfigError(f'{SUFFIX} needs onnx: pip install "trm_jax[onnx]"')
+
+
 def to_bytes(program: Program, about: dict[str, Any]) -> bytes:
     """The file.
 
     Raises:
       ConfigError: the package onnx is missing; or the model uses an operation that has no form here, which it names.
     """
-    try:
-        from onnx.checker import check_model
-        from onnx.helper import make_graph, make_model, make_opsetid, set_model_props
-    except ImportError:
-        raise ConfigError(f'{SUFFIX} needs onnx: pip install "trm_jax[onnx]"') from None
+    check_installed()
+    from onnx.checker import check_model
+    from onnx.helper import make_graph, make_model, make_opsetid, set_model_props
+
     (batch,) = symbolic_shape(BATCH)
     specs = program.specs(batch)
     # A dictionary's values come to a jaxpr by the order of their names, going in and out.
@@ -75,10 +81,9 @@ def read(path: Path) -> tuple[dict[str, Any], bytes]:
     end = len(data) - len(_checksum(b""))
     if end <= 0 or data[end:] != _checksum(data[:end]):
         raise CheckpointError(f"{path} is damaged, or no file that `trm export` has written: export the model anew")
-    try:
-        from onnx import load_from_string
-    except ImportError:
-        raise ConfigError(f'{SUFFIX} needs onnx: pip install "trm_jax[onnx]"') from None
+    check_installed()
+    from onnx import load_from_string
+
     try:
         props = {prop.key: prop.value for prop in load_from_string(data).metadata_props}
         return json.loads(props[_SAYS]), data

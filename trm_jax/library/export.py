@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from trm_jax.console import Bar
 from trm_jax.data.disk import as_path
 from trm_jax.errors import ConfigError
 from trm_jax.exporting import export as exporting
-from trm_jax.exporting.adaptive_rounding import PUZZLES, calibrated
+from trm_jax.exporting.adaptive_rounding import DESCENT, PUZZLES, calibrated
 from trm_jax.exporting.held import HeldWeights, to_nearest
 from trm_jax.exporting.program import Name
 from trm_jax.exporting.rounding import Held
@@ -68,7 +69,6 @@ def _held(solver: Solver, name: Held, calibrate: bool | str | Path) -> HeldWeigh
         return to_nearest(solver.weights, name)
     named = None if calibrate is True else as_path(calibrate, "calibrate")
     found = solver._puzzles(named, None, "test", PUZZLES, USUAL)
-    questions, ids = found.puzzles.inputs[:PUZZLES], found.puzzles.puzzle_ids[:PUZZLES]
-    return calibrated(
-        found.experiment, solver.weights, name, np.asarray(questions, np.int32), np.asarray(ids, np.int32)
-    )
+    questions, ids = (np.asarray(a[:PUZZLES], np.int32) for a in (found.puzzles.inputs, found.puzzles.puzzle_ids))
+    with Bar("calibrating", DESCENT, every=DESCENT // 8) as bar:
+        return calibrated(found.experiment, solver.weights, name, questions, ids, progress=bar.update)
