@@ -32,6 +32,20 @@ def test_rules_judge_answers_of_a_grid(tmp_path: Path) -> None:
     assert kind.satisfied(questions, answers).tolist() == [True, False, False, True]
 
 
+def test_rules_judge_boards_that_are_filled_in_part(tmp_path: Path) -> None:
+    """Planted: `refuted` without its `not`; a `check_partial` that is asked about the answer only."""
+    partial = "def check_partial(question, board):\n    return board[:2] != 'ab'\n"
+    kind = kind_of(GRID, 4, load_rules(written(tmp_path, ROWS_DIFFER + partial)))
+    question, board, other = (kind.parse(text) for text in ("a...", "ab..", "aa.."))
+
+    assert kind.refuted(question, board)
+    assert not kind.refuted(question, other)
+    assert not kind_of(GRID, 4, load_rules(written(tmp_path, ROWS_DIFFER))).refuted(question, board)
+    with pytest.raises(DataError, match="check accepts it, and check_partial refuses a board on the way to it"):
+        kind.check_pair(question, kind.parse("abba"))
+    kind.check_pair(question, kind.parse("aabb"))
+
+
 @pytest.mark.parametrize("name", ["rules.py", "rules", "rules.txt"])
 def test_the_file_may_have_any_name_and_leaves_nothing_behind(name: str, tmp_path: Path) -> None:
     path = written(tmp_path, "def check(question, answer):\n    return True\n", name)
@@ -67,6 +81,7 @@ def test_what_the_file_prints_stays_off_standard_output(tmp_path: Path, capsys: 
         ("check = 3\n", "no function check: write def check(question, answer), returning a bool"),
         ("def check(q, a):\nreturn True\n", "IndentationError (line 2): expected an indented block after function"),
         ("import nothing_of_this_name\n", "ModuleNotFoundError (line 1): No module named 'nothing_of_this_name'"),
+        (ROWS_DIFFER + "check_partial = 1\n", "check_partial is no function: write def check_partial(question, board)"),
         ("\n\n1 / 0\n", "ZeroDivisionError (line 3): division by zero"),
         ("raise SystemExit(3)\n", "SystemExit (line 1): 3"),
         ("raise ValueError('one\\ntwo')\n", "ValueError (line 1): one two"),
@@ -128,3 +143,23 @@ def test_rules_that_fail_when_asked(text: str, expected: str, tmp_path: Path) ->
 
     assert str(caught.value).startswith(f"--rules {path}: {expected}")
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "def check_partial(q, b):\n    return None\n",
+            "check_partial returned a value of type NoneType: let it return",
+        ),
+        ("def check_partial(q):\n    return True\n", "check_partial failed: TypeError: check_partial() takes 1"),
+    ],
+)
+def test_a_judge_of_parts_that_fails_is_named(text: str, expected: str, tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS_DIFFER + text)
+    partial = load_rules(path).partial
+
+    assert partial is not None
+    with pytest.raises(DataError) as caught:
+        partial("a...", "ab..")
+    assert str(caught.value).startswith(f"--rules {path}: {expected}")

@@ -90,6 +90,30 @@ def test_what_units_leave_open_the_rules_decide() -> None:
     assert search(search._kind.parse("3........")).reason == "unsolvable"
 
 
+def test_rules_that_judge_boards_in_part_spare_nodes_and_no_answer() -> None:
+    """Planted: a search that drops what is not refused, or that asks about the question alone."""
+
+    class Ascending:
+        def __call__(self, question: str, answer: str) -> bool:
+            return answer == "".join(sorted(answer)) and len(set(answer)) == 4
+
+        def partial(self, question: str, board: str) -> bool:
+            filled = board.replace(".", "")
+            return filled == "".join(sorted(filled)) and len(set(filled)) == len(filled)
+
+    form, rules = GridForm((1, 4), ".abcdxyz"), Ascending()
+    pruned, plain = CompleteSearch(Grid(form, rules)), CompleteSearch(Grid(form, rules.__call__))
+    for question in (".c..", "a..x"):
+        tokens = Grid(form).parse(question)
+        found, all_found = (
+            [None if e.tokens is None else bytes(e.tokens) for e in s.every(tokens)] for s in (pruned, plain)
+        )
+        assert sorted(filter(None, found)) == sorted(filter(None, all_found))
+    few, many = (search(Grid(form).parse("x...")) for search in (pruned, plain))
+    assert few.reason == many.reason == "unsolvable"
+    assert few.nodes < many.nodes / 3
+
+
 def test_more_nodes_than_allowed_are_not_looked_at() -> None:
     question = NINE.parse("." * 81)
     assert CompleteSearch(NINE)(question, most=5) == Ended(None, 5, "nodes")

@@ -1,5 +1,8 @@
 """Rules of a user's own puzzle, from a Python file with `def check(question: str, answer: str) -> bool`.
 
+A second function, `check_partial(question, board)`, may judge a board of which a part is filled: False if no answer
+begins so. A complete search is spared what it refuses.
+
 The file is a program of the user's, run as an experiment file is: whoever names it trusts it.
 """
 
@@ -7,6 +10,7 @@ import importlib.abc
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +19,37 @@ from types import ModuleType
 import numpy as np
 
 from trm_jax.errors import RulesError, TrmError, one_line
-from trm_jax.puzzles.kind import Rules
+
+
+class FileRules:
+    """The functions of a file of rules; both take a question and a board as texts, as the dataset writes them.
+
+    partial: whether a board with empty cells may be the beginning of an answer; None where the file does not tell.
+
+    Raises RulesError where a function raises anything, or returns something other than True or False.
+    """
+
+    def __init__(self, path: Path, check: Callable[..., object], partial: Callable[..., object] | None) -> None:
+        self._path, self._check = path, check
+        self.partial = None if partial is None else lambda question, board: self._ask(partial, question, board)
+
+    def __call__(self, question: str, answer: str) -> bool:
+        return self._ask(self._check, question, answer)
+
+    def _ask(self, judge: Callable[..., object], question: str, board: str) -> bool:
+        name = "check" if judge is self._check else "check_partial"
+        try:
+            with redirect_stdout(sys.stderr):
+                verdict = judge(question, board)
+        except (Exception, SystemExit) as error:
+            raise RulesError(f"--rules {self._path}: {name} failed: {_told(error, self._path)}") from error
+        # A count of conflicts, say, would be taken for its opposite.
+        if not isinstance(verdict, bool | np.bool_):
+            given = type(verdict).__name__[:40]
+            raise RulesError(
+                f"--rules {self._path}: {name} returned a value of type {given}: let it return True or False"
+            )
+        return bool(verdict)
 
 
 class _Source(importlib.abc.ExecutionLoader):
@@ -41,8 +75,8 @@ def read_source(path: Path) -> bytes:
         raise RulesError(f"--rules {path}: {one_line(error)[:200]}") from None
 
 
-def load_rules(path: Path, digest: str = "") -> Rules:
-    """The file's function `check`, as rules for a puzzle of kind "grid"; both texts are as the dataset writes them.
+def load_rules(path: Path, digest: str = "") -> FileRules:
+    """The file's function `check`, as rules for a puzzle of kind "grid"; and its `check_partial`, where it has one.
 
     What the file prints goes to standard error, so that results stay alone on standard output.
 
@@ -68,20 +102,10 @@ def load_rules(path: Path, digest: str = "") -> Rules:
     check = getattr(module, "check", None)
     if not callable(check):
         raise RulesError(f"--rules {path}: no function check: write def check(question, answer), returning a bool")
-
-    def rules(question: str, answer: str) -> bool:
-        try:
-            with redirect_stdout(sys.stderr):
-                verdict = check(question, answer)
-        except (Exception, SystemExit) as error:
-            raise RulesError(f"--rules {path}: check failed: {_told(error, path)}") from error
-        # A count of conflicts, say, would be taken for its opposite.
-        if not isinstance(verdict, bool | np.bool_):
-            name = type(verdict).__name__[:40]
-            raise RulesError(f"--rules {path}: check returned a value of type {name}: let it return True or False")
-        return bool(verdict)
-
-    return rules
+    partial = getattr(module, "check_partial", None)
+    if partial is not None and not callable(partial):
+        raise RulesError(f"--rules {path}: check_partial is no function: write def check_partial(question, board)")
+    return FileRules(path, check, partial)
 
 
 def _told(error: BaseException, path: Path) -> str:

@@ -1,9 +1,10 @@
-"""Complete search over the units of a puzzle: it ends with an answer, or with the proof that there is none.
+"""Complete search over the units and rules of a puzzle: it ends with an answer, or with the proof that there is none.
 
-A *node* is a set of candidates for each cell. What the units refute is taken away; a node that is left with a choice is
-split into one node for each candidate of a cell, so that every answer of the puzzle is in one of them. Which cell, and
-in which order, decides how many nodes it takes, and nothing else: a guide, such as a network, can mislead it but cannot
-make it wrong. The likeliest node is the next; of equals, the last that was made.
+A *node* is a set of candidates for each cell. What the units refute is taken away, and so is a node whose filled cells
+the rules refuse, where they judge a board in part. A node that is left with a choice is split into one node for each
+candidate of a cell, so that every answer of the puzzle is in one of them. Which cell, and in which order, decides how
+many nodes it takes, and nothing else: a guide, such as a network, can mislead it but cannot make it wrong. The
+likeliest node is the next; of equals, the last that was made.
 """
 
 import heapq
@@ -118,11 +119,17 @@ class CompleteSearch:
                 tokens = self._symbols[possible.argmax(axis=-1)]
                 if self._kind.satisfied(question[None], tokens[None])[0]:
                     yield Ended(tokens, nodes, "answered")
-            elif (left > 1).any():
+            elif (left > 1).any() and not self._kind.refuted(question, self._filled(possible)):
                 for likely, child in self._split(possible, guide(possible)):
                     made += 1
                     heapq.heappush(waiting, (-likely, -made, child))
         yield Ended(None, nodes, "unsolvable")
+
+    def _filled(self, possible: NDArray[np.bool_]) -> Tokens:
+        """The board [S] of the cells that have one candidate left; the others are empty."""
+        one_left = possible.sum(axis=-1) == 1
+        board: Tokens = np.where(one_left, self._symbols[possible.argmax(axis=-1)], self.units.blank)
+        return board
 
     @staticmethod
     def _split(

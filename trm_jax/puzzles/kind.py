@@ -139,6 +139,10 @@ class Kind(ABC):
         """
         raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
 
+    def refuted(self, question: Tokens, board: Tokens) -> bool:
+        """Whether the rules tell that no answer to a question [S] fills the empty cells (`blank`) of a board [S]."""
+        return False
+
     def finds_faults(self, label: Tokens | None = None) -> bool:
         """Whether `faults` knows anything of cells, with this label."""
         return False

@@ -272,6 +272,11 @@ class Grid(Kind):
     def check_pair(self, question: Tokens, answer: Tokens) -> None:
         if self._rules and not self.satisfied(question[None], answer[None])[0]:
             raise DataError("answer: the rules given do not accept it for this question; correct either")
+        half = np.where(np.arange(len(question)) % 2, question, answer)
+        if any(self.refuted(question, board) for board in (question, half, answer)):
+            raise DataError(
+                "answer: check accepts it, and check_partial refuses a board on the way to it: correct that"
+            )
 
     def satisfied(self, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
         if self._rules is None:
@@ -283,6 +288,10 @@ class Grid(Kind):
             else:
                 verdicts.append(bool(self._rules(self.text(question), self.text(answer))))
         return np.array(verdicts, np.bool_)
+
+    def refuted(self, question: Tokens, board: Tokens) -> bool:
+        partial = getattr(self._rules, "partial", None)
+        return partial is not None and not partial(self.text(question), self.text(board))
 
     def check_symmetries(self, questions: Tokens, answers: Tokens) -> None:
         """Tries every declared symmetry on pairs [N, S] that keep to the rules; without rules nothing is known.
