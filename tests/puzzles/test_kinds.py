@@ -280,3 +280,17 @@ def test_a_users_own_units_tell_which_cells_are_at_fault() -> None:
     assert (kind.finds_faults(), plain.finds_faults()) == (True, False)
     right = kind.faults(question, kind.parse("abc..."))
     assert (right.cells.any(), right.told) == (False, ())
+
+
+@pytest.mark.parametrize("question", ["S#  G#   ", "S G   G  ", "S        "])
+def test_a_maze_that_is_none_has_no_answer(question: str) -> None:
+    """A search asks this of mazes whose way was blocked; planted: what `check_question` says of them, raised."""
+    kind = kind_of("maze", 9)
+    blocked = np.array([{"S": maze.START, "G": maze.GOAL, "#": maze.WALL, " ": maze.FREE}[c] for c in question])
+    if question.startswith("S#"):
+        blocked[3] = maze.WALL
+    answer = np.where(blocked == maze.FREE, maze.PATH, blocked)
+
+    assert kind.satisfied(blocked[None], answer[None]).tolist() == [False]
+    with pytest.raises(DataError):
+        kind.check_question(blocked)
