@@ -61,6 +61,7 @@ NOT_RUN = {
     },
     "docs/evaluation.md": {
         "trm eval sudoku-4x4 --stress": "its table is that of a file: tests/docs/test_stress_table.py",
+        "trm data maze mazes11.csv": "minutes of searching; its table is that of a file, likewise",
         "trm eval runs/arc1": "needs a model of ARC; tests/commands/test_arc_end_to_end.py makes one",
         "trm sweep": "nine trainings; tests/commands/test_sweep_command.py has short ones",
     },
@@ -74,6 +75,11 @@ NOT_RUN = {
     "docs/solver_page.md": {
         "pip install": "installs packages; tests/viewing/test_browser.py drives the page",
         "make solver": "likewise, and minutes in a browser",
+    },
+    "docs/your_own_puzzle.md": {
+        "trm data maze mazes": "two trainings more; tests/runs/test_beginning.py takes weights over",
+        "python futoshiki.py calibration.csv": "on that model; tests/commands/test_calibrate.py has a small one",
+        "trm solve runs/from_mazes": "likewise; tests/puzzles/test_complete_search.py searches by such rules",
     },
     "docs/recipes.md": {"trm train --config=ablations/recipe": "hours of a GPU, and the public puzzles"},
 }
