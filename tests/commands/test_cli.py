@@ -677,7 +677,7 @@ def test_bad_configurations_are_told_at_once_and_without_jax(arguments: list[str
         (["solve", "run", ""], "puzzle: the text is empty: give the characters of a puzzle, a file, or - for standard"),
         (["solve", "run", "11" + "." * 14], "puzzle: digit 1 stands twice in row 1, at r1c1 and r1c2; correct one of"),
         (["solve", "run", "no/such.txt"], "no/such.txt: no such file; and as a puzzle, '/' in line 1, column 3 of the"),
-        (["solve", "run", "."], ".: cannot be read: Is a directory"),
+        (["solve", "run", "."], ". is a folder, not a puzzle: a dataset is named by --data ."),
         (["parity", "nope"], "nope: no such folder: give the folder that holds them"),
         (["convert", "nope", "new"], "nope: no such file"),
         (["demo", "--variant=7x7", "--workdir=new"], "demo:7x7: unknown variant '7x7' of the experiment: there are 6x"),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -190,6 +191,14 @@ def test_bad_questions_in_files_are_told_with_the_file(tmp_path: Path) -> None:
         read_question(SUDOKU, str(file))
 
     assert str(caught.value).startswith(f"{file}: digit 1 stands twice in row 1")
+
+
+def test_a_table_is_told_to_be_one(tmp_path: Path) -> None:
+    file = tmp_path / "puzzles.csv"
+    file.write_text(f"question,answer\n{PUZZLE},{PUZZLE}\n")
+
+    with pytest.raises(DataError, match=rf"a table is named by --data {re.escape(str(file))}$"):
+        read_question(SUDOKU, str(file))
 
 
 def test_a_closed_standard_input_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:

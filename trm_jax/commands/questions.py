@@ -125,7 +125,8 @@ def _questions(kind: Kind, source: str, where: str, text: str) -> list[Task]:
         told = of_another_kind(kind.to_dict(), text) or spoilt(str(error).removeprefix("puzzle: "), text.strip())
         if where == "puzzle" and _may_be_name(kind, source):
             raise DataError(f"{source}: no such file; and as a puzzle, {told}") from None
-        raise DataError(f"{where}: {told}") from None
+        table = any(ending in (".csv", ".json", ".jsonl") for ending in Path(where).suffixes)
+        raise DataError(f"{where}: {told}{f'; a table is named by --data {where}' if table else ''}") from None
     for number, each in enumerate(found, 1):
         try:
             kind.check_question(each.tokens)
@@ -151,6 +152,8 @@ def _text_of(source: str) -> tuple[str, str]:
             with open(source, "rb") as file:  # once, since it may be a pipe
                 marked = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
                 text = io.TextIOWrapper(file, "utf-16" if marked else "utf-8-sig").read(_LONGEST + 1)
+    except IsADirectoryError:
+        raise DataError(f"{where} is a folder, not a puzzle: a dataset is named by --data {where}") from None
     except OSError as error:
         raise DataError(f"{where}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
