@@ -13,6 +13,7 @@ from trm_jax.inference.search import Budget, Found
 from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.statistics import share
 from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.perturbed import kept_rules_if_any
 
 KIND = kind_of("sudoku", 16)
 CONFIG = ModelConfig(vocab_size=6, seq_len=16, num_puzzles=1, width=16, heads=2, layers=1)
@@ -117,7 +118,8 @@ def test_without_rules_labels_say_what_is_an_answer(monkeypatch):
 
 
 def test_searches_claim_what_they_have_certified(monkeypatch):
-    def search(model, weights, config, kind, inputs, batch_size, budget, layout):
+    def search(model, weights, config, kind, inputs, batch_size, budget, layout, judge):
+        assert judge is kept_rules_if_any
         for number, tokens in ((2, None), (0, RIGHT), (1, None), (4, RIGHT), (3, None)):
             yield Found(number, tokens, 3 + number, 1, 0, 0.1, RIGHT, ())
 

@@ -25,6 +25,7 @@ from trm_jax.errors import ConfigError
 from trm_jax.inference.lanes import on_host
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.perturbed import Judge, kept_rules
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.recursion.candidates import eliminated, pinned
 
@@ -135,6 +136,7 @@ def search(
     batch_size: int,
     budget: Budget,
     layout: Layout = ALONE,
+    judge: Judge = kept_rules,
 ) -> Iterator[Found]:
     """Searches for an answer to each puzzle; yields what became of it, in the order in which that is known.
 
@@ -146,6 +148,7 @@ def search(
       batch_size: sets that are called at once, by all devices together; rounded up to what they can share.
       budget: for each puzzle.
       layout: the devices.
+      judge: by which an answer is one.
 
     Raises:
       ConfigError: the model does not carry candidates, or no rules of the puzzle are known.
@@ -171,7 +174,7 @@ def search(
         said = call(rows)
         share = (time.perf_counter() - began) / len(rows)
         answers = _likeliest(model, said.possible, said.symbols)
-        keeps = said.solved & kind.satisfied(np.stack([row.task.question for row in rows]), answers)
+        keeps = said.solved & judge(kind, np.stack([row.task.question for row in rows]), answers)
         going: list[_Row] = []
         for i, row in enumerate(rows):
             task, path = row.task, (*row.path, Call(said.asked[i], said.possible[i]))

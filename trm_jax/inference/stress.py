@@ -25,6 +25,7 @@ from trm_jax.inference.search import Budget, search
 from trm_jax.inference.selection import Rule, sigmoid
 from trm_jax.inference.statistics import Share, calibration, share
 from trm_jax.model.model import Model, Weights
+from trm_jax.puzzles.perturbed import kept_rules_if_any
 from trm_jax.puzzles.symmetry import Tokens
 
 # What the figures call what was given.
@@ -173,7 +174,8 @@ def by_search(
         tokens, calls = np.zeros_like(inputs), np.zeros(len(inputs), np.int64)
         found, kind = np.zeros(len(inputs), np.bool_), group[0].kind
         model = Model(_sized(experiment, group[0]).model)
-        for each in search(model, weights, experiment.candidates, kind, inputs, batch_size, budget, layout):
+        what = model, weights, experiment.candidates, kind, inputs
+        for each in search(*what, batch_size, budget, layout, kept_rules_if_any):
             calls[each.number] = each.calls
             if each.tokens is not None:
                 tokens[each.number], found[each.number] = each.tokens, True

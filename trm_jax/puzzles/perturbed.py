@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 
@@ -32,6 +33,18 @@ class Perturbed:
 def kept_rules(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
     """The judge of a kind's own rules."""
     return kind.satisfied(questions, answers)
+
+
+def kept_rules_if_any(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
+    """That judge of questions which may be none, such as a maze without a way: no answer keeps the rules of these."""
+
+    def judged(question: Tokens, answer: Tokens) -> bool:
+        try:
+            return bool(kind.satisfied(question[None], answer[None])[0])
+        except DataError:
+            return False
+
+    return np.array([judged(*pair) for pair in zip(questions, answers, strict=True)], np.bool_)
 
 
 @dataclass(frozen=True)
