@@ -132,16 +132,16 @@ def test_a_step_shows_candidates_and_a_cell_its_clues(visit: Visit) -> None:
     visit.page.select_option("#examples", index=2)
     visit.page.click("#step")
     visit.page.wait_for_selector("#log li")
-    assert visit.status == "Look 1: no guess yet. 38 of 57 empty cells are decided."
-    assert visit.page.locator(".cell .marks").count() == 19
-    assert visit.page.locator(".cell").nth(0).get_attribute("aria-label") == "row 1, column 1: 1, 4 possible"
+    assert visit.status == "Look 1: no guess yet. 50 of 57 empty cells are decided."
+    assert visit.page.locator(".cell .marks").count() == 7
+    assert visit.page.locator(".cell").nth(9).get_attribute("aria-label") == "row 2, column 1: 3, 6 possible"
 
     visit.page.locator(".cell").nth(4 * 9).click()
     visit.page.click("#why")
     visit.page.wait_for_selector("#why-said li")
     # As `trm solve --why 5,1` says of this puzzle.
     clues = visit.page.locator("#why-said li").all_text_contents()
-    assert clues[:2] == ["5 in row 5, column 5: 21 %", "2 in row 9, column 4: 19 %"]
+    assert clues[:2] == ["5 in row 5, column 5: 23 %", "2 in row 9, column 4: 17 %"]
     assert visit.page.locator(".cell.rests").count() == len(clues)
 
     visit.page.click("#restart")
