@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trm_jax.errors import DataError
+from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, maze_generator, sudoku, sudoku_search
+from trm_jax.puzzles.grid import Grid as GridForm
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.kinds import NAMES, Grid, cells_of, describe, kind_of
 from trm_jax.puzzles.perturbed import kept_rules_if_any
@@ -296,3 +297,13 @@ def test_a_maze_that_is_none_has_no_answer(question: str) -> None:
     for asked in (lambda: kind.check_question(blocked), lambda: kind.satisfied(blocked[None], answer[None])):
         with pytest.raises(DataError):
             asked()
+
+
+def test_rules_that_fail_are_no_word_on_the_question() -> None:
+    def fails(question: str, answer: str) -> bool:
+        raise RulesError("rules.py: check failed")
+
+    kind = Grid(GridForm((1, 4), ".abcd"), fails)
+    tokens = kind.parse("abcd")
+    with pytest.raises(RulesError, match="check failed"):
+        kept_rules_if_any(kind, tokens[None], tokens[None])

@@ -6,7 +6,6 @@ This entry is the last 76 bytes: a message of Protocol Buffers may be followed b
 
 import json
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,11 @@ _CHECKSUM = b"\x72\x4a\x0a\x06sha256\x12\x40"
 
 
 def check_installed() -> None:
-    """Raises ConfigError: the package onnx is missing."""
-    if find_spec("onnx") is None:
-        raise ConfigError(f'{SUFFIX} needs onnx: pip install "trm_jax[onnx]"')
+    """Raises ConfigError: the package onnx is missing, or a folder of that name stands in its way."""
+    try:
+        import onnx.checker  # noqa: F401
+    except ImportError:
+        raise ConfigError(f'{SUFFIX} needs onnx: pip install "trm_jax[onnx]"') from None
 
 
 def to_bytes(program: Program, about: dict[str, Any]) -> bytes:

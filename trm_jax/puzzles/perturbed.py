@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.errors import DataError
+from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens
 
@@ -36,11 +36,17 @@ def kept_rules(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.boo
 
 
 def kept_rules_if_any(kind: Kind, questions: Tokens, answers: Tokens) -> NDArray[np.bool_]:
-    """That judge of questions which may be none, such as a maze without a way: no answer keeps the rules of these."""
+    """That judge of questions which may be none, such as a maze without a way: no answer keeps the rules of these.
+
+    Raises:
+      RulesError: a user's own rules fail, which says nothing of the question.
+    """
 
     def judged(question: Tokens, answer: Tokens) -> bool:
         try:
             return bool(kind.satisfied(question[None], answer[None])[0])
+        except RulesError:
+            raise
         except DataError:
             return False
 
