@@ -115,21 +115,15 @@ class CompleteSearch:
             possible = self.conclude(heapq.heappop(waiting)[-1])
             nodes += 1
             left = possible.sum(axis=-1)
+            board = np.where(left == 1, self._symbols[possible.argmax(axis=-1)], self.units.blank)
             if (left == 1).all():
-                tokens = self._symbols[possible.argmax(axis=-1)]
-                if self._kind.satisfied(question[None], tokens[None])[0]:
-                    yield Ended(tokens, nodes, "answered")
-            elif (left > 1).any() and not self._kind.refuted(question, self._filled(possible)):
+                if self._kind.satisfied(question[None], board[None])[0]:
+                    yield Ended(board, nodes, "answered")
+            elif (left > 1).any() and not self._kind.refuted(question, board):
                 for likely, child in self._split(possible, guide(possible)):
                     made += 1
                     heapq.heappush(waiting, (-likely, -made, child))
         yield Ended(None, nodes, "unsolvable")
-
-    def _filled(self, possible: NDArray[np.bool_]) -> Tokens:
-        """The board [S] of the cells that have one candidate left; the others are empty."""
-        one_left = possible.sum(axis=-1) == 1
-        board: Tokens = np.where(one_left, self._symbols[possible.argmax(axis=-1)], self.units.blank)
-        return board
 
     @staticmethod
     def _split(
