@@ -121,6 +121,23 @@ def test_devices_share_the_rows(made, monkeypatch):
     np.testing.assert_array_equal([f.tokens for f in results], [f.tokens for f in alone])
 
 
+def test_parts_of_the_batch_without_a_chain_are_not_computed():
+    used = jnp.arange(12) < 5
+    came = searching._of_used(lambda rows: rows + 1.0, used, jnp.ones((12, 2)))
+    np.testing.assert_array_equal(came[:, 0], [2.0] * 8 + [0.0] * 4)
+
+
+def test_a_few_rows_go_round_the_devices(made):
+    call = searching._Caller(*made, CandidatesConfig(), 0, 8, mesh_layout(4))
+    task = searching._Task(0, PUZZLES[0].astype(np.int32))
+    said = call([searching._Row(task, chain, *call.nothing) for chain in range(3)])
+    assert call._places.tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert [len(part) for part in said] == [3] * 5
+    # The root of a puzzle is asked as it is, a chain with a cell pinned, wherever its row lies.
+    left = [int(asked.sum()) for asked in said.asked]
+    assert left[0] > left[1] == left[2]
+
+
 def test_what_cannot_be_searched_is_told(made):
     model, weights = made
     other = Model(replace(CONFIG, states="y_z"))

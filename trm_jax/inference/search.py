@@ -230,29 +230,39 @@ class _Said(NamedTuple):
 
 
 class _Caller:
-    """Calls the network on the rows of a search, always as many."""
+    """Calls the network on the rows of a search: always as many, of which those without a chain are not computed."""
 
     def __init__(
         self, model: Model, weights: Weights, config: CandidatesConfig, seed: int, size: int, layout: Layout
     ) -> None:
         self._model, self._weights, self._config, self._layout = model, weights, config, layout
         self._seed, self._size = seed, size
+        # The rows in use go round the devices, so that a few of them keep all busy.
+        self._places = np.arange(size).reshape(layout.count, -1).T.ravel()
         shape = model.config.seq_len, len(model.config.units.symbols)
         self.nothing = np.ones(shape, np.bool_), np.zeros(shape, np.float32)
 
     def __call__(self, rows: list[_Row]) -> _Said:
         """rows: not more than the size that was given."""
-        idle = self._size - len(rows)
         numbers = np.array([(row.task.number, row.chain, row.task.calls) for row in rows], np.uint32)
         arrays = (
+            np.ones(len(rows), np.bool_),
             np.stack([row.task.question for row in rows]),
             np.stack([row.possible for row in rows]),
             np.stack([row.symbols for row in rows]),
             numbers,
         )
-        filled = [np.concatenate([a, np.repeat(a[:1], idle, axis=0)]) for a in arrays]
+        places = self._places[: len(rows)]
+        filled = [_placed(array, places, self._size) for array in arrays]
         said = _call(self._model, self._config, self._layout, self._weights, self._seed, *self._layout.spread(filled))
-        return _Said(*(part[: len(rows)] for part in on_host(said)))
+        return _Said(*(part[places] for part in on_host(said)))
+
+
+def _placed(rows: NDArray[Any], places: NDArray[np.int64], size: int) -> NDArray[Any]:
+    """So many rows, zeros but at these places."""
+    array = np.zeros((size, *rows.shape[1:]), rows.dtype)
+    array[places] = rows
+    return array
 
 
 @partial(jax.jit, static_argnames=("model", "config", "layout"))
@@ -262,14 +272,18 @@ def _call(
     layout: Layout,
     weights: Weights,
     seed: int,
+    used_B: Any,
     inputs_BS: Any,
     possible_BSV: Any,
     symbols_BSV: Any,
     numbers_B3: Any,
 ) -> _Said:
-    """Pins a cell of each set, but of roots, and calls the network. numbers: of puzzle, chain (0: root), and call."""
+    """Pins a cell of each set, but of roots, and calls the network. numbers: of puzzle, chain (0: root), and call.
 
-    def each(weights: Weights, seed: Any, inputs: Any, possible: Any, symbols: Any, numbers: Any) -> _Said:
+    What is said of rows that are not used means nothing.
+    """
+
+    def each(weights: Weights, seed: Any, used: Any, inputs: Any, possible: Any, symbols: Any, numbers: Any) -> _Said:
         params = layout.whole(weights.params)
 
         def key_of(number_3: jax.Array) -> jax.Array:
@@ -281,19 +295,28 @@ def _call(
         possible, given_BS = model.possible(possible, inputs)
         guessed = pinned(possible, symbols, jax.vmap(key_of)(numbers), 0.0)
         possible = jnp.where((numbers[:, 1] > 0)[:, None, None], guessed, possible)
-        said = _in_parts(lambda *rows: model.deduce(params, *rows), possible, inputs)
+        said = _of_used(lambda *rows: model.deduce(params, *rows), used, possible, inputs)
         found = eliminated(possible, given_BS, said, config.take_away_below, config.give_up_above)
         return _Said(possible, found.possible, found.conflict, found.solved, said.symbols)
 
     specs = Weights(layout.weight_specs(weights.params), EVERYWHERE, layout.table_spec)  # type: ignore[arg-type]
-    together = layout.by_each(each, (specs, EVERYWHERE, BY_ROWS, BY_ROWS, BY_ROWS, BY_ROWS), BY_ROWS)
-    said: _Said = together(weights, seed, inputs_BS, possible_BSV, symbols_BSV, numbers_B3)
+    together = layout.by_each(each, (specs, EVERYWHERE, *5 * [BY_ROWS]), BY_ROWS)
+    said: _Said = together(weights, seed, used_B, inputs_BS, possible_BSV, symbols_BSV, numbers_B3)
     return said
 
 
-def _in_parts(function: Any, *arrays: jax.Array) -> Any:
-    """function(*arrays), a few rows at a time: what is computed of them then stays in a CPU's cache."""
-    rows = arrays[0].shape[0]
+def _of_used(function: Any, used_B: jax.Array, *arrays: jax.Array) -> Any:
+    """function(*arrays), a few rows at a time: what is computed of them then stays in a CPU's cache.
+
+    Where none of these few is used, nothing is computed, and the result is zeros.
+    """
+    rows = used_B.shape[0]
     part = next(count for count in range(min(_PART, rows), 0, -1) if rows % count == 0)
-    split = tuple(a.reshape(rows // part, part, *a.shape[1:]) for a in arrays)
-    return jax.tree.map(lambda a: a.reshape(rows, *a.shape[2:]), jax.lax.map(lambda part: function(*part), split))
+
+    def of_part(split: tuple[jax.Array, ...]) -> Any:
+        used, *inputs = split
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(function, *inputs))
+        return jax.lax.cond(used.any(), function, lambda *_: nothing, *inputs)
+
+    split = tuple(a.reshape(rows // part, part, *a.shape[1:]) for a in (used_B, *arrays))
+    return jax.tree.map(lambda a: a.reshape(rows, *a.shape[2:]), jax.lax.map(of_part, split))
