@@ -1,7 +1,7 @@
 """Tables, pictures and the answer of benchmarks/depth_study.py, from what rows there are. Pictures need matplotlib.
 
 A figure of several seeds is their mean, with the least and the most; accuracies are exact answers after 16 supervision
-steps, on 1,000 held-out puzzles, unless they say otherwise. Where a point is there twice, the last row counts.
+steps, on 400 held-out puzzles, unless they say otherwise. Where a point is there twice, the last row counts.
 """
 
 import json

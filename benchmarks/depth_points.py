@@ -14,15 +14,17 @@ from trm_jax.runs import sweep
 from trm_jax.runs.sweep import SEED, Asked, Plan, Point
 
 SOURCE = "sudoku_extreme:single"
-N, CYCLES, STEPS = "model.latent_steps", "model.cycles", 1_000
+N, CYCLES, STEPS = "model.latent_steps", "model.cycles", 500
 # What is changed at every point: the board, the width, and how long it is trained.
 CHANGES: dict[str, Any] = {
     "model.vocab_size": 8, "model.seq_len": 36, "model.width": 16, "data.side": 6, "optim.warmup_steps": 50,
     "train.steps": STEPS, "train.save_every": 250, "train.log_every": 50,
 }  # fmt: skip
 # Of a training run of n = 6 and T = 2 with as many steps.
-PFLOP = 0.0048
+PFLOP = 0.0024
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
+# Held-out puzzles that a point is evaluated on: three seeds make three times as many.
+PUZZLES = 400
 _THREE = (0, 1, 2)
 
 
@@ -56,7 +58,7 @@ class Series:
         if self.pflop is not None:
             del changes["train.steps"]
         seeds = f"{SEED}={','.join(map(str, self.seeds))}"
-        return sweep.plan(SOURCE, changes, [*self.over, seeds], self.turns, self.pflop, Asked(str(data), DEPTHS))
+        return sweep.plan(SOURCE, changes, [*self.over, seeds], self.turns, self.pflop, Asked(str(data), DEPTHS, limit=PUZZLES))
 
 
 SERIES = (
