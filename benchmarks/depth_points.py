@@ -58,7 +58,8 @@ class Series:
         if self.pflop is not None:
             del changes["train.steps"]
         seeds = f"{SEED}={','.join(map(str, self.seeds))}"
-        return sweep.plan(SOURCE, changes, [*self.over, seeds], self.turns, self.pflop, Asked(str(data), DEPTHS, limit=PUZZLES))
+        asked = Asked(str(data), DEPTHS, limit=PUZZLES)
+        return sweep.plan(SOURCE, changes, [*self.over, seeds], self.turns, self.pflop, asked)
 
 
 SERIES = (

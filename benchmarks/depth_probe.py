@@ -33,7 +33,7 @@ from trm_jax.training.memory import needs_of
 from trm_jax.training.step import supervise
 from trm_jax.training.supervision import Batch, Carry
 
-N, CYCLES, DEPTHS = (1, 2, 3, 6, 12, 24, 48), (1, 2, 4, 6), (4, 16)
+N, CYCLES, DEPTHS = (1, 3, 6, 12, 24), (1, 2, 4, 6), (4, 16)
 # Supervision steps after which a gradient is looked at, and on how many puzzles.
 _HALF_SOLVED, _PUZZLES = 4, 64
 

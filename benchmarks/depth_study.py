@@ -3,10 +3,10 @@
     python -m benchmarks.depth_study [--workdir runs/depth] [--only NAME,NAME] [--hours 10] [--beside TEXT] [--show]
 
 benchmarks/depth_points.py says which points there are. Each is trained and evaluated by processes of its own, as in
-`trm sweep`, and then looked at by benchmarks/depth_probe.py; the cheapest come first, so that a table that is not done
-yet is of use. The same command goes on where it was stopped; after so many hours no further point is begun. The puzzles
-are generated at first. Rows are written to --results as they come, and after each of them the tables and the four
-pictures are made anew beside it; `--show` does that alone.
+`trm sweep`, and looked at by benchmarks/depth_probe.py where its seed is the first; the cheapest come first, so that a
+table that is not done yet is of use. The same command goes on where it was stopped; after so many hours no further
+point is begun. The puzzles are generated at first. Rows are written to --results as they come, and after each of them
+the tables and the four pictures are made anew beside it; `--show` does that alone.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from trm_jax.runs.entry import Said
 from trm_jax.runs.lock import Lock
 from trm_jax.runs.parts import repository
 from trm_jax.runs.signals import StopSignals
+from trm_jax.runs.sweep import SEED
 from trm_jax.runs.writers import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "depth_study.jsonl"
@@ -74,7 +75,12 @@ def row_of(task: Task, place: Path, ledger_row: Mapping[str, Any], probe: Mappin
 
 
 def probe(task: Task, place: Path, data: Path) -> dict[str, Any]:
-    """What benchmarks/depth_probe.py tells of a point; {} where it fails, which the log of the point tells."""
+    """What benchmarks/depth_probe.py tells of a point, at the first seed of its series; {} at the others.
+
+    {} also where it fails, which the log of the point tells.
+    """
+    if task.point.over[SEED] != task.series.seeds[0]:
+        return {}
     path = place / _PROBE
     if not path.exists():
         words = [str(place), f"--eval={data}", f"--json={path}.part"]

@@ -218,10 +218,12 @@ def test_an_unknown_series_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no series 'depht': there are n_steps" in capsys.readouterr().err
 
 
-def test_a_point_is_probed_once(tmp_path: Path) -> None:
-    task: Any = SimpleNamespace(series=SimpleNamespace(name="n_steps"), point=SimpleNamespace(name="p"))
+@pytest.mark.parametrize(("seed", "told"), [(0, PROBED), (1, {})])
+def test_a_point_is_probed_once_and_at_the_first_seed_alone(seed: int, told: Any, tmp_path: Path) -> None:
+    series = SimpleNamespace(name="n_steps", seeds=(0, 1))
+    task: Any = SimpleNamespace(series=series, point=SimpleNamespace(name="p", over={"train.seed": seed}))
     (tmp_path / "probe.json").write_text(json.dumps(PROBED))
-    assert depth_study.probe(task, tmp_path, tmp_path) == PROBED
+    assert depth_study.probe(task, tmp_path, tmp_path) == told
 
 
 @pytest.mark.slow
