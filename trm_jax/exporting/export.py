@@ -1,8 +1,10 @@
 """A model becomes a file; the ending of its name says which form."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 import jax
@@ -14,33 +16,56 @@ from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
 from trm_jax.exporting.held import HeldWeights, in_program, to_nearest
 from trm_jax.exporting.program import Name, Program
-from trm_jax.exporting.rounding import check_calibrated, check_held
+from trm_jax.exporting.rounding import Held, check_calibrated, check_held
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.sizes import format_bytes
 
-FORMS: dict[str, Callable[[Program, dict[str, Any]], bytes]] = {
-    stablehlo.SUFFIX: stablehlo.to_bytes,
-    onnx_file.SUFFIX: onnx_file.to_bytes,
-}
+FORMS: dict[str, ModuleType] = {form.SUFFIX: form for form in (stablehlo, onnx_file)}
 # A message of Protocol Buffers, as ONNX and XLA write programs, holds less than 2 GiB; weights are all but a few MB.
 _MOST_BYTES = 2**31 - 2**26
 
 
 def check(path: Path, name: str, held: str = "float32", calibrated: bool = False) -> None:
-    """Raises ConfigError, CheckpointError: nothing can be written by that name, a package for it is missing, there is
-    no such program, or weights are not held, or calibrated, so."""
+    """What can be said before a model is read.
+
+    Raises:
+      ConfigError: an unknown ending or program, a package is missing, or weights are not held, or calibrated, so.
+      CheckpointError: the file exists. StorageError: its folder is missing, or closed to this user.
+    """
     if path.suffix not in FORMS:
         raise ConfigError(f"{path}: give a file whose name ends in {' or '.join(FORMS)}")
     if name not in get_args(Name):
         raise ConfigError(f"program {name!r:.60} is unknown: {near_miss(str(name), get_args(Name))}")
     if path.exists():
         raise CheckpointError(f"{path} exists already: give another name")
-    if path.suffix == onnx_file.SUFFIX:
-        onnx_file.check_installed()
+    if not os.access(path.parent, os.W_OK):
+        what = "the folder may not be written to" if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise StorageError(f"{path}: cannot be written: {what}")
+    FORMS[path.suffix].check_installed()
     check_held(held)
     if calibrated:
         check_calibrated(held)
+
+
+def check_model(
+    path: Path,
+    experiment: Experiment,
+    weights: Weights,
+    kind: Kind,
+    name: Name = "solve",
+    chains: int = 8,
+    held: Held = "float32",
+) -> None:
+    """What can be said of a model before its weights are calibrated, which takes minutes.
+
+    The file is made, which takes seconds, and thrown away: calibrated weights differ in their numbers alone, so that
+    whatever refuses theirs refuses these. Arguments as for `export`; held: how its weights are to be held.
+
+    Raises:
+      ConfigError: a model that this form cannot hold.
+    """
+    _contents(path, experiment, weights, kind, name, chains, to_nearest(weights, held))
 
 
 def export(
@@ -67,6 +92,21 @@ def export(
     """
     check(path, name)
     held = to_nearest(weights, "float32") if held is None else held
+    told, data = _contents(path, experiment, weights, kind, name, chains, held)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.rename(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written: {error.strerror or first_line(error)}") from error
+    return told
+
+
+def _contents(
+    path: Path, experiment: Experiment, weights: Weights, kind: Kind, name: Name, chains: int, held: HeldWeights
+) -> tuple[dict[str, Any], bytes]:
+    """The metadata, and the file with them in it."""
     size = sum(part.nbytes for part in jax.tree.leaves(held.parts))
     if size > _MOST_BYTES:
         raise ConfigError(
@@ -79,15 +119,7 @@ def export(
     program = _program(experiment, jax.tree.map(jnp.asarray, weights), kind, name, chains)
     program = replace(program, function=_restoring(experiment, held, kind, name, chains))
     told = about(experiment, weights, kind, program, held)
-    data = FORMS[path.suffix](program, told)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.rename(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written: {error.strerror or first_line(error)}") from error
-    return told
+    return told, FORMS[path.suffix].to_bytes(program, told)
 
 
 def _restoring(

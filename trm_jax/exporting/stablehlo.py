@@ -32,9 +32,17 @@ _MAGIC, _VERSION = b"TRMSHLO\n", 1
 _HEAD = struct.Struct("<8sII32s")
 
 
+def check_installed() -> None:
+    """Raises ConfigError: flatbuffers, by which JAX writes programs, is missing."""
+    try:
+        import flatbuffers  # noqa: F401
+    except ImportError:
+        raise ConfigError(f'{SUFFIX} needs flatbuffers: pip install "trm_jax[stablehlo]"') from None
+
+
 def to_bytes(program: Program, about: dict[str, Any]) -> bytes:
-    """The file. Raises ConfigError: flatbuffers, by which JAX writes it, is missing."""
-    _check_installed()
+    """The file. Raises ConfigError: flatbuffers is missing."""
+    check_installed()
     from jax.export import export, symbolic_shape
 
     (batch,) = symbolic_shape(BATCH)
@@ -63,7 +71,7 @@ def read(path: Path) -> tuple[dict[str, Any], "Exported"]:
     body = data[_HEAD.size :]
     if sha256(body).digest() != checksum or length > len(body):
         raise CheckpointError(f"{path} is damaged: it does not add up to its checksum: export the model anew")
-    _check_installed()
+    check_installed()
     from jax.export import deserialize
 
     try:
@@ -82,10 +90,3 @@ def _without_places() -> Iterator[None]:
         yield
     finally:
         jax.config.update(name, before)
-
-
-def _check_installed() -> None:
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError:
-        raise ConfigError(f'{SUFFIX} needs flatbuffers: pip install "trm_jax[stablehlo]"') from None

@@ -6,6 +6,7 @@ import numpy as np
 
 from trm_jax.console import Bar
 from trm_jax.data.disk import as_path
+from trm_jax.data.fit import Matched
 from trm_jax.errors import ConfigError
 from trm_jax.exporting import export as exporting
 from trm_jax.exporting.adaptive_rounding import DESCENT, PUZZLES, calibrated
@@ -48,6 +49,7 @@ def export(
       ConfigError: another ending, an unknown program, a model that cannot be exported so, or a package is missing.
       DataError: no puzzles to calibrate by.
       CheckpointError: the file is there already, or no model. StorageError: it cannot be written.
+      Whatever refuses a model does so before anything is calibrated.
 
     >>> import trm_jax as trm
     >>> trm.export("runs/demo", "demo.stablehlo").stat().st_size < 1_000_000
@@ -59,16 +61,19 @@ def export(
     if chains is not None and not (solver._searches and program == "solve"):
         raise ConfigError("chains are of the search of a model of candidates, the program 'solve': leave them out")
     side_by_side = whole("chains", 8 if chains is None else chains, MOST_CALLS - 1)
-    held = _held(solver, weights, calibrate)
-    exporting.export(path, solver.experiment, solver.weights, solver.kind, program, side_by_side, held)
+    asked = path, solver.experiment, solver.weights, solver.kind, program, side_by_side
+    if calibrate is False:
+        held = to_nearest(solver.weights, weights)
+    else:
+        named = None if calibrate is True else as_path(calibrate, "calibrate")
+        puzzles = solver._puzzles(named, None, "test", PUZZLES, USUAL)
+        exporting.check_model(*asked, weights)
+        held = _calibrated(solver, weights, puzzles)
+    exporting.export(*asked, held)
     return path
 
 
-def _held(solver: Solver, name: Held, calibrate: bool | str | Path) -> HeldWeights:
-    if calibrate is False:
-        return to_nearest(solver.weights, name)
-    named = None if calibrate is True else as_path(calibrate, "calibrate")
-    found = solver._puzzles(named, None, "test", PUZZLES, USUAL)
+def _calibrated(solver: Solver, name: Held, found: Matched) -> HeldWeights:
     questions, ids = (np.asarray(a[:PUZZLES], np.int32) for a in (found.puzzles.inputs, found.puzzles.puzzle_ids))
     with Bar("calibrating", DESCENT, every=DESCENT // 8) as bar:
         return calibrated(found.experiment, solver.weights, name, questions, ids, progress=bar.update)
