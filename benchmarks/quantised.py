@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,17 +83,13 @@ def _of_one_scale(part: Any, array: Any) -> Any:
 @partial(jax.jit, static_argnames="model")
 def _states(model: Model, weights: Weights, questions: jax.Array, ids: jax.Array) -> Any:
     """Answers [D, B, S] after each of the depths, and the state after AT steps."""
-    rows = model.puzzle_rows(weights.puzzle_table, ids)
-
-    def step(carried: Any, number: jax.Array) -> Any:
-        state, at = carried
-        state, readout = model.think(weights.params, rows, state, questions)
-        at = jax.tree.map(lambda new, old: jnp.where(number == AT, new, old), state, at)
-        return (state, at), readout.logits.argmax(axis=-1)
-
-    start = model.start(weights.starts, len(questions))
-    (_, at), answers = jax.lax.scan(step, (start, start), jnp.arange(1, max(DEPTHS) + 1))
-    return answers[jnp.array(DEPTHS) - 1], at
+    rows, state = model.puzzle_rows(weights.puzzle_table, ids), model.start(weights.starts, len(questions))
+    answers, at = [], state
+    for before, depth in pairwise((0, *DEPTHS)):
+        state = model.think_for(weights.params, rows, state, questions, depth - before)
+        answers.append(model.read(weights.params, state).logits.argmax(axis=-1))
+        at = state if depth == AT else at
+    return jnp.stack(answers), at
 
 
 class Attempts:

@@ -5,8 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import small_run
 
-from benchmarks.quantised import DEPTHS, Attempts, _of_one_scale
+import trm_jax as trm
+from benchmarks import quantised
+from benchmarks.quantised import DEPTHS, Attempts, _of_one_scale, _states
 from trm_jax.exporting.rounding import floats, nearest, widest
+from trm_jax.inference.attempts import attempt
+from trm_jax.inference.effort import Effort
 
 
 def test_shares_of_answers():
@@ -21,6 +25,25 @@ def test_shares_of_answers():
     told = figures.told(np.stack([right, np.stack([right[0], wrong[1]]), wrong]))
     assert [told[f"exact_{depth}"] for depth in DEPTHS] == [100, 50, 0]
     assert told["same"] == 50
+
+
+def test_answers_at_each_depth_are_those_of_attempts(monkeypatch):
+    """After few steps, when they still change."""
+    depths, at = (1, 2, 4), 2
+    monkeypatch.setattr(quantised, "DEPTHS", depths)
+    monkeypatch.setattr(quantised, "AT", at)
+    solver = trm.load("sudoku-4x4")
+    model, weights = solver._model, solver.weights
+    questions = np.random.default_rng(0).integers(1, 6, (6, 16)).astype(np.int32)
+    ids = np.zeros(6, np.int32)
+    answers, state = _states(model, weights, questions, ids)
+    found = list(attempt(model, weights, Effort(depths), questions, ids, 6))
+    wanted = np.concatenate([part.answers[:, 0] for part in found])
+    assert (wanted[:, 0] != wanted[:, 1]).any()
+    assert (wanted[:, 1] != wanted[:, 2]).any()
+    np.testing.assert_array_equal(answers, wanted.transpose(1, 0, 2))
+    read = model.read(weights.params, state).logits.argmax(axis=-1)
+    np.testing.assert_array_equal(read, answers[depths.index(at)])
 
 
 def test_one_scale():

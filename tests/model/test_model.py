@@ -1,6 +1,7 @@
 """A configuration becomes a model: initial weights by statistics, embedding, readout, sizes, symmetries."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -257,6 +258,15 @@ def test_any_number_of_latent_steps_and_cycles(latent_steps, cycles):
     np.testing.assert_allclose(state.y, y, atol=2e-4)
     np.testing.assert_allclose(state.z[:, 0], z, atol=2e-4)
     np.testing.assert_allclose(readout.logits, y[:, 2:] @ weights.params["token_head"]["kernel"], atol=1e-3)
+
+
+def test_thinking_for_some_steps_is_one_after_another():
+    model, weights, inputs, rows = problem(SMALL)
+    state = start = model.start(weights.starts, 3)
+    for _ in range(3):
+        state, _ = _think(model, weights.params, rows, state, inputs)
+    reached = jax.jit(Model.think_for, static_argnums=0)(model, weights.params, rows, start, inputs, 3)
+    jax.tree.map(partial(np.testing.assert_allclose, atol=1e-5), reached, state)
 
 
 @pytest.mark.parametrize("grad_cycles", [1, 2])

@@ -125,7 +125,5 @@ def _logits(model: Model, weights: Weights, inputs_BS: Any, cell: int, steps: in
         assert state.y is not None
         return model.deduce(weights.params, state.y, inputs_BS).symbols[:, cell]
     rows_BR = model.puzzle_rows(weights.puzzle_table, jnp.full((batch,), puzzle_id))
-    state = jax.lax.fori_loop(
-        0, steps, lambda _, state: model.think(weights.params, rows_BR, state, inputs_BS)[0], state
-    )
+    state = model.think_for(weights.params, rows_BR, state, inputs_BS, steps)
     return model.read(weights.params, state).logits[:, cell]

@@ -218,6 +218,14 @@ class Model:
         state = recurse(self.networks, params, state, x_BLD, self.schedule)
         return state, self.read(params, state)
 
+    def think_for(
+        self, params: Params, puzzle_rows_BR: jax.Array | None, state: State, inputs_BS: jax.Array, steps: int
+    ) -> State:
+        """The state after so many supervision steps, without gradients; arguments as for `think`."""
+        return jax.lax.fori_loop(
+            0, steps, lambda _, state: self.think(params, puzzle_rows_BR, state, inputs_BS)[0], state
+        )
+
     def watch(
         self, params: Params, puzzle_rows_BR: jax.Array | None, state: State, inputs_BS: jax.Array
     ) -> tuple[State, Readout, jax.Array]:
