@@ -22,7 +22,8 @@ from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Maze, kind_of
+from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds.maze import Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 SUDOKU_4 = "12..341.21434321", "1234341221434321"

@@ -17,8 +17,8 @@ from trm_jax.inference.statistics import calibration, share
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model
 from trm_jax.puzzles.grid import Grid
-from trm_jax.puzzles.kinds import Grid as GridKind
 from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds.grid import Grid as GridKind
 
 CONFIG = ModelConfig(
     vocab_size=4, seq_len=3, num_puzzles=5, width=16, heads=2, expansion=1.0, layers=1, puzzle_dim=16, puzzle_tokens=1,

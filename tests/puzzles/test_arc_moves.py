@@ -11,7 +11,7 @@ import pytest
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.arc_moves import TRANSLATION_WORDS, TURN_WORDS, augmentations, translated, turned
 from trm_jax.puzzles.dihedral import dihedral_indices
-from trm_jax.puzzles.kinds import Arc
+from trm_jax.puzzles.kinds.arc import Arc
 
 Pair = tuple[np.ndarray, np.ndarray]
 

@@ -11,7 +11,8 @@ from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles import sudoku
 from trm_jax.puzzles.complete_search import CompleteSearch, Ended
 from trm_jax.puzzles.grid import Grid as GridForm
-from trm_jax.puzzles.kinds import Grid, kind_of
+from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds.grid import Grid
 from trm_jax.puzzles.sudoku_search import all_solutions_4x4
 from trm_jax.puzzles.table import read_pairs
 

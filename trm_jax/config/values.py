@@ -243,7 +243,7 @@ class OptimConfig:
 class DataConfig:
     """Where puzzles come from: tables (CSV or JSONL: question, answer), or folders in the public dataset format."""
 
-    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kinds.py); "": as the data says
+    puzzle: str = ""  # sudoku, maze, arc, tokens, or a JSON description (puzzles/kinds/); "": as the data says
     train: str = ""  # path, several with commas between, or "generated"
     test: str = ""  # likewise; "": no evaluation while training
     columns: str = ""  # of tables, "QUESTION,ANSWER"; "": the usual names (puzzles/table_columns.py)

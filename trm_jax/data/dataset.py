@@ -49,7 +49,7 @@ class PuzzleSet:
     puzzle_ids: of each example, int32 [N].
     puzzle_starts: example at which each puzzle starts, and N at the end.
     group_starts: puzzle at which each group starts, and the number of puzzles at the end.
-    puzzle: description of the kind of puzzle (puzzles/kinds.py), "" where the files do not tell.
+    puzzle: description of the kind of puzzle (puzzles/kinds/), "" where the files do not tell.
     rows: of each example what people call it, int64 [N]: of a table, the line at which it begins (`row_name`); None:
       counted from 1.
     files: of a set out of several, the name of each and its number of examples.

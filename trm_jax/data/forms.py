@@ -17,7 +17,7 @@ from trm_jax.config import Experiment
 from trm_jax.data.order import digest
 from trm_jax.data.stacked import Stacked
 from trm_jax.puzzles.arc import IDENTITY, parse_name
-from trm_jax.puzzles.kinds import Arc
+from trm_jax.puzzles.kinds.arc import Arc
 from trm_jax.puzzles.symmetry import Array, Tokens
 
 _KIND = Arc()

@@ -12,7 +12,8 @@ from trm_jax.data.dataset import PuzzleSet
 from trm_jax.errors import ConfigError
 from trm_jax.puzzles import sudoku, sudoku_search
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Sudoku, kind_of
+from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds.sudoku import Sudoku
 from trm_jax.puzzles.perturbations import perturbations_of
 from trm_jax.puzzles.perturbed import Judge, Perturbed, kept_rules
 from trm_jax.puzzles.perturbed_clues import clue_range

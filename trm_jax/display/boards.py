@@ -10,7 +10,8 @@ from rich.text import Text
 
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc, Maze
+from trm_jax.puzzles.kinds.arc import Arc
+from trm_jax.puzzles.kinds.maze import Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 # Cells as colours, two characters wide so that they look square.

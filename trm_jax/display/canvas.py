@@ -12,7 +12,7 @@ from trm_jax.display.boards import Window, ink_on, readable, what_is_wrong
 from trm_jax.errors import DataError
 from trm_jax.inference.thoughts import Thought
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Maze
+from trm_jax.puzzles.kinds.maze import Maze
 from trm_jax.puzzles.symmetry import Tokens
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from trm_jax.puzzles import arc
 from trm_jax.puzzles.contradictions import Contradiction
 from trm_jax.puzzles.faults import counted
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc
+from trm_jax.puzzles.kinds.arc import Arc
 from trm_jax.puzzles.symmetry import Tokens
 
 # Of clues, that are listed one by one, and that a sentence names.

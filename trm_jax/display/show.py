@@ -13,7 +13,7 @@ from trm_jax.display.boards import board_lines, marks_explained, print_line, rea
 from trm_jax.inference.thoughts import Thought, differing_cells, is_right, since
 from trm_jax.puzzles import arc
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc
+from trm_jax.puzzles.kinds.arc import Arc
 from trm_jax.puzzles.symmetry import Tokens
 
 # Boards of z beside the answer that comes of them.

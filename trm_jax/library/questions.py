@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Arc
+from trm_jax.puzzles.kinds.arc import Arc
 from trm_jax.puzzles.symmetry import Tokens
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from trm_jax.puzzles import sudoku, sudoku_search
 from trm_jax.puzzles.complete_search import CompleteSearch
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Sudoku
+from trm_jax.puzzles.kinds.sudoku import Sudoku
 from trm_jax.puzzles.symmetry import Tokens
 
 Number = Literal["none", "one", "several", "unknown"]

@@ -1,6 +1,6 @@
 """What a program needs to know of a kind of puzzle, whichever it is: reading, showing, judging, turning.
 
-Everything here speaks of tokens as the model sees them, flat [cells], 0 being padding. The kinds are in kinds.py.
+Everything here speaks of tokens as the model sees them, flat [cells], 0 being padding. The kinds are in kinds/.
 """
 
 from abc import ABC, abstractmethod

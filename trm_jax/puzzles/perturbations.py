@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Maze
+from trm_jax.puzzles.kinds.maze import Maze
 from trm_jax.puzzles.perturbed import Perturbation
 from trm_jax.puzzles.perturbed_clues import of_clues
 from trm_jax.puzzles.perturbed_mazes import of_mazes

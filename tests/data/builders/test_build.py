@@ -28,7 +28,10 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze as mazes
 from trm_jax.puzzles import maze_generator, sudoku_rating, sudoku_search
 from trm_jax.puzzles import sudoku as sudokus
-from trm_jax.puzzles.kinds import Grid, Maze, Sudoku, kind_of
+from trm_jax.puzzles.kinds import kind_of
+from trm_jax.puzzles.kinds.grid import Grid
+from trm_jax.puzzles.kinds.maze import Maze
+from trm_jax.puzzles.kinds.sudoku import Sudoku
 
 FUZZ = settings(
     max_examples=int(os.environ.get("TRM_FUZZ", "100")),

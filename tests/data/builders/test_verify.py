@@ -22,7 +22,7 @@ from trm_jax.errors import DataError
 from trm_jax.puzzles import maze as mazes
 from trm_jax.puzzles import maze_generator, sudoku_search
 from trm_jax.puzzles import sudoku as sudokus
-from trm_jax.puzzles.kinds import Sudoku
+from trm_jax.puzzles.kinds.sudoku import Sudoku
 
 FUZZ = int(os.environ.get("TRM_FUZZ", "100"))
 SUDOKU = Sudoku(sudokus.layout_for(9))

@@ -12,7 +12,7 @@ from trm_jax.data.builders.pairs import Overlap, Pairs, Progress, Summary, Where
 from trm_jax.data.builders.rows import Choice, read
 from trm_jax.errors import DataError
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import Grid
+from trm_jax.puzzles.kinds.grid import Grid
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
 # Rows on which declared symmetries are tried, where there are rules.

@@ -25,7 +25,7 @@ from trm_jax.data.builders.tables import write_table
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, maze_generator
 from trm_jax.puzzles.dihedral import dihedral_indices
-from trm_jax.puzzles.kinds import Maze
+from trm_jax.puzzles.kinds.maze import Maze
 from trm_jax.puzzles.table_columns import USUAL, Columns
 from trm_jax.puzzles.text.writing import Shape
 

@@ -66,7 +66,7 @@ def open_sets(
 
     Args:
       path: of either.
-      puzzle: its kind (puzzles/kinds.py); "" for what the files tell, or else a guess.
+      puzzle: its kind (puzzles/kinds/); "" for what the files tell, or else a guess.
       columns: of the question and the answer in a table.
       rules: of a user's own puzzle.
       splits: of a dataset folder; None for all.

@@ -29,7 +29,7 @@ from trm_jax.data.builders.tables import write_table
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_rating, sudoku_search
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import Sudoku
+from trm_jax.puzzles.kinds.sudoku import Sudoku
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.table_columns import USUAL, Columns
 

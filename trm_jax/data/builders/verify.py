@@ -16,7 +16,11 @@ from trm_jax.data.builders.verify_arc import check_examples, check_overlap
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, sudoku, sudoku_isomorphism, sudoku_search
 from trm_jax.puzzles.kind import Kind, Rules
-from trm_jax.puzzles.kinds import Arc, Grid, Maze, Numbers, Sudoku
+from trm_jax.puzzles.kinds.arc import Arc
+from trm_jax.puzzles.kinds.grid import Grid
+from trm_jax.puzzles.kinds.maze import Maze
+from trm_jax.puzzles.kinds.sudoku import Sudoku
+from trm_jax.puzzles.kinds.tokens import Numbers
 from trm_jax.puzzles.parallel import in_order
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.table_columns import USUAL, Columns

@@ -14,7 +14,8 @@ from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import maze, maze_generator, sudoku, sudoku_search
 from trm_jax.puzzles.grid import Grid as GridForm
 from trm_jax.puzzles.kind import Kind
-from trm_jax.puzzles.kinds import NAMES, Grid, cells_of, describe, kind_of
+from trm_jax.puzzles.kinds import NAMES, cells_of, describe, kind_of
+from trm_jax.puzzles.kinds.grid import Grid
 from trm_jax.puzzles.perturbed import kept_rules_if_any
 
 FUZZ = int(os.environ.get("TRM_FUZZ", "100"))
