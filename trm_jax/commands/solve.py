@@ -116,7 +116,7 @@ def _check(request: Request, kind: Kind, puzzles: int) -> None:
             raise ConfigError(f"{what} is for {other}: leave it out{', or name one' if puzzles > 1 else ''}")
     if request.json and request.answers:
         raise ConfigError("--json prints the answers and --answers writes them as a table: give one of them")
-    name = kind.to_dict()["kind"]
+    name = kind.name
     for what, asked in (
         ("--certify", request.certify),
         ("--complete", request.complete),

@@ -31,7 +31,7 @@ def check_sample(kind: Kind, puzzles: PuzzleSet, source: str) -> None:
     if not faults:
         return
     row, fault = faults[0]
-    name = kind.to_dict()["kind"]
+    name = kind.name
     for shift in _SHIFTS:
         if not _faults(kind, questions - shift, labels - shift):
             raise DataError(

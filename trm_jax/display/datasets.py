@@ -51,7 +51,7 @@ def show(
     if picture is not None and not 1 <= len(places) <= _MOST_DRAWN:
         raise DataError(f"{picture}: a picture has 1 to {_MOST_DRAWN} examples, not {len(places)}: give fewer --rows")
     if shown.guessed:
-        name, (height, width) = shown.kind.to_dict()["kind"], shown.kind.shape
+        name, (height, width) = shown.kind.name, shown.kind.shape
         mend = "--puzzle names another" + (", --size another size" if name == "maze" and not shown.split else "")
         say(
             f"{shown.name}: does not tell the kind of its puzzles; they look like "

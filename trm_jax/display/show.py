@@ -183,7 +183,7 @@ def _ending(kind: Kind, question: Tokens, thoughts: Sequence[Thought], label: To
     rights = [is_right(thought, label) for thought in thoughts]
     text = kind.text(thoughts[-1].tokens)
     if rights[-1] is None:
-        name = kind.to_dict()["kind"]
+        name = kind.name
         yield f"not checked, since no rules are known for puzzles of kind {name!r}, and no label for this one: {text}"
         return
     faults = "; ".join(kind.faults(question, thoughts[-1].tokens, label).told)

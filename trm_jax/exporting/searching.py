@@ -55,7 +55,7 @@ def solve(model: Model, weights: Weights, config: CandidatesConfig, kind: Kind, 
     Raises:
       ConfigError: the rules of this kind cannot be checked in a graph.
     """
-    name = kind.to_dict()["kind"]
+    name = kind.name
     if name != "sudoku":
         raise ConfigError(
             f"a search checks its answers, and the rules of {name!r} are not of units alone: export the program 'step'"

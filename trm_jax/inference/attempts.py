@@ -93,7 +93,7 @@ def attempt(
       ConfigError: symmetries are asked for, but the kind has none.
     """
     if effort.symmetries and (kind is None or not kind.has_symmetries):
-        name = "tokens" if kind is None else kind.to_dict()["kind"]
+        name = "tokens" if kind is None else kind.name
         raise ConfigError(
             f"--symmetries: none are known for puzzles of kind {name!r}: let attempts differ by noise instead"
         )

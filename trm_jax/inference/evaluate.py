@@ -89,7 +89,7 @@ class Report:
 
 def is_arc_test(kind: Kind, puzzles: PuzzleSet, split: str) -> bool:
     """Whether the votes of a set's augmentations can be counted: ARC test examples, from dataset folders."""
-    return kind.to_dict()["kind"] == "arc" and split == "test" and bool(puzzles.origins)
+    return kind.name == "arc" and split == "test" and bool(puzzles.origins)
 
 
 def votes_for(puzzles: PuzzleSet) -> Votes:
@@ -170,7 +170,7 @@ class Evaluator:
           DataError: no puzzle has a labelled cell.
         """
         if selection == "rules" and not kind.has_rules:
-            name = kind.to_dict()["kind"]
+            name = kind.name
             mend = "give some with --rules FILE, or " if name == "grid" else ""
             raise ConfigError(
                 f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"

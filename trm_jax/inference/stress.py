@@ -216,7 +216,7 @@ def _sized(experiment: Experiment, one: StressSet) -> Experiment:
     config, kind = experiment.model, one.kind
     if kind.cells == config.seq_len:
         return experiment
-    return at_size(experiment, kind.to_dict()["kind"], kind.cells, kind.vocab_size)
+    return at_size(experiment, kind.name, kind.cells, kind.vocab_size)
 
 
 def _judged(group: Sequence[StressSet], rows: NDArray[np.int64], answers: Tokens) -> NDArray[np.bool_] | None:

@@ -61,7 +61,7 @@ def cell_at(kind: Kind, question: Tokens, row: int, column: int) -> int:
     rows, columns = kind.shape
     place = f"row {row}, column {column}"
     if kind.blank is None:
-        name = kind.to_dict()["kind"]
+        name = kind.name
         raise ConfigError(
             f"{place}: puzzles of kind {name!r} have no empty cell to put in place of a clue: leave it out"
         )

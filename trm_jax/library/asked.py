@@ -57,7 +57,7 @@ def effort_from(
     if symmetries is None:
         symmetries = attempts > 1 and kind.has_symmetries and not noisy
     if symmetries and not kind.has_symmetries:
-        name = kind.to_dict()["kind"]
+        name = kind.name
         raise ConfigError(f"symmetries = True: none are known for puzzles of kind {name!r}: give latent_noise=0.3")
     if attempts > 1 and not (symmetries or noisy):
         raise ConfigError(f"attempts = {attempts} would all be the same: give symmetries=True or latent_noise=0.3")
@@ -79,7 +79,7 @@ def rule_from(kind: Kind, select: str | None, certify: bool = False) -> Rule:
     if select is not None and select not in RULES:
         raise ConfigError(f"select = {select!r} is unknown: {near_miss(str(select), RULES)}")
     if not kind.has_rules and (certify or select == "rules"):
-        name, what = kind.to_dict()["kind"], "certify = True" if certify else "select = 'rules'"
+        name, what = kind.name, "certify = True" if certify else "select = 'rules'"
         mend = "give rules= to load()" if name == "grid" else "only kind 'grid' takes some"
         raise ConfigError(f"{what} needs rules to check answers by; puzzles of kind {name!r} have none: {mend}")
     return select or ("rules" if kind.has_rules else "q")

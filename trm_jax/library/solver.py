@@ -460,14 +460,14 @@ class Solver:
 
     def __repr__(self) -> str:
         counts = count_weights(self.weights)
-        puzzle = f"{self.kind.to_dict()['kind']} {self.kind.shape[0]} x {self.kind.shape[1]}"
+        puzzle = f"{self.kind.name} {self.kind.shape[0]} x {self.kind.shape[1]}"
         return f"<{self.experiment.name}: {sum(counts.values()):,} weights, for {puzzle}>"
 
     def _repr_html_(self) -> str:
         c = self.experiment.model
         facts = {
             "experiment": self.experiment.name,
-            "puzzle": f"{self.kind.to_dict()['kind']}, {self.kind.shape[0]} x {self.kind.shape[1]}",
+            "puzzle": f"{self.kind.name}, {self.kind.shape[0]} x {self.kind.shape[1]}",
             "weights": f"{sum(count_weights(self.weights).values()):,}",
             "network": f"{c.mixer}, {c.layers} layers of width {c.width}",
             "recursion": f"n = {c.latent_steps}, T = {c.cycles}, N_sup = {c.supervision_steps}",

@@ -50,7 +50,7 @@ class CompleteSearch:
     def __init__(self, kind: Kind) -> None:
         """Raises ConfigError for a kind without rules, or without a token for empty cells."""
         if not kind.has_rules or kind.blank is None:
-            name = kind.to_dict()["kind"]
+            name = kind.name
             raise ConfigError(
                 f"--complete needs rules and cells to fill; puzzles of kind {name!r} have none: leave it out"
             )

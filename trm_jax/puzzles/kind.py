@@ -4,8 +4,8 @@ Everything here speaks of tokens as the model sees them, flat [cells], 0 being p
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Set
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class Parsed(NamedTuple):
 class Kind(ABC):
     """One kind of puzzle at one size."""
 
+    name: str  # as descriptions name the kind
+    keys: tuple[str, ...] = ()  # what a description may say besides
     shape: tuple[int, int]  # rows, columns
     vocab_size: int  # 0: any
     boxes: tuple[int, int] | None = None  # rows and columns of a box, where the rules have boxes
@@ -43,6 +45,32 @@ class Kind(ABC):
     units: Units | None = None  # what the rules speak of, where they speak of groups of cells
     in_doubt = False  # whether `told` has something to say
     blank: int | None = None  # the token of a cell that is to be filled, where there is such a token
+
+    @classmethod
+    @abstractmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> Self:
+        """The kind that a description names, checked by `check_description`.
+
+        Args:
+          about: the description.
+          cells: S, for what the description leaves to it.
+          rules: of a user's own puzzle; None for all other kinds.
+
+        Raises:
+          DataError: no puzzle of the kind has so many cells, where the description leaves them open.
+        """
+
+    @classmethod  # noqa: B027 (no values: nothing that could be wrong)
+    def check_description(cls, about: Mapping[str, Any]) -> None:
+        """DataError for a value that the kind cannot have; about: a description, of which the keys are known."""
+
+    @classmethod
+    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
+        """How many cells a puzzle written as text has; DataError for what no puzzle of the kind looks like."""
+        raise DataError(
+            f"puzzles of kind {cls.name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
+            "'sudoku', 'maze' or a grid"
+        )
 
     @property
     def cells(self) -> int:
@@ -119,11 +147,11 @@ class Kind(ABC):
         Raises:
           DataError: another shape, a number that no cell can hold (with its place), or cells that are characters.
         """
-        raise DataError(f"puzzles of kind {self.to_dict()['kind']!r} are characters, not numbers: give them as text")
+        raise DataError(f"puzzles of kind {self.name!r} are characters, not numbers: give them as text")
 
     def decode(self, tokens: Tokens) -> NDArray[np.integer[Any]]:
         """The reverse of `encode`: numbers [rows, columns]. Raises DataError where cells are characters."""
-        raise DataError(f"puzzles of kind {self.to_dict()['kind']!r} are characters, not numbers: take their text")
+        raise DataError(f"puzzles of kind {self.name!r} are characters, not numbers: take their text")
 
     def check_question(self, tokens: Tokens) -> None:  # noqa: B027 (no rules: nothing to contradict)
         """DataError, naming the place, for a question that contradicts itself."""
@@ -137,7 +165,7 @@ class Kind(ABC):
         Raises:
           DataError: no rules are known (`has_rules`).
         """
-        raise DataError(f"no rules are known for puzzles of kind {self.to_dict()['kind']!r}: give some with --rules")
+        raise DataError(f"no rules are known for puzzles of kind {self.name!r}: give some with --rules")
 
     def refuted(self, question: Tokens, board: Tokens) -> bool:
         """Whether the rules tell that no answer to a question [S] fills the empty cells (`blank`) of a board [S]."""
@@ -165,7 +193,7 @@ class Kind(ABC):
         Raises:
           DataError: none are known (`has_symmetries`).
         """
-        raise DataError(f"no symmetries are known for puzzles of kind {self.to_dict()['kind']!r}")
+        raise DataError(f"no symmetries are known for puzzles of kind {self.name!r}")
 
     def draw(self, rng: np.random.Generator, n: int) -> Symmetries:
         """n symmetries as arrays of NumPy; DataError where none are known."""

@@ -105,7 +105,7 @@ def _checks_of(each: OpenSet, quick: bool, workers: int, advance: Advance) -> It
 def _described(each: OpenSet) -> str:
     puzzles, (rows, columns) = each.puzzles, each.kind.shape
     groups, count = len(puzzles.group_starts) - 1, len(puzzles.puzzle_starts) - 1
-    name = f"{each.kind.to_dict()['kind']} {rows} x {columns}{' (guessed)' if each.guessed else ''}"
+    name = f"{each.kind.name} {rows} x {columns}{' (guessed)' if each.guessed else ''}"
     unanswered = sum(int((~_answered(each, each.pairs(rows)[1])).sum()) for rows in _chunks(len(puzzles)))
     told = f", {unanswered} of them without answers" if unanswered else ""
     return f"{name}, {counted(groups, 'group')}, {counted(count, 'puzzle')}{told}"

@@ -5,6 +5,7 @@
     arc.py       the grids of ARC tasks
     grid.py      puzzles of the user's own: declared shape, alphabet, symmetries and units
     tokens.py    tokens of which nothing is known
+    values.py    what several of them may be described by
     registry.py  which kinds there are, and the texts that describe them
 
 What these puzzles are, their rules and how their boards are written, stands in the files of the same names above.

@@ -1,5 +1,6 @@
 """The grids of ARC tasks as a kind of puzzle."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, arc_moves
-from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.symmetry import Array, Tokens
 from trm_jax.puzzles.text.writing import Board, Sizes, Writing
 
@@ -15,6 +16,7 @@ from trm_jax.puzzles.text.writing import Board, Sizes, Writing
 class Arc(Kind):
     """ARC grids on 30 x 30: colours, end markers, padding. A task's rule is for the model to find, so none is here."""
 
+    name = "arc"
     shape = arc.SIDE, arc.SIDE
     vocab_size = arc.VOCAB_SIZE
     padded = True
@@ -30,8 +32,12 @@ class Arc(Kind):
 
     turning_words = arc_moves.TURN_WORDS  # random words that `turned` takes for a pair
 
+    @classmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> "Arc":
+        return cls()
+
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "arc"}
+        return {"kind": self.name}
 
     @property
     def words(self) -> int:

@@ -1,5 +1,6 @@
 """Puzzles of the user's own as a kind of puzzle."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,9 @@ _IMAGES = 8
 class Grid(Kind):
     """A puzzle of the user's own: a declared shape, alphabet and symmetries (puzzles/grid.py), and rules if given."""
 
+    name = "grid"
+    keys = ("shape", "alphabet", "symmetries", "units")
+
     def __init__(self, board: grid.Grid, rules: Rules | None = None) -> None:
         self._grid, self._rules = board, rules
         self.shape = board.shape
@@ -29,6 +33,18 @@ class Grid(Kind):
         self.has_symmetries = bool(board.symmetries)
         self.units = board.known_units
         self.blank = 1
+
+    @classmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> "Grid":
+        return cls(grid.Grid.from_dict(about), rules)
+
+    @classmethod
+    def check_description(cls, about: Mapping[str, Any]) -> None:
+        grid.Grid.from_dict(about)
+
+    @classmethod
+    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
+        return grid.Grid.from_dict(about).cells
 
     def to_dict(self) -> dict[str, Any]:
         return self._grid.to_dict()

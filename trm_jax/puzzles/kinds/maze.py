@@ -1,14 +1,18 @@
 """Mazes as a kind of puzzle."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trm_jax.errors import DataError
 from trm_jax.puzzles import maze
 from trm_jax.puzzles.faults import Faults
-from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kind import Kind, Rules
+from trm_jax.puzzles.kinds.values import legend_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
+from trm_jax.puzzles.text.reading import read_one
 from trm_jax.puzzles.text.writing import Writing
 from trm_jax.puzzles.units import units_of_maze
 
@@ -16,6 +20,8 @@ from trm_jax.puzzles.units import units_of_maze
 class Maze(Kind):
     """Mazes whose answer marks a shortest path; the symmetries are those of the square or the rectangle."""
 
+    name = "maze"
+    keys = ("shape", "legend")
     vocab_size = maze.VOCAB_SIZE
 
     def __init__(self, shape: tuple[int, int], legend: str = "") -> None:
@@ -23,8 +29,20 @@ class Maze(Kind):
         self._grid = maze.grid(shape)
         self.units = units_of_maze(*shape)
 
+    @classmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> "Maze":
+        return cls(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells), legend_of(about))
+
+    @classmethod
+    def check_description(cls, about: Mapping[str, Any]) -> None:
+        _written(about)
+
+    @classmethod
+    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
+        return len(read_one(text, _written(about)).cells)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "maze", "shape": list(self.shape)}
+        return {"kind": self.name, "shape": list(self.shape)}
 
     @property
     def writing(self) -> Writing:
@@ -67,3 +85,18 @@ class Maze(Kind):
 
     def _keys(self, questions: Tokens) -> list[bytes]:
         return [row.tobytes() for row in self._grid.canonical(questions)]
+
+
+def _written(about: Mapping[str, Any]) -> Writing:
+    legend = legend_of(about)
+    return maze.writing(_shape(about["shape"]) if "shape" in about else None, legend)
+
+
+def _shape(value: Any) -> tuple[int, int]:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or any(not isinstance(side, int) or isinstance(side, bool) or not 1 <= side <= 1000 for side in value)
+    ):
+        raise DataError(f"the shape of a puzzle is {shown(value)}: give [rows, columns], each 1 to 1000")
+    return value[0], value[1]

@@ -1,6 +1,6 @@
 """Sudokus as a kind of puzzle; Latin squares are those whose boxes are of one row or one column."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from trm_jax.errors import DataError
 from trm_jax.puzzles import sudoku, sudoku_isomorphism
 from trm_jax.puzzles.faults import Faults
-from trm_jax.puzzles.kind import Kind, Parsed
+from trm_jax.puzzles.kind import Kind, Parsed, Rules
+from trm_jax.puzzles.kinds.values import legend_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
-from trm_jax.puzzles.text.reading import read_several
+from trm_jax.puzzles.text.reading import read_one, read_several
 from trm_jax.puzzles.text.writing import Board, Writing
 from trm_jax.puzzles.units import units_of_sudoku
 
@@ -19,6 +20,8 @@ from trm_jax.puzzles.units import units_of_sudoku
 class Sudoku(Kind):
     """Sudokus of any box size; symmetries relabel digits and permute bands, stacks, rows and columns."""
 
+    name = "sudoku"
+    keys = ("box", "legend")
     holds_numbers = True
 
     def __init__(self, layout: sudoku.Layout, legend: str = "") -> None:
@@ -30,8 +33,21 @@ class Sudoku(Kind):
         self.units = units_of_sudoku(layout.box_rows, layout.box_cols)
         self.blank = self.units.blank
 
+    @classmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> "Sudoku":
+        layout = _layout(about["box"]) if "box" in about else sudoku.layout_of_length(cells)
+        return cls(layout, legend_of(about))
+
+    @classmethod
+    def check_description(cls, about: Mapping[str, Any]) -> None:
+        _written(about)
+
+    @classmethod
+    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
+        return len(read_one(text, _written(about)).cells)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "sudoku", "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
+        return {"kind": self.name, "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
 
     @property
     def writing(self) -> Writing:
@@ -96,3 +112,17 @@ class Sudoku(Kind):
 
     def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
         return sudoku_isomorphism.overlaps(sudoku.decode(first), sudoku.decode(second), self.layout)
+
+
+def _written(about: Mapping[str, Any]) -> Writing:
+    legend = legend_of(about)
+    if "box" in about:
+        return sudoku.writing(_layout(about["box"]), legend)
+    # A legend has the blank and as many digits as the side.
+    return sudoku.writing(sudoku.layout_for(len(legend) - 1) if legend else None, legend)
+
+
+def _layout(box: Any) -> sudoku.Layout:
+    if not isinstance(box, str):
+        raise DataError(f"the box of a Sudoku is {shown(box)}: give text such as '3x3'")
+    return sudoku.layout_from(box)

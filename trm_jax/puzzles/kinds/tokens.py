@@ -1,5 +1,6 @@
 """Tokens of which nothing is known, as a kind of puzzle."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from math import isqrt
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.errors import DataError
-from trm_jax.puzzles.kind import Kind
+from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.symmetry import Tokens
 from trm_jax.puzzles.text.writing import Sizes, Writing
 
@@ -16,6 +17,7 @@ from trm_jax.puzzles.text.writing import Sizes, Writing
 class Numbers(Kind):
     """Tokens of which nothing is known, as in a dataset folder without puzzle.json."""
 
+    name = "tokens"
     padded = True
     holds_numbers = True
     has_rules = False
@@ -26,8 +28,12 @@ class Numbers(Kind):
         side = isqrt(cells)
         self.shape = (side, side) if side * side == cells else (1, cells)
 
+    @classmethod
+    def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> "Numbers":
+        return cls(cells)
+
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": "tokens"}
+        return {"kind": self.name}
 
     @cached_property
     def writing(self) -> Writing:
