@@ -74,6 +74,24 @@ def test_what_describes_no_puzzle_is_refused_in_one_line(puzzle: str, cells: int
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("puzzle", "message"),
+    [
+        ('{"kind": "sudoku", "box": [3, 3]}', "the box of a Sudoku is"),
+        ('{"kind": "sudoku", "box": "1x1"}', "make no Sudoku"),
+        ('{"kind": "sudoku", "legend": ".123"}', "3"),
+        ('{"kind": "sudoku", "box": "2x2", "legend": ".1123"}', "legend: '.1123' is none"),
+        ('{"kind": "maze", "shape": [0, 5]}', r"give \[rows, columns\]"),
+        ('{"kind": "maze", "legend": "##SGo"}', "legend: '##SGo' is none"),
+        ('{"kind": "maze", "legend": 5}', "legend: 5 is none: give the characters"),
+        ('{"kind": "grid", "shape": [2, 2], "alphabet": "aa"}', "'a' stands there twice"),
+    ],
+)
+def test_values_are_checked_before_the_cells_are_known(puzzle: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        describe(puzzle)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inside: st.lists(inside, max_size=4) | st.dictionaries(st.text(max_size=6), inside, max_size=4),
