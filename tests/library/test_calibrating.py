@@ -10,7 +10,7 @@ import trm_jax as trm
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.inference import confidence
 from trm_jax.inference.attempts import Attempts
-from trm_jax.library import solver as solving
+from trm_jax.library import attempting
 from trm_jax.library.solver import Solver
 from trm_jax.runs.calibration import read
 
@@ -35,7 +35,7 @@ def trusted(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> Solver:
         answers = np.repeat(tokens[:, None, None], D, axis=2)
         yield Attempts(effort, 0, answers, by_step, by_step, margin.astype(np.float32), zeros, zeros + effort.steps)
 
-    for module in (confidence, solving):
+    for module in (confidence, attempting):
         monkeypatch.setattr(module, "attempt", attempt)
     return Solver(experiment, None, source="")  # type: ignore[arg-type]
 

@@ -1,5 +1,7 @@
 """A model of candidates in the hand searches, on boards of every size, and says what belongs to attempts."""
 
+from functools import partial
+
 import pytest
 
 import trm_jax as trm
@@ -46,12 +48,16 @@ def test_a_search_is_followed_call_by_call(model):
 
 
 def test_what_belongs_to_attempts_is_refused(model):
-    for wrong in ({"steps": 4}, {"attempts": 2}, {"select": "q"}, {"halting": True}, {"start_noise": 0.1}):
-        with pytest.raises(ConfigError, match=f"{next(iter(wrong))}: a model of candidates searches"):
-            model.solve(PUZZLES[0], **wrong)
-    for wrong in ({"calls": 0}, {"chains": "two"}, {"seconds": -1}):
-        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} = "):
-            model.solve(PUZZLES[0], **wrong)
+    asked = {"steps": 4, "attempts": 2, "select": "q", "symmetries": True, "halting": True}
+    asked |= {"start_noise": 0.1, "latent_noise": 0.1}
+    out_of_range = {"calls": 0, "chains": "two", "seconds": -1, "seed": -1}
+    for call in (partial(model.solve, PUZZLES[0]), model.evaluate, partial(trm.stress, model)):
+        for name, value in asked.items():
+            with pytest.raises(ConfigError, match=f"^{name}: a model of candidates searches"):
+                call(**{name: value})
+        for name, value in out_of_range.items():
+            with pytest.raises(ConfigError, match=f"^{name} = "):
+                call(**{name: value})
 
 
 def test_other_sizes_are_those_of_the_kind(model):

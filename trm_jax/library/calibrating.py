@@ -7,7 +7,7 @@ from trm_jax.data.disk import as_path
 from trm_jax.errors import ConfigError
 from trm_jax.inference.confidence import calibrate as fitted
 from trm_jax.inference.confidence import gather
-from trm_jax.library.asked import depths_from, effort_from, rule_from, share
+from trm_jax.library.asked import Asked, share
 from trm_jax.library.solver import Solver, load
 from trm_jax.model.model import Model
 from trm_jax.puzzles.table_columns import USUAL, Columns
@@ -64,25 +64,14 @@ def calibrate(
     if solver._searches:
         raise ConfigError("a model of candidates searches, and gives answers alone that the rules certify: leave it so")
     confidence, delta = share("confidence", confidence), share("delta", delta)
-    depths = depths_from(steps, solver._steps)
-    if len(depths) > 1:
-        raise ConfigError(f"steps = {list(depths)}: a calibration is of one number of supervision steps: give one")
-    effort = effort_from(
-        solver.kind,
-        depths,
-        attempts=attempts,
-        symmetries=symmetries,
-        halting=halting,
-        start_noise=start_noise,
-        latent_noise=latent_noise,
-        seed=seed,
-    )
-    rule = rule_from(solver.kind, select)
-    asked = solver._puzzles(puzzles, answers, split, limit, columns)
+    asked = Asked(steps, attempts, select, symmetries, halting, start_noise, latent_noise, seed)
+    effort = asked.effort(solver.kind, asked.depth(solver._steps, "a calibration is of"))
+    rule = asked.rule(solver.kind)
+    given = solver._puzzles(puzzles, answers, split, limit, columns)
     size = solver._size(batch_size)
-    evidence = gather(Model(asked.experiment.model), solver.weights, asked.puzzles, asked.kind, effort, rule, size)
+    evidence = gather(Model(given.experiment.model), solver.weights, given.puzzles, given.kind, effort, rule, size)
     found, how = fitted(evidence, confidence, delta, seed), calibration.how_of(effort, rule)
-    solver.calibration = Calibrated.of(found, solver.weights, asked.kind, how, asked.puzzles)
+    solver.calibration = Calibrated.of(found, solver.weights, given.kind, how, given.puzzles)
     if save_to is not None:
         calibration.write(as_path(save_to, "save_to"), solver.calibration)
     return solver.calibration

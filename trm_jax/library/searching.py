@@ -1,7 +1,6 @@
 """A model of candidates in the hand: it searches, with a verifier, where others make attempts."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -22,12 +21,6 @@ def budget_from(calls: int, seconds: float, chains: int, seed: int) -> Budget:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e9:
         raise ConfigError(f"seconds = {seconds!r}: give a number from 0 (no limit)")
     return Budget(**limits, seconds=float(seconds), seed=seed)
-
-
-def refuse(**asked: Any) -> None:
-    """Raises ConfigError for what was asked for and belongs to attempts."""
-    if names := [name for name, value in asked.items() if value]:
-        raise ConfigError(f"{names[0]}: a model of candidates searches: give calls, seconds or chains instead")
 
 
 def found(

@@ -3,11 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,19 +18,15 @@ from trm_jax.data.user_rules import load_rules
 from trm_jax.display.html import table_html
 from trm_jax.display.pictures import animate_thoughts, draw_thoughts
 from trm_jax.errors import ConfigError, DataError
-from trm_jax.inference.answers import certify as certified
-from trm_jax.inference.answers import choose, kept_rules
-from trm_jax.inference.attempts import attempt
 from trm_jax.inference.by_rules import RulesEvaluator
 from trm_jax.inference.effort import MOST_STEPS
 from trm_jax.inference.evaluate import Evaluator, is_arc_test, votes_for
 from trm_jax.inference.search import Budget, Found
 from trm_jax.inference.searches import Searches
-from trm_jax.inference.selection import sigmoid
 from trm_jax.inference.thoughts import think
-from trm_jax.library import explaining, searching
+from trm_jax.library import attempting, explaining, searching, thinking
 from trm_jax.library.answers import Answers, Cells, Figures, Moment, Why
-from trm_jax.library.asked import depths_from, effort_from, rule_from, share, whole
+from trm_jax.library.asked import Asked, refuse, share, whole
 from trm_jax.library.questions import read_boards, read_questions
 from trm_jax.model.model import Model, Weights, count_weights
 from trm_jax.puzzles.kind import Rules
@@ -169,16 +163,9 @@ class Solver:
             confidence = share("confidence", confidence)
             if certify:
                 raise ConfigError("certify = True gives answers that keep the rules, which is certain: no confidence")
+        asked = Asked(steps, attempts, select, symmetries, halting, start_noise, latent_noise, seed)
         if self._searches:
-            searching.refuse(
-                steps=steps,
-                attempts=attempts > 1,
-                select=select,
-                symmetries=symmetries,
-                halting=halting,
-                start_noise=start_noise,
-                latent_noise=latent_noise,
-            )
+            asked.refuse()
             budget = searching.budget_from(calls, seconds, chains, seed)
             questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
             found = self._search(questions, budget, batch_size)
@@ -187,49 +174,16 @@ class Solver:
                 answers = replace(answers, confidence=answers.q, sure=answers.valid)
             return answers[0] if alone else answers
         D = self._depth(steps)
-        effort = effort_from(
-            self.kind,
-            tuple(range(1, D + 1)) if certify else (D,),
-            attempts=attempts,
-            symmetries=symmetries,
-            halting=halting,
-            start_noise=start_noise,
-            latent_noise=latent_noise,
-            seed=seed,
-        )
-        rule = rule_from(self.kind, select, certify)
+        effort = asked.effort(self.kind, tuple(range(1, D + 1)) if certify else (D,))
+        rule = asked.rule(self.kind, certify)
         promise = None
         if confidence is not None:
             promise = promise_of(self.source, self.calibration, self.weights, self.kind, effort, rule, confidence)
         questions, alone = read_questions(self.kind, puzzles, self.experiment.model.vocab_size)
         ids = self._ids(puzzle_ids, len(questions))
-        parts, likely, sure = [], [], []
-        for part in attempt(self._model, self.weights, effort, questions, ids, self._size(batch_size), self.kind):
-            asked = questions[part.first : part.first + len(part)]
-            satisfied = kept_rules(part, self.kind, asked)
-            if certify:
-                assert satisfied is not None
-                parts.append(certified(part, satisfied))
-            else:
-                parts.append(choose(part, satisfied, rule))
-            if promise is not None:
-                chances, enough = promise(part, parts[-1].attempt)
-                likely.append(chances)
-                kept = parts[-1].satisfied
-                sure.append(enough if kept is None else enough & kept)
-        fields = ("tokens", "satisfied", "q_halt", "step", "attempt")
-        tokens, valid, q_halt, step, attempt_of = (_joined([getattr(part, name) for part in parts]) for name in fields)
-        answers = Answers(tokens.astype(np.int32), valid, sigmoid(q_halt), step, attempt_of, questions, self.kind)
-        if promise is not None:
-            given = np.concatenate(sure)
-            answers = replace(
-                answers,
-                tokens=np.where(given[:, None], answers.tokens, 0),
-                valid=None if valid is None else valid & given,
-                attempt=np.where(given, attempt_of, -1),
-                confidence=np.concatenate(likely),
-                sure=given,
-            )
+        answers = attempting.answers(
+            self._model, self.weights, self.kind, questions, ids, effort, rule, certify, self._size(batch_size), promise
+        )
         return answers[0] if alone else answers
 
     def think(
@@ -251,7 +205,7 @@ class Solver:
         [(1, (16, 64)), (2, (16, 64))]
         """
         if self._searches:
-            searching.refuse(steps=steps)
+            refuse(steps=steps)
             if latents:
                 raise ConfigError("latents: a model of candidates has no latent z: look at `possible`")
             question, units = self._one(puzzle), self.experiment.model.units
@@ -260,19 +214,8 @@ class Solver:
         D = self._depth(steps)
         if latents and self.experiment.model.states == "y":
             raise ConfigError("latents: a model whose states are 'y' has no latent z: leave them out")
-        return self._moments(self._one(puzzle), self._ids(puzzle_id, 1), D, latents)
-
-    def _moments(self, question: Tokens, ids: NDArray[np.int32], steps: int, latents: bool = False) -> Iterator[Moment]:
-        state = self._model.start(self.weights.starts, 1)
-        for step in range(1, steps + 1):
-            supervise = _supervise_watching if latents else _supervise
-            state, tokens, q_halt, said = supervise(self._model, self.weights, state, question, ids)
-            answer = np.asarray(tokens)[0]
-            valid = self.kind.satisfied(question, answer[None])[0] if self.kind.has_rules else None
-            q = float(sigmoid(np.asarray(q_halt))[0])
-            y, z = (None if part is None else np.asarray(part[0], np.float32) for part in (state.y, state.z))
-            read = None if said is None else np.asarray(said)
-            yield Moment(step, Answers(answer, valid, q, step, 0, question[0], self.kind), y, z, q, latents=read)
+        question, ids = self._one(puzzle), self._ids(puzzle_id, 1)
+        return thinking.moments(self._model, self.weights, self.kind, question, ids, D, latents)
 
     def why(self, puzzle: Any, row: int, column: int, *, steps: int | None = None, puzzle_id: int = 0) -> Why:
         """Which clues the answer in a cell rests on, the strongest first.
@@ -295,7 +238,7 @@ class Solver:
         ('4', [(1, 2)])
         """
         if self._searches:
-            searching.refuse(steps=steps)
+            refuse(steps=steps)
         D, question, id_1 = self._depth(steps), self._one(puzzle)[0], self._ids(puzzle_id, 1)
         return explaining.reasons(self._model, self.weights, self.kind, question, row, column, D, int(id_1[0]))
 
@@ -384,41 +327,25 @@ class Solver:
         >>> figures["puzzles"], [row["supervision_steps"] for row in figures["rows"]]
         (100, [1, 8])
         """
+        asked = Asked(steps, attempts, select, symmetries, halting, start_noise, latent_noise, seed)
         if self._searches:
-            searching.refuse(
-                steps=steps,
-                attempts=attempts > 1,
-                select=select,
-                symmetries=symmetries,
-                halting=halting,
-                start_noise=start_noise,
-                latent_noise=latent_noise,
-            )
+            asked.refuse()
             budget = searching.budget_from(calls, seconds, chains, seed)
-            asked = self._puzzles(puzzles, answers, split, limit, columns)
-            model, config = Model(asked.experiment.model), self.experiment.candidates
-            searches = Searches(model, config, asked.puzzles, asked.kind, self._size(batch_size), budget)
-            told = {"checkpoints": [self.source], "data": asked.source, "split": split}
+            given = self._puzzles(puzzles, answers, split, limit, columns)
+            model, config = Model(given.experiment.model), self.experiment.candidates
+            searches = Searches(model, config, given.puzzles, given.kind, self._size(batch_size), budget)
+            told = {"checkpoints": [self.source], "data": given.source, "split": split}
             return Figures(told | searches(self.weights).to_dict())
-        effort = effort_from(
-            self.kind,
-            depths_from(steps, self._steps),
-            attempts=attempts,
-            symmetries=symmetries,
-            halting=halting,
-            start_noise=start_noise,
-            latent_noise=latent_noise,
-            seed=seed,
-        )
-        rule = rule_from(self.kind, select)
-        asked = self._puzzles(puzzles, answers, split, limit, columns)
-        model = Model(asked.experiment.model)
-        about = {"checkpoints": [self.source], "data": asked.source, "split": split}
-        if not asked.puzzles.has_labels():
-            judge = RulesEvaluator(model, asked.puzzles, self._size(batch_size), effort, asked.kind, rule)
+        effort = asked.effort(self.kind, asked.depths(self._steps))
+        rule = asked.rule(self.kind)
+        given = self._puzzles(puzzles, answers, split, limit, columns)
+        model = Model(given.experiment.model)
+        about = {"checkpoints": [self.source], "data": given.source, "split": split}
+        if not given.puzzles.has_labels():
+            judge = RulesEvaluator(model, given.puzzles, self._size(batch_size), effort, given.kind, rule)
             return Figures(about | judge(self.weights).to_dict())
-        evaluator = Evaluator(model, asked.puzzles, self._size(batch_size), effort, asked.kind, rule)
-        votes = votes_for(asked.puzzles) if is_arc_test(asked.kind, asked.puzzles, split) else None
+        evaluator = Evaluator(model, given.puzzles, self._size(batch_size), effort, given.kind, rule)
+        votes = votes_for(given.puzzles) if is_arc_test(given.kind, given.puzzles, split) else None
         report = evaluator(self.weights, votes=votes)
         return Figures(about | report.to_dict())
 
@@ -527,27 +454,3 @@ class Solver:
         given = "" if puzzles is None else os.fspath(puzzles)
         whole("limit", limit, 1 << 40, least=0)
         return matched(self.experiment, given, split, limit, self._rules, self.identifiers, (columns[0], columns[1]))
-
-
-@partial(jax.jit, static_argnames="model")
-def _supervise(model: Model, weights: Weights, state: Any, inputs_BS: Any, ids_B: Any) -> Any:
-    rows_BR = model.puzzle_rows(weights.puzzle_table, ids_B)
-    state, readout = model.think(weights.params, rows_BR, state, inputs_BS)
-    return state, readout.logits.argmax(-1), readout.q_halt, None
-
-
-@partial(jax.jit, static_argnames="model")
-def _supervise_watching(model: Model, weights: Weights, state: Any, inputs_BS: Any, ids_B: Any) -> Any:
-    """The same, cycle by cycle, and what the latents of the first row say, [T, n, S]."""
-    rows_BR = model.puzzle_rows(weights.puzzle_table, ids_B)
-
-    def cycle(state: Any, _: None) -> Any:
-        state, readout, said_nBS = model.watch(weights.params, rows_BR, state, inputs_BS)
-        return state, (readout.logits.argmax(-1), readout.q_halt, said_nBS[:, 0])
-
-    state, (tokens, q_halt, said) = jax.lax.scan(cycle, state, None, length=model.config.cycles)
-    return state, tokens[-1], q_halt[-1], said
-
-
-def _joined(parts: list[Any]) -> Any:
-    return None if parts[0] is None else np.concatenate(parts)

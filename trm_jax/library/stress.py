@@ -5,11 +5,10 @@ from typing import Any
 
 from trm_jax.data.stress import SPREAD, stress_sets
 from trm_jax.data.stress_folders import check_free, save
-from trm_jax.errors import ConfigError
 from trm_jax.inference.stress import by_attempts, by_search
 from trm_jax.library.answers import Figures
-from trm_jax.library.asked import depths_from, effort_from, rule_from, whole
-from trm_jax.library.searching import budget_from, refuse
+from trm_jax.library.asked import Asked, whole
+from trm_jax.library.searching import budget_from
 from trm_jax.library.solver import Solver, load
 from trm_jax.puzzles.table_columns import USUAL, Columns
 
@@ -65,24 +64,18 @@ def stress(
     if save_to is not None:
         check_free(Path(save_to))
     size = solver._size(batch_size)
-    of_attempts: dict[str, Any] = {
-        "attempts": attempts, "symmetries": symmetries, "halting": halting, "start_noise": start_noise,
-        "latent_noise": latent_noise,
-    }  # fmt: skip
+    asked = Asked(steps, attempts, select, symmetries, halting, start_noise, latent_noise, seed)
     if solver._searches:
-        refuse(**of_attempts | {"attempts": attempts > 1, "steps": steps, "select": select})
+        asked.refuse()
         budget = budget_from(calls, seconds, chains, seed)
     else:
-        depths = depths_from(steps, solver._steps)
-        if len(depths) > 1:
-            raise ConfigError(f"steps = {list(depths)}: a stress test takes one number of supervision steps: give one")
-        effort = effort_from(solver.kind, depths, **of_attempts, seed=seed)
-        rule = rule_from(solver.kind, select)
-    asked = solver._puzzles(puzzles, answers, split, limit, columns)
-    sets = stress_sets(asked.puzzles, asked.kind, asked.experiment, stress_seed, 0 if limit else SPREAD)
+        effort = asked.effort(solver.kind, asked.depth(solver._steps, "a stress test takes"))
+        rule = asked.rule(solver.kind)
+    given = solver._puzzles(puzzles, answers, split, limit, columns)
+    sets = stress_sets(given.puzzles, given.kind, given.experiment, stress_seed, 0 if limit else SPREAD)
     if save_to is not None:
-        save(sets.sets, asked.puzzles, stress_seed, Path(save_to))
-    what = asked.experiment, solver.weights, sets.sets
+        save(sets.sets, given.puzzles, stress_seed, Path(save_to))
+    what = given.experiment, solver.weights, sets.sets
     answered = by_search(*what, budget, size) if solver._searches else by_attempts(*what, effort, rule, size)
-    about = {"checkpoints": [solver.source], "data": asked.source, "split": split}
+    about = {"checkpoints": [solver.source], "data": given.source, "split": split}
     return Figures(about | answered.report(stress_seed, sets.left_out).to_dict())
