@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.model.losses import IGNORE
 from trm_jax.training.supervision import Batch
 

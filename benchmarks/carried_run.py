@@ -31,8 +31,9 @@ import numpy as np
 from trm_jax.console import say
 from trm_jax.devices.sharding import ALONE
 from trm_jax.errors import CheckpointError, TrmError
-from trm_jax.runs.checkpoint import Checkpoints, flat, unflat
+from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.meta import meta_from, meta_to_json, with_format
+from trm_jax.runs.named_arrays import flat, unflat
 from trm_jax.runs.signals import StopSignals
 from trm_jax.runs.writers import FILE as METRICS
 from trm_jax.training.program import fresh_state, like, no_metrics

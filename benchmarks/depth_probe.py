@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from benchmarks.batches import in_order
 from trm_jax.config import Experiment, ModelConfig
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.inference.effort import Effort
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.model.model import Model, Weights

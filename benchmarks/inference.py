@@ -40,8 +40,8 @@ from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.turns import Times, Variant, device_peak, fields, forget_peak, growth, publish, resident, take_turns
 from trm_jax.commands.arguments import load_experiment
 from trm_jax.config import Experiment
-from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data import dataset, puzzle_set
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.host_memory import keep_memory
 from trm_jax.errors import ConfigError
 from trm_jax.inference.attempts import attempt
@@ -149,7 +149,7 @@ def from_experiment(experiment: Experiment, steps: int | None, batch_size: int, 
     weights = jax.jit(Model.init, static_argnums=0)(model_of(experiment), jax.random.key(experiment.train.seed))
     experiment = _sized(experiment, steps, min(batch_size, count))
     cells = np.random.default_rng(0).integers(1, model.vocab_size, (count, model.seq_len), np.int32)
-    return Work(experiment, weights, dataset.from_pairs(cells, cells, model.vocab_size), "random", 0.0, before)
+    return Work(experiment, weights, puzzle_set.from_pairs(cells, cells, model.vocab_size), "random", 0.0, before)
 
 
 def measure(work: Work, names: Sequence[str], repeats: int, checkout: Path | None, python: str) -> list[dict[str, Any]]:

@@ -50,9 +50,9 @@ from benchmarks.original import Original, check_checkout, order_for
 from benchmarks.peer import Peer
 from benchmarks.turns import Times, Variant, publish, resident, take_turns
 from trm_jax.console import say
-from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data import puzzle_set
 from trm_jax.data.fit import matched
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import ConfigError
 from trm_jax.library.solver import Solver
 from trm_jax.model.estimate import estimate, supervision_flops
@@ -185,7 +185,7 @@ def variants(
 def _original(work: Work, batch: int, puzzles: int, compiled: bool, checkout: Path, python: str) -> Original:
     experiment = work.solver.experiment
     experiment = replace(experiment, train=replace(experiment.train, batch_size=batch))
-    few = dataset.from_pairs(work.puzzles.inputs[:puzzles], work.puzzles.labels[:puzzles], work.puzzles.vocab_size)
+    few = puzzle_set.from_pairs(work.puzzles.inputs[:puzzles], work.puzzles.labels[:puzzles], work.puzzles.vocab_size)
     order = order_for(experiment, "evaluate", [rows for rows, _ in in_order(few, batch)], compiled)
     return Original(python, checkout, order, estimate(experiment).trained)
 
@@ -258,7 +258,7 @@ def puzzles_for(solver: Solver, source: str) -> PuzzleSet:
         questions, answers = maze_generator.generate(MANY, shape, 0, min_length=max(shape), perfect=True)
     else:
         raise ConfigError(f"no puzzles of kind {name!r} are held out or generated: name a table with answers")
-    return dataset.from_pairs(questions, answers, solver.experiment.model.vocab_size, name)
+    return puzzle_set.from_pairs(questions, answers, solver.experiment.model.vocab_size, name)
 
 
 def goal_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from benchmarks.machine import describe, faults_told
 from benchmarks.turns import publish, take_turns
 from trm_jax.config import Experiment
-from trm_jax.data.dataset import from_pairs
 from trm_jax.data.fit import Matched, matched
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.exporting import export as exporting
 from trm_jax.exporting import onnx_file

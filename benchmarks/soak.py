@@ -45,7 +45,8 @@ from benchmarks.machine import describe
 from trm_jax.devices.sharding import ALONE
 from trm_jax.exit_codes import BAD_INPUT, DONE, RESUME_ME
 from trm_jax.runs import manifest
-from trm_jax.runs.checkpoint import FOLDER, Checkpoints, fingerprint
+from trm_jax.runs.checkpoint import FOLDER, Checkpoints
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.signals import ASKING
 from trm_jax.runs.writers import FILE as FIGURES
 from trm_jax.runs.writers import read_metrics

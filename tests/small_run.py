@@ -10,7 +10,8 @@ import jax
 from places import ROOT
 
 from trm_jax.config import Experiment, experiment_from
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training.step import init_state
 

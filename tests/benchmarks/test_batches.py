@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.batches import in_order
-from trm_jax.data.dataset import from_pairs
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.model.losses import IGNORE
 
 

@@ -10,8 +10,9 @@ from benchmarks import carried_run
 from benchmarks.carried_run import PIECES, carry, unpack
 from trm_jax.devices.sharding import ALONE
 from trm_jax.errors import CheckpointError
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint
+from trm_jax.runs.checkpoint import Checkpoints
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.training.program import like, no_metrics
 from trm_jax.training.step import TrainState
 

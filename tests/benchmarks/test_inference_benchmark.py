@@ -12,7 +12,7 @@ from small_step import EXPERIMENT, batch_of
 from benchmarks import inference, turns
 from benchmarks.inference import Work, from_experiment, from_run, measure
 from benchmarks.original import Original, order_for
-from trm_jax.data import dataset
+from trm_jax.data import dataset, puzzle_set
 from trm_jax.errors import ConfigError
 from trm_jax.model.model import Model
 
@@ -26,7 +26,7 @@ def work_of(weights_from="runs/some", halt_above=0.0) -> Work:
     weights = jax.jit(Model.init, static_argnums=0)(Model(EXPERIMENT.model), jax.random.key(0))
     head = {"kernel": np.zeros((16, 2), np.float32), "bias": np.zeros(2, np.float32)}
     weights = replace(weights, params=weights.params | {"q_head": head})
-    return Work(EXPERIMENT, weights, dataset.from_pairs(cells, cells, 5), weights_from, halt_above, None)
+    return Work(EXPERIMENT, weights, puzzle_set.from_pairs(cells, cells, 5), weights_from, halt_above, None)
 
 
 def test_both_of_ours_are_measured_on_the_same_puzzles():

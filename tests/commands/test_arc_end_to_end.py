@@ -12,9 +12,9 @@ import pytest
 
 from trm_jax.commands.cli import main
 from trm_jax.config.files import FOLDER
-from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data import dataset, puzzle_set
 from trm_jax.data.identifiers import identifiers_of
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort
@@ -342,7 +342,7 @@ def test_two_datasets_at_once_are_voted_on_together(place: Place, evaluate: Eval
 
 
 def test_who_predicts_every_label_reaches_all(place: Place) -> None:
-    joint = dataset.join([held_out(place.ten), held_out(place.two)], ["one", "other"])
+    joint = puzzle_set.join([held_out(place.ten), held_out(place.two)], ["one", "other"])
     for puzzles, tasks in ((held_out(place.ten), 4), (held_out(place.two), 1), (joint, 5)):
         votes = votes_for(puzzles)
         votes.add(puzzles.inputs, puzzles.labels, puzzles.puzzle_ids, np.zeros(len(puzzles)))
@@ -354,7 +354,7 @@ def test_who_predicts_every_label_reaches_all(place: Place) -> None:
 def test_names_of_several_datasets_are_told_apart(place: Place) -> None:
     """What is predicted for one set under the other's ids is turned back wrongly, or belongs to no test input."""
     ten, two = held_out(place.ten), held_out(place.two)
-    joint = dataset.join([ten, two], ["one", "other"])
+    joint = puzzle_set.join([ten, two], ["one", "other"])
     assert joint.puzzle_ids[len(ten)] == ten.num_puzzles - 1 + two.puzzle_ids[0]
     votes = votes_for(joint)
     names = json.loads((place.two / "identifiers.json").read_text())
@@ -366,7 +366,7 @@ def test_names_of_several_datasets_are_told_apart(place: Place) -> None:
 
 def test_a_task_that_two_datasets_hold_is_counted_once(place: Place) -> None:
     again = build(place.folder, "again", "training", "evaluation", seed=1)
-    joint = dataset.join([held_out(place.ten), held_out(again)], ["one", "other"])
+    joint = puzzle_set.join([held_out(place.ten), held_out(again)], ["one", "other"])
 
     votes = votes_for(joint)
     votes.add(joint.inputs, joint.labels, joint.puzzle_ids, np.zeros(len(joint)))
@@ -383,7 +383,7 @@ def test_another_task_of_the_same_name_is_refused(place: Place, tmp_path: Path) 
     clash = build(tmp_path, "clash", "training", "evaluation")
 
     with pytest.raises(DataError, match="task copied: another dataset has a different task of this name: evaluate th"):
-        votes_for(dataset.join([held_out(place.ten), held_out(clash)], ["one", "other"]))
+        votes_for(puzzle_set.join([held_out(place.ten), held_out(clash)], ["one", "other"]))
 
 
 def test_missing_names_are_told(place: Place) -> None:
@@ -399,4 +399,4 @@ def test_the_votes_are_those_of_arc_puzzles(place: Place) -> None:
     puzzles = held_out(place.ten)
     assert (puzzles.vocab_size, puzzles.seq_len) == (VOCAB_SIZE, 900)
     with pytest.raises(DataError, match="dataset folders"):
-        votes_for(dataset.from_pairs(np.asarray(puzzles.inputs), np.asarray(puzzles.labels), VOCAB_SIZE))
+        votes_for(puzzle_set.from_pairs(np.asarray(puzzles.inputs), np.asarray(puzzles.labels), VOCAB_SIZE))

@@ -30,8 +30,9 @@ from trm_jax.inference.statistics import Calibration
 from trm_jax.model.estimate import supervision_flops
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kinds import kind_of
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.parts import commit
 from trm_jax.sizes import si
 

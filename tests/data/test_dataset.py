@@ -10,16 +10,8 @@ import pytest
 from places import ROOT
 
 from trm_jax.config import DataConfig, Experiment, experiment_from
-from trm_jax.data.dataset import (
-    PuzzleSet,
-    from_pairs,
-    join,
-    load,
-    load_named,
-    peek,
-    read_folder,
-    read_table,
-)
+from trm_jax.data.dataset import load, load_named, peek, read_folder, read_table
+from trm_jax.data.puzzle_set import PuzzleSet, from_pairs, join
 from trm_jax.errors import DataError
 from trm_jax.puzzles import maze, sudoku
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trm_jax.data.dataset import Origin, from_pairs
 from trm_jax.data.identifiers import check_identifiers, identifiers_of, is_identifiers
+from trm_jax.data.puzzle_set import Origin, from_pairs
 from trm_jax.errors import DataError
 
 NAMES = [f"task{i}|||t3|||0352479816" for i in range(1, 200)]

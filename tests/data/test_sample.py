@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trm_jax.config import DataConfig, Experiment, ModelConfig
-from trm_jax.data.dataset import from_pairs
 from trm_jax.data.fit import check_fits
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.data.sample import check_labels, check_sample
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles import arc

@@ -9,8 +9,9 @@ import small_run
 
 from trm_jax.config import Experiment
 from trm_jax.data import folder
-from trm_jax.data.dataset import PuzzleSet, from_pairs, read_folder
+from trm_jax.data.dataset import read_folder
 from trm_jax.data.folder_writer import Writer
+from trm_jax.data.puzzle_set import PuzzleSet, from_pairs
 from trm_jax.data.sample import check_sample
 from trm_jax.data.stress import PLAIN, stress_sets
 from trm_jax.data.stress_folders import save

@@ -29,13 +29,14 @@ from places import TESTS
 
 from trm_jax.config import Experiment, experiment_from, to_dict
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.order import Order, Position
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices import cluster
 from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import TrmError
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training.program import like

@@ -12,12 +12,13 @@ import pytest
 from benchmarks.hlo import collectives_of
 from trm_jax.config import Experiment, experiment_from
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.order import Position
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import ALONE, BY_ROWS, EVERYWHERE, layout_of
 from trm_jax.errors import ConfigError
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint
+from trm_jax.runs.checkpoint import Checkpoints
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 from trm_jax.training import program

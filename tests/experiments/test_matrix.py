@@ -19,7 +19,8 @@ from trm_jax.config import Experiment, experiment_from
 from trm_jax.config.files import execute, experiment, find, names, read
 from trm_jax.model.estimate import estimate
 from trm_jax.original.convert import export_checkpoint, import_checkpoint
-from trm_jax.runs.checkpoint import fingerprint, load
+from trm_jax.runs.checkpoint import load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.training.planner import needs_of
 from trm_jax.training.step import init_state, train_step

@@ -18,8 +18,8 @@ from places import TESTS
 
 from trm_jax.commands.report import Request, evaluate
 from trm_jax.config import DataConfig, Experiment, MemoryConfig, ModelConfig
-from trm_jax.data.dataset import from_pairs
 from trm_jax.data.folder_writer import Writer
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.devices.sharding import ALONE, EVERYWHERE, Layout, mesh_layout
 from trm_jax.errors import ConfigError
 from trm_jax.inference.attempts import Attempts, attempt

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trm_jax.data import dataset
+from trm_jax.data import puzzle_set
 from trm_jax.errors import DataError
 from trm_jax.inference import by_rules
 from trm_jax.inference.attempts import Attempts
@@ -26,9 +26,9 @@ ANSWERS = [
 ]
 
 
-def puzzles() -> dataset.PuzzleSet:
+def puzzles() -> puzzle_set.PuzzleSet:
     inputs = np.stack([KIND.parse(PUZZLE)] * len(ANSWERS))
-    return dataset.from_pairs(inputs, np.zeros_like(inputs), 6, "sudoku")
+    return puzzle_set.from_pairs(inputs, np.zeros_like(inputs), 6, "sudoku")
 
 
 def test_valid_and_certified_are_counted_by_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trm_jax.config import ModelConfig
-from trm_jax.data.dataset import PuzzleSet, from_pairs
+from trm_jax.data.puzzle_set import PuzzleSet, from_pairs
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort

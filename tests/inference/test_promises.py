@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.promises import kept
-from trm_jax.data import dataset
+from trm_jax.data import puzzle_set
 from trm_jax.data.stress import stress_sets
 from trm_jax.inference.confidence import SIGNALS, calibrate, gather
 from trm_jax.inference.effort import Effort
@@ -28,7 +28,7 @@ def puzzles() -> Any:
     """Minimal Sudokus, of which the model gets one in a hundred wrong after one step."""
     layout = sudoku.layout_from("2x2")
     questions, answers = sudoku_search.generate(COUNT, layout, 11, minimal=True)
-    return dataset.from_pairs(sudoku.encode(questions), sudoku.encode(answers), 6, "sudoku")
+    return puzzle_set.from_pairs(sudoku.encode(questions), sudoku.encode(answers), 6, "sudoku")
 
 
 @pytest.mark.parametrize(("kind", "effort"), [("sudoku", PLAIN), ("tokens", PLAIN), ("sudoku", SEVERAL)])

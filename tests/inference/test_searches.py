@@ -5,7 +5,7 @@ import pytest
 
 from trm_jax.commands.searching import _table
 from trm_jax.config import CandidatesConfig, ModelConfig
-from trm_jax.data.dataset import from_pairs
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.inference import searches
 from trm_jax.inference.search import Budget, Found
 from trm_jax.inference.searches import Searches

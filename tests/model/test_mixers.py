@@ -23,7 +23,8 @@ from trm_jax.config.mixers import register_mixer
 from trm_jax.errors import ConfigError
 from trm_jax.model.estimate import estimate, forward_flops
 from trm_jax.model.model import Model, count_weights
-from trm_jax.runs.checkpoint import fingerprint, load
+from trm_jax.runs.checkpoint import load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 
 # Plain functions, in a file as a user would write it.

@@ -21,7 +21,7 @@ from trm_jax.config import Experiment, ModelConfig
 from trm_jax.errors import CheckpointError, ConfigError, TrmError
 from trm_jax.model.model import Model
 from trm_jax.original import convert, original
-from trm_jax.runs import checkpoint
+from trm_jax.runs import checkpoint, named_arrays
 from trm_jax.runs.meta import Meta
 from trm_jax.training.step import init_state
 
@@ -131,7 +131,7 @@ def test_ours_computes_with_the_given_weights(tmp_path, mlp_file):
     weights = convert.import_checkpoint(mlp_file, tmp_path / "ours", experiment_for("mlp"))
     experiment, loaded = checkpoint.load(tmp_path / "ours")
     assert experiment == experiment_for("mlp")
-    assert checkpoint.fingerprint(loaded) == checkpoint.fingerprint(weights)
+    assert named_arrays.fingerprint(loaded) == named_arrays.fingerprint(weights)
 
 
 def test_names_and_shapes_are_the_originals():

@@ -25,7 +25,7 @@ from trm_jax.model.losses import binary_cross_entropy, correctness, token_loss
 from trm_jax.model.model import Model
 from trm_jax.recursion.chain import check_available
 from trm_jax.recursion.policies import POLICIES, Policy
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.training.step import _gradients
 from trm_jax.training.supervision import continue_target, empty_carry, refill
 

@@ -15,16 +15,18 @@ from small_run import figures, final_state
 from written_folder import write
 
 from trm_jax.config import Experiment, config_hash
-from trm_jax.data.dataset import Origin, PuzzleSet, from_pairs, read_folder
+from trm_jax.data.dataset import read_folder
 from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import identifiers_of
+from trm_jax.data.puzzle_set import Origin, PuzzleSet, from_pairs
 from trm_jax.devices.sharding import Layout, layout_of
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model.model import Model, Weights
 from trm_jax.runs import weights_file
 from trm_jax.runs.beginning import beginning, matching_rows
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, flat, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint, flat
 from trm_jax.runs.resume import as_begun
 from trm_jax.runs.train import train
 from trm_jax.training.program import fresh_state

@@ -13,7 +13,7 @@ from trm_jax.inference.effort import Effort
 from trm_jax.puzzles.kinds import kind_of
 from trm_jax.runs import shipped
 from trm_jax.runs.calibration import Calibrated, check, how_of, place, promise_of, puzzle_of, read, write
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 
 KIND = kind_of("sudoku", 16)
 WEIGHTS = {"kernel": np.arange(4.0)}

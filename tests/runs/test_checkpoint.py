@@ -18,8 +18,9 @@ from small_checkpoint import EXPERIMENT, TOTALS, drawn_state, zeros_like
 from trm_jax.data.kept_rules import Kept
 from trm_jax.errors import CheckpointError
 from trm_jax.runs import checkpoint, manifest
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 
 WITHOUT_TABLE = replace(EXPERIMENT, model=replace(EXPERIMENT.model, puzzle_dim=0, puzzle_tokens=0, dtype="float32"))
 RULES = Kept("/home/me/rules.py", "of their content", "a key")

@@ -14,7 +14,7 @@ from trm_jax.config import Experiment
 from trm_jax.config.curriculum import KEYS, stages
 from trm_jax.devices.sharding import ALONE
 from trm_jax.runs import train as training
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.training import program
 from trm_jax.training.program import Signs, like

@@ -26,8 +26,9 @@ from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError
 from trm_jax.runs import manifest
 from trm_jax.runs import train as training
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.resume import check_same_run, position_of
 from trm_jax.runs.train import train
 

@@ -18,10 +18,11 @@ from trm_jax.display.ledger import cells
 from trm_jax.errors import CheckpointError, ConfigError, DataError, TrmError
 from trm_jax.model.estimate import estimate
 from trm_jax.runs import entry as entries
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.entry import Said, entry
 from trm_jax.runs.ledger import append
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 
 SHARE = {"value": 0.5, "low": 0.4, "high": 0.6}
 GROWING = "latent_steps=1@0.2"

@@ -22,7 +22,8 @@ import pytest
 from small_run import environment, experiment, figures, words
 
 from trm_jax.runs import manifest
-from trm_jax.runs.checkpoint import FOLDER, Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import FOLDER, Checkpoints, load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 
 SAVE_EVERY = 2

@@ -4,8 +4,9 @@ import numpy as np
 from small_run import experiment
 
 from trm_jax.runs import train as training
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.evaluation import HeldOut
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.runs.writers import read_metrics
 

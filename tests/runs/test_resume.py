@@ -24,8 +24,8 @@ from small_run import Row, experiment, figures
 
 from trm_jax.config import Experiment
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import layout_of
 from trm_jax.inference.evaluate import Evaluator
 from trm_jax.runs import train as training

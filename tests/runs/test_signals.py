@@ -18,7 +18,8 @@ import pytest
 from small_run import environment, experiment, figures, words
 
 from trm_jax.runs import signals
-from trm_jax.runs.checkpoint import FOLDER, fingerprint, load
+from trm_jax.runs.checkpoint import FOLDER, load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.signals import Stopped, StopSignals
 from trm_jax.runs.train import train
 

@@ -22,7 +22,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from trm_jax.commands.cli import main
 from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import CheckpointError, StorageError
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.writers import FILE, MetricsWriter, read_metrics
 from trm_jax.training.program import like, settled
 

@@ -13,9 +13,10 @@ from trm_jax.config import experiment_from, to_dict
 from trm_jax.errors import CheckpointError, ConfigError, DataError
 from trm_jax.model.model import Model
 from trm_jax.runs import train as training
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint, load
+from trm_jax.runs.checkpoint import Checkpoints, load
 from trm_jax.runs.figures import Log
 from trm_jax.runs.meta import Meta
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.parts import read_parts
 from trm_jax.runs.resume import HARMLESS
 from trm_jax.runs.train import train

@@ -17,7 +17,8 @@ from trm_jax.data.order import Position
 from trm_jax.devices.sharding import AXIS, BY_ROWS, EVERYWHERE, Layout, mesh_layout
 from trm_jax.errors import ConfigError, NotFiniteError
 from trm_jax.runs import nans, watch
-from trm_jax.runs.checkpoint import Checkpoints, fingerprint
+from trm_jax.runs.checkpoint import Checkpoints
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.train import train
 from trm_jax.runs.watch import LossWatch, check_finite
 from trm_jax.runs.writers import read_metrics

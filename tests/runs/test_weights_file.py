@@ -15,7 +15,7 @@ from trm_jax.errors import CheckpointError, StorageError
 from trm_jax.model.estimate import estimate
 from trm_jax.model.model import Model
 from trm_jax.runs import shipped, weights_file
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.sources import load
 
 LEDGER = ROOT / "benchmarks" / "results" / "ledger.jsonl"

@@ -9,8 +9,8 @@ from made_batches import assert_same, key_data, made, with_devices
 
 from trm_jax.config import DataConfig, DevicesConfig, Experiment, ModelConfig, TrainConfig
 from trm_jax.data import dataset
-from trm_jax.data.dataset import from_pairs
 from trm_jax.data.order import Order, Position
+from trm_jax.data.puzzle_set import from_pairs
 from trm_jax.devices.sharding import layout_of
 from trm_jax.errors import DataError
 from trm_jax.model.losses import IGNORE

@@ -23,7 +23,7 @@ from small_step import (
 from trm_jax.config import LossConfig
 from trm_jax.model.losses import IGNORE, binary_cross_entropy
 from trm_jax.model.model import Model
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.training.step import averaged_weights, supervised_loss
 from trm_jax.training.supervision import refill
 

@@ -12,7 +12,7 @@ from trm_jax.commands.solve import show, think
 from trm_jax.config import files
 from trm_jax.console import duration, say
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.display.pictures import draw_thoughts, draw_training
 from trm_jax.inference.attempts import attempt
 from trm_jax.inference.effort import Effort

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from trm_jax.config import Experiment, config_hash
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.machine import describe
 from trm_jax.model.model import Weights
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.parts import commit
 
 

@@ -25,7 +25,7 @@ from trm_jax.inference.selection import Rule
 from trm_jax.inference.statistics import Share, share
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.arc_votes import ArcResult
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.sources import load
 from trm_jax.sizes import counted, si
 

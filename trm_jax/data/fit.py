@@ -8,9 +8,9 @@ from typing import Any
 
 from trm_jax.config import Experiment, validate
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
 from trm_jax.data.identifiers import Identifiers, check_identifiers
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.sample import check_sample
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.puzzles.kind import Kind, Rules

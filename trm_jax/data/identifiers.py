@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trm_jax.data import folder
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import DataError, printable
 
 # Names that are hashed together, or more of them where there would be too many hashes; and hexadecimal digits of each.

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import DataError, RulesError
 from trm_jax.puzzles.kind import Kind
 from trm_jax.puzzles.symmetry import Tokens

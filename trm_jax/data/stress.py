@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import ConfigError
 from trm_jax.puzzles import sudoku, sudoku_search
 from trm_jax.puzzles.kind import Kind

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from trm_jax.data import folder
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.folder_writer import Writer
 from trm_jax.data.identifiers import names_of
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.stress import StressSet
 from trm_jax.errors import DataError
 

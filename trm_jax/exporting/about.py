@@ -11,7 +11,7 @@ from trm_jax.exporting.program import Port, Program
 from trm_jax.model.model import Weights, count_weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.runs import shipped
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.version import VERSION
 
 # Of names, types and meanings of what programs take and give. A change that a caller would notice raises it.

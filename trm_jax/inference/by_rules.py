@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import DataError
 from trm_jax.inference.answers import believed, kept_rules

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import believed, kept_rules

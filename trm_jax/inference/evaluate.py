@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.folder import BLANK
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.errors import ConfigError, DataError
 from trm_jax.inference.answers import believed

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.config import CandidatesConfig
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.devices.sharding import ALONE, Layout
 from trm_jax.inference.search import Budget, search
 from trm_jax.inference.statistics import Share, share

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
-from trm_jax.data import dataset
+from trm_jax.data import puzzle_set
 from trm_jax.data.fit import Matched, at_size, matched
 from trm_jax.data.identifiers import Identifiers
 from trm_jax.data.kept_rules import Kept
@@ -445,7 +445,7 @@ class Solver:
             if len(questions) != len(labels):
                 raise DataError(f"{len(questions)} puzzles, but {len(labels)} answers: give one answer to each")
             name = self.experiment.data.puzzle
-            pairs = dataset.from_pairs(questions, labels, config.vocab_size, name)
+            pairs = puzzle_set.from_pairs(questions, labels, config.vocab_size, name)
             return Matched(self.experiment, pairs, self.kind, "given")
         if puzzles is None and answers is not None:
             raise DataError("answers without puzzles: give both, or a path")

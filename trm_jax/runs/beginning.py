@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from trm_jax.config import WEIGHT_PARTS, Experiment, differences
 from trm_jax.console import say
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.folder import BLANK
 from trm_jax.data.forms import forms_of
 from trm_jax.data.identifiers import all_names, check_identifiers, names_of
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import CheckpointError, ConfigError, DataError, printable
 from trm_jax.model.model import Model, Weights, part_of
 from trm_jax.recursion.recursion import State
-from trm_jax.runs.checkpoint import fingerprint, flat
+from trm_jax.runs.named_arrays import fingerprint, flat
 from trm_jax.runs.sources import load, trained_on
 from trm_jax.sizes import counted
 

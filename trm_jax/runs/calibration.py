@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.disk import as_path
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.errors import CheckpointError, ConfigError, StorageError, first_line
 from trm_jax.inference.confidence import SIGNALS, Bound, Confidence, Fit, Promise
 from trm_jax.inference.effort import Effort
 from trm_jax.model.model import Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.runs import checkpoint, shipped
-from trm_jax.runs.checkpoint import fingerprint
+from trm_jax.runs.named_arrays import fingerprint
 
 NAME = "calibration.json"
 FORMAT = 1

@@ -17,14 +17,12 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from trm_jax.config import Experiment
@@ -34,6 +32,7 @@ from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Params, Weights
 from trm_jax.runs.leaks import stop_leaks
 from trm_jax.runs.meta import Meta, meta_to_json, read_json, read_meta
+from trm_jax.runs.named_arrays import flat, unflat
 from trm_jax.runs.step_folders import StepFolders, step_of
 from trm_jax.sizes import format_bytes
 from trm_jax.training.step import TrainState
@@ -379,27 +378,6 @@ def hush_late_writes() -> None:
 
     sys.unraisablehook = tell_all_else
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
-def fingerprint(tree: Any) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of every array of a pytree; equal if and only if all bits are."""
-    digest = sha256()
-    for name, array in sorted(flat(tree).items()):
-        values = np.asarray(array)
-        digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()
-
-
-def flat(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by their names, such as `params.latent_net.block_0.feed_forward.down.kernel`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def unflat(like: Any, arrays: Mapping[str, Any]) -> Any:
-    """The pytree of the structure of `like` whose leaves have these names."""
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in flat(like)])
 
 
 def _parts(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

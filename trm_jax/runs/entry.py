@@ -16,9 +16,10 @@ from trm_jax.config.files import source_of
 from trm_jax.devices.machine import describe
 from trm_jax.errors import CheckpointError, ConfigError, DataError, first_line
 from trm_jax.model.estimate import estimate, training_flops
-from trm_jax.runs.checkpoint import BEST, FOLDER, fingerprint, load
+from trm_jax.runs.checkpoint import BEST, FOLDER, load
 from trm_jax.runs.ledger import Row, identity
 from trm_jax.runs.meta import Meta, read_meta
+from trm_jax.runs.named_arrays import fingerprint
 from trm_jax.runs.parts import read_parts
 from trm_jax.runs.step_folders import StepFolders
 from trm_jax.runs.writers import read_metrics

@@ -9,9 +9,9 @@ from functools import partial
 from trm_jax.config import Experiment
 from trm_jax.console import Bar, say
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import check_fits
 from trm_jax.data.identifiers import Identifiers
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.sample import check_labels
 from trm_jax.devices.cluster import any_of_us
 from trm_jax.devices.sharding import Layout

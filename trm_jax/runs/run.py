@@ -10,11 +10,11 @@ from trm_jax.config import Experiment, to_dict
 from trm_jax.config.curriculum import stages
 from trm_jax.console import say
 from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.fit import resolve
 from trm_jax.data.identifiers import Identifiers, identifiers_of
 from trm_jax.data.kept_rules import Kept, kept_by, rules_of
 from trm_jax.data.order import Position
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.sample import check_labels, check_sample
 from trm_jax.devices.cluster import check_shared, is_main, unanimous
 from trm_jax.devices.sharding import Layout, layout_of

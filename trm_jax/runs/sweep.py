@@ -18,7 +18,7 @@ from typing import Any
 from trm_jax.config import DataConfig, Experiment, ModelConfig, check_sources, config_hash
 from trm_jax.config.files import experiment, source_of
 from trm_jax.config.mappings import value_of
-from trm_jax.data import dataset
+from trm_jax.data import dataset, puzzle_set
 from trm_jax.data.fit import resolve
 from trm_jax.errors import ConfigError, DataError, first_line, together
 from trm_jax.model.estimate import mean_step_flops
@@ -291,7 +291,7 @@ def _waits_for_data(model: ModelConfig) -> bool:
 
 
 @cache
-def _puzzles(data: DataConfig) -> dataset.PuzzleSet:
+def _puzzles(data: DataConfig) -> puzzle_set.PuzzleSet:
     """Of which only the sizes count, which are the same with every seed."""
     return dataset.load(data, "train", 0)
 

@@ -19,9 +19,9 @@ from trm_jax.config import Experiment
 from trm_jax.errors import CheckpointError, StorageError, first_line, together
 from trm_jax.model.finite import not_finite
 from trm_jax.model.model import Model, Weights
-from trm_jax.runs.checkpoint import fingerprint, flat, unflat
 from trm_jax.runs.foreign_files import foreign, is_torch
 from trm_jax.runs.meta import Meta, meta_from, meta_to_json, with_format
+from trm_jax.runs.named_arrays import fingerprint, flat, unflat
 
 SUFFIX = ".safetensors"
 _SAYS, _CHECKSUM = "trm_jax", "sha256"

@@ -21,9 +21,9 @@ from jax.sharding import PartitionSpec
 from numpy.typing import NDArray
 
 from trm_jax.config import Experiment
-from trm_jax.data.dataset import PuzzleSet
 from trm_jax.data.forms import forms_of
 from trm_jax.data.order import Order, Position
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.stacked import Stacked
 from trm_jax.devices.sharding import AXIS, EVERYWHERE, Layout
 from trm_jax.errors import DataError

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trm_jax.data import dataset
-from trm_jax.data.dataset import PuzzleSet
+from trm_jax.data import dataset, puzzle_set
+from trm_jax.data.puzzle_set import PuzzleSet
 from trm_jax.data.table_texts import read_tokens
 from trm_jax.errors import DataError
 from trm_jax.puzzles import arc, maze, sudoku, table
@@ -121,7 +121,7 @@ def _open_table(path: Path, puzzle: str, columns: Columns, rules: Rules | None) 
     if about["kind"] in ("arc", "tokens"):
         raise DataError(f"{path}: puzzles of kind {about['kind']!r} do not stand in tables: give a dataset folder")
     kind, questions, answers, rows = read_tokens(path, told, columns, rules=rules, answered=False, checked=False)
-    puzzles = dataset.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()), rows)
+    puzzles = puzzle_set.from_pairs(questions, answers, kind.vocab_size, json.dumps(kind.to_dict()), rows)
     return OpenSet(str(path), path, "", puzzles, kind, not puzzle)
 
 
