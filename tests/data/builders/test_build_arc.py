@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from places import ROOT
 
-from trm_jax.data.builders.arc import (
-    Augmentations,
-    Overlap,
-    Sizes,
-    Subset,
-    build,
-    draw,
-    find_subsets,
-    place,
-    subset_name,
-)
+from trm_jax.data.builders.arc import Overlap, Sizes, Subset, build, find_subsets, subset_name
+from trm_jax.data.builders.arc_augmentations import Augmentations, draw, place
 from trm_jax.data.folder import Split, read, read_identifiers, read_puzzle, read_test_puzzles
 from trm_jax.errors import DataError
 from trm_jax.puzzles.arc import IDENTITY, SIDE, Augmentation, decode_placed, encode, parse_name
