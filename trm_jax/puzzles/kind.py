@@ -49,7 +49,7 @@ class Kind(ABC):
     @classmethod
     @abstractmethod
     def described(cls, about: Mapping[str, Any], cells: int, rules: Rules | None) -> Self:
-        """The kind that a description names, checked by `check_description`.
+        """The kind that a description names, checked by `writing_of`.
 
         Args:
           about: the description.
@@ -60,17 +60,28 @@ class Kind(ABC):
           DataError: no puzzle of the kind has so many cells, where the description leaves them open.
         """
 
-    @classmethod  # noqa: B027 (no values: nothing that could be wrong)
-    def check_description(cls, about: Mapping[str, Any]) -> None:
-        """DataError for a value that the kind cannot have; about: a description, of which the keys are known."""
+    @classmethod
+    def writing_of(cls, about: Mapping[str, Any]) -> Writing | None:
+        """How boards of a description are written, as far as it tells; None where they do not stand in tables.
+
+        Args:
+          about: the description, of which the keys are known.
+
+        Raises:
+          DataError: a value that the kind cannot have.
+        """
+        return None
 
     @classmethod
     def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
         """How many cells a puzzle written as text has; DataError for what no puzzle of the kind looks like."""
-        raise DataError(
-            f"puzzles of kind {cls.name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle to "
-            "'sudoku', 'maze' or a grid"
-        )
+        writing = cls.writing_of(about)
+        if writing is None:
+            raise DataError(
+                f"puzzles of kind {cls.name!r} do not stand in tables: use a dataset folder, or set config.data.puzzle "
+                "to 'sudoku', 'maze' or a grid"
+            )
+        return len(read_one(text, writing).cells)
 
     @property
     def cells(self) -> int:

@@ -39,8 +39,8 @@ class Grid(Kind):
         return cls(grid.Grid.from_dict(about), rules)
 
     @classmethod
-    def check_description(cls, about: Mapping[str, Any]) -> None:
-        grid.Grid.from_dict(about)
+    def writing_of(cls, about: Mapping[str, Any]) -> Writing:
+        return grid.Grid.from_dict(about).writing
 
     @classmethod
     def cells_of(cls, about: Mapping[str, Any], text: str) -> int:

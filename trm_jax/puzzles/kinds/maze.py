@@ -12,7 +12,6 @@ from trm_jax.puzzles.faults import Faults
 from trm_jax.puzzles.kind import Kind, Rules
 from trm_jax.puzzles.kinds.values import legend_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
-from trm_jax.puzzles.text.reading import read_one
 from trm_jax.puzzles.text.writing import Writing
 from trm_jax.puzzles.units import units_of_maze
 
@@ -34,12 +33,9 @@ class Maze(Kind):
         return cls(_shape(about["shape"]) if "shape" in about else maze.square_shape(cells), legend_of(about))
 
     @classmethod
-    def check_description(cls, about: Mapping[str, Any]) -> None:
-        _written(about)
-
-    @classmethod
-    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
-        return len(read_one(text, _written(about)).cells)
+    def writing_of(cls, about: Mapping[str, Any]) -> Writing:
+        legend = legend_of(about)
+        return maze.writing(_shape(about["shape"]) if "shape" in about else None, legend)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.name, "shape": list(self.shape)}
@@ -85,11 +81,6 @@ class Maze(Kind):
 
     def _keys(self, questions: Tokens) -> list[bytes]:
         return [row.tobytes() for row in self._grid.canonical(questions)]
-
-
-def _written(about: Mapping[str, Any]) -> Writing:
-    legend = legend_of(about)
-    return maze.writing(_shape(about["shape"]) if "shape" in about else None, legend)
 
 
 def _shape(value: Any) -> tuple[int, int]:

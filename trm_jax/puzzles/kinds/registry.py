@@ -69,7 +69,7 @@ def describe(puzzle: str | Mapping[str, Any]) -> dict[str, Any]:
     for key in about:
         if key != "kind" and key not in known:
             raise DataError(f"{shown(key)} says nothing of a puzzle of kind {name!r}: known: {', '.join(known)}")
-    KINDS[name].check_description(about)
+    KINDS[name].writing_of(about)  # which checks the values
     return dict(about)
 
 

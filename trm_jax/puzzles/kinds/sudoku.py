@@ -12,7 +12,7 @@ from trm_jax.puzzles.faults import Faults
 from trm_jax.puzzles.kind import Kind, Parsed, Rules
 from trm_jax.puzzles.kinds.values import legend_of, shown
 from trm_jax.puzzles.symmetry import Array, Symmetries, Tokens
-from trm_jax.puzzles.text.reading import read_one, read_several
+from trm_jax.puzzles.text.reading import read_several
 from trm_jax.puzzles.text.writing import Board, Writing
 from trm_jax.puzzles.units import units_of_sudoku
 
@@ -39,12 +39,12 @@ class Sudoku(Kind):
         return cls(layout, legend_of(about))
 
     @classmethod
-    def check_description(cls, about: Mapping[str, Any]) -> None:
-        _written(about)
-
-    @classmethod
-    def cells_of(cls, about: Mapping[str, Any], text: str) -> int:
-        return len(read_one(text, _written(about)).cells)
+    def writing_of(cls, about: Mapping[str, Any]) -> Writing:
+        legend = legend_of(about)
+        if "box" in about:
+            return sudoku.writing(_layout(about["box"]), legend)
+        # A legend has the blank and as many digits as the side.
+        return sudoku.writing(sudoku.layout_for(len(legend) - 1) if legend else None, legend)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.name, "box": f"{self.layout.box_rows}x{self.layout.box_cols}"}
@@ -112,14 +112,6 @@ class Sudoku(Kind):
 
     def overlaps(self, first: Tokens, second: Tokens) -> list[tuple[int, int]]:
         return sudoku_isomorphism.overlaps(sudoku.decode(first), sudoku.decode(second), self.layout)
-
-
-def _written(about: Mapping[str, Any]) -> Writing:
-    legend = legend_of(about)
-    if "box" in about:
-        return sudoku.writing(_layout(about["box"]), legend)
-    # A legend has the blank and as many digits as the side.
-    return sudoku.writing(sudoku.layout_for(len(legend) - 1) if legend else None, legend)
 
 
 def _layout(box: Any) -> sudoku.Layout:
