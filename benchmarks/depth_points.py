@@ -113,10 +113,14 @@ class Task:
 
 
 def tasks(data: Path, only: Sequence[str] = ()) -> list[Task]:
-    """All points, or those of some series, the cheapest first. Raises ConfigError, DataError."""
+    """All points, or those of some series, the cheapest first, and of those that cost much the same the shallowest.
+
+    Raises:
+      ConfigError, DataError.
+    """
     found = []
     for series in SERIES:
         if not only or series.name in only:
             plan = series.plan(data)
             found += [Task(series, plan, point) for point in plan.points]
-    return sorted(found, key=lambda task: task.point.flops)
+    return sorted(found, key=lambda task: float(f"{task.point.flops:.1e}"))

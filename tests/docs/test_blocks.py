@@ -81,6 +81,9 @@ NOT_RUN = {
         "python futoshiki.py calibration.csv": "on that model; tests/commands/test_calibrate.py has a small one",
         "trm solve runs/from_mazes": "likewise; tests/puzzles/test_complete_search.py searches by such rules",
     },
+    "docs/small_models.md": {
+        "SMALL=": "28 trainings, whose rows are in the ledger; tests/commands/test_sweep_command.py has short ones"
+    },
     "docs/recipes.md": {"trm train --config=ablations/recipe": "hours of a GPU, and the public puzzles"},
 }
 LEFT = [(page, start) for page, starts in NOT_RUN.items() for start in starts]
