@@ -150,8 +150,17 @@ def _lines(axis: "Axes", rows: Sequence[Row], series: Iterable[Series]) -> bool:
     return drawn
 
 
+def _log(axis: "Axes", which: str) -> None:
+    """A logarithmic axis, x or y, with numbers written as they are."""
+    axis.set(**{f"{which}scale": "log"})
+    ticks = getattr(axis, f"{which}axis")
+    ticks.set_major_formatter("{x:g}")
+    ticks.set_minor_formatter("{x:g}")
+    axis.tick_params(which="both", labelsize=8)
+
+
 def _draw_n(axis: "Axes", rows: Sequence[Row]) -> bool:
-    axis.set_xscale("log")
+    _log(axis, "x")
     axis.set_xlabel("latent steps n", fontsize=9)
     return _lines(axis, rows, _by_name("n_steps", "n_operations", "n_deepest"))
 
@@ -172,7 +181,7 @@ def _of_each_n(rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def _draw_inference(axis: "Axes", rows: Sequence[Row]) -> bool:
-    axis.set_xscale("log")
+    _log(axis, "x")
     axis.set_xlabel("latent steps n at inference", fontsize=9)
     axis.set_ylabel("exact answers", fontsize=9)
     trained = _of_each_n(rows)
@@ -193,8 +202,8 @@ def transferred(rows: Sequence[Row], key: str) -> dict[int, float]:
 
 
 def _draw_gradients(axis: "Axes", rows: Sequence[Row]) -> bool:
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+    _log(axis, "x")
+    _log(axis, "y")
     axis.set_xlabel("latent steps before the answer", fontsize=9)
     axis.set_ylabel("norm of the gradient in z, relative to the last step's", fontsize=9)
     trained = {n: found for n, found in _of_each_n(rows).items() if n > 1}
