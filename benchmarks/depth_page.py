@@ -107,7 +107,7 @@ def answer(rows: Sequence[Row]) -> str:
             continue
         words, best = max(found, key=lambda each: each[1].mean)
         alike = [other for other, figure in found if other != words and figure.most >= best.least]
-        apart = f"; no seed of it is below all of {', '.join(alike)}" if alike else ", apart from all others"
+        apart = f"; its seeds overlap with those of {', '.join(alike)}" if alike else ", apart from all others"
         sentences.append(f"Of {series.title}, {words} is best: {best} ({best.seeds} seeds{apart}).")
     return " ".join(sentences) or "Too few points are there for an answer."
 

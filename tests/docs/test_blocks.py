@@ -59,6 +59,9 @@ NOT_RUN = {
         "trm estimate": "minutes of compiling; tests/commands/test_report.py compiles a small one",
         "trm train --config=sudoku_extreme:single": "hours of two cores, and the public puzzles",
     },
+    "docs/does_depth_pay.md": {
+        "python -m benchmarks.depth_study": "hours of training; tests/benchmarks/test_depth_study.py has a short one"
+    },
     "docs/evaluation.md": {
         "trm eval sudoku-4x4 --stress": "its table is that of a file: tests/docs/test_stress_table.py",
         "trm data maze mazes11.csv": "minutes of searching; its table is that of a file, likewise",
