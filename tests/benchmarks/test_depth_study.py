@@ -125,8 +125,8 @@ def test_the_answer_names_the_best_and_what_is_not_told_apart_from_it() -> None:
     rows += [*of_n(1, 0.9, 0.95, series="n_operations"), *of_n(6, 0.1, 0.2, series="n_operations")]
     assert depth_page.answer(rows) == (
         "Of n at equal steps, latent_steps = 6 is best: 72.5%, 65.0% to 80.0% (2 seeds; its seeds overlap with those "
-        "of latent_steps = 3). Of n at equal operations, latent_steps = 1 is best: 92.5%, 90.0% to 95.0% (2 seeds, apart "
-        "from all others)."
+        "of latent_steps = 3). Of n at equal operations, latent_steps = 1 is best: 92.5%, 90.0% to 95.0% (2 seeds, "
+        "apart from all others)."
     )
     assert depth_page.answer([]) == "Too few points are there for an answer."
 
