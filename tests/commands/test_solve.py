@@ -240,7 +240,7 @@ def test_any_text_is_a_puzzle_or_told_in_one_line(kind: Kind, text: str) -> None
     for question in found:
         if isinstance(question, str):
             assert len(question.splitlines()) == 1
-            assert question.startswith(("puzzle: ", "standard input: ", f"{text}: "))
+            assert question.startswith(("puzzle: ", "standard input: ", f"{text}: ", f"{text} is a folder"))
         else:
             assert question.shape == (kind.cells,)
             assert question.min() >= 0

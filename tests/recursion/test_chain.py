@@ -206,7 +206,7 @@ def test_slices_change_neither_values_nor_gradients(count):
     given = sliced_arguments(12)
     run = differentiated(in_slices(net, count))
     found = run(*given)
-    assert_close(found, differentiated(net)(*given), 1e-6)
+    assert_close(found, differentiated(net)(*given), 4e-6)
     jax.tree.map(np.testing.assert_array_equal, run(*given), found)
 
 
