@@ -16,7 +16,7 @@ from trm_jax.exporting import attempting, onnx_file, searching, stablehlo
 from trm_jax.exporting.about import about
 from trm_jax.exporting.held import HeldWeights, in_program, to_nearest
 from trm_jax.exporting.program import Name, Program
-from trm_jax.exporting.rounding import Held, check_calibrated, check_held
+from trm_jax.exporting.rounding import check_calibrated, check_held
 from trm_jax.model.model import Model, Weights
 from trm_jax.puzzles.kind import Kind
 from trm_jax.sizes import format_bytes
@@ -48,26 +48,6 @@ def check(path: Path, name: str, held: str = "float32", calibrated: bool = False
         check_calibrated(held)
 
 
-def check_model(
-    path: Path,
-    experiment: Experiment,
-    weights: Weights,
-    kind: Kind,
-    name: Name = "solve",
-    chains: int = 8,
-    held: Held = "float32",
-) -> None:
-    """What can be said of a model before its weights are calibrated, which takes minutes.
-
-    The file is made, which takes seconds, and thrown away: calibrated weights differ in their numbers alone, so that
-    whatever refuses theirs refuses these. Arguments as for `export`; held: how its weights are to be held.
-
-    Raises:
-      ConfigError: a model that this form cannot hold.
-    """
-    _contents(path, experiment, weights, kind, name, chains, to_nearest(weights, held))
-
-
 def export(
     path: Path,
     experiment: Experiment,
@@ -92,7 +72,7 @@ def export(
     """
     check(path, name)
     held = to_nearest(weights, "float32") if held is None else held
-    told, data = _contents(path, experiment, weights, kind, name, chains, held)
+    told, data = contents(path, experiment, weights, kind, name, chains, held)
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.write_bytes(data)
@@ -103,10 +83,14 @@ def export(
     return told
 
 
-def _contents(
+def contents(
     path: Path, experiment: Experiment, weights: Weights, kind: Kind, name: Name, chains: int, held: HeldWeights
 ) -> tuple[dict[str, Any], bytes]:
-    """The metadata, and the file with them in it."""
+    """The metadata, and the file with them in it, as `export` writes it; arguments as for that.
+
+    Raises:
+      ConfigError: a model that this form cannot hold.
+    """
     size = sum(part.nbytes for part in jax.tree.leaves(held.parts))
     if size > _MOST_BYTES:
         raise ConfigError(

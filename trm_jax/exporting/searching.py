@@ -55,10 +55,10 @@ def solve(model: Model, weights: Weights, config: CandidatesConfig, kind: Kind, 
     Raises:
       ConfigError: the rules of this kind cannot be checked in a graph.
     """
-    name = kind.name
-    if name != "sudoku":
+    if kind.name != "sudoku":
         raise ConfigError(
-            f"a search checks its answers, and the rules of {name!r} are not of units alone: export the program 'step'"
+            f"a search checks its answers, and the rules of {kind.name!r} are not of units alone: "
+            "export the program 'step'"
         )
     units, cells = model.config.units, model.config.seq_len
 

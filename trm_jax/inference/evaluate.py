@@ -170,10 +170,9 @@ class Evaluator:
           DataError: no puzzle has a labelled cell.
         """
         if selection == "rules" and not kind.has_rules:
-            name = kind.name
-            mend = "give some with --rules FILE, or " if name == "grid" else ""
+            mend = "give some with --rules FILE, or " if kind.name == "grid" else ""
             raise ConfigError(
-                f"--select rules: no rules are known for puzzles of kind {name!r}: {mend}choose another selection"
+                f"--select rules: no rules are known for puzzles of kind {kind.name!r}: {mend}choose another selection"
             )
         if not puzzles.has_labels():
             raise DataError(

@@ -156,8 +156,7 @@ def search(
     if model.config.states != "candidates":
         raise ConfigError(f"a search needs a model of candidates, and config.model.states = {model.config.states!r}")
     if not kind.has_rules:
-        name = kind.name
-        raise ConfigError(f"a search has to know an answer when it sees one, and no rules of {name!r} are known")
+        raise ConfigError(f"a search has to know an answer when it sees one, and no rules of {kind.name!r} are known")
     size = -(-min(batch_size, len(questions) * budget.chains) // layout.count) * layout.count
     call = _Caller(replace(model, memory=MemoryConfig()), weights, config, budget.seed, size, layout)
     waiting = iter(range(len(questions)))

@@ -61,9 +61,8 @@ def cell_at(kind: Kind, question: Tokens, row: int, column: int) -> int:
     rows, columns = kind.shape
     place = f"row {row}, column {column}"
     if kind.blank is None:
-        name = kind.name
         raise ConfigError(
-            f"{place}: puzzles of kind {name!r} have no empty cell to put in place of a clue: leave it out"
+            f"{place}: puzzles of kind {kind.name!r} have no empty cell to put in place of a clue: leave it out"
         )
     if not (1 <= row <= rows and 1 <= column <= columns):
         raise ConfigError(f"{place}: the board has rows 1 to {rows} and columns 1 to {columns}")

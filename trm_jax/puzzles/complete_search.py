@@ -50,9 +50,8 @@ class CompleteSearch:
     def __init__(self, kind: Kind) -> None:
         """Raises ConfigError for a kind without rules, or without a token for empty cells."""
         if not kind.has_rules or kind.blank is None:
-            name = kind.name
             raise ConfigError(
-                f"--complete needs rules and cells to fill; puzzles of kind {name!r} have none: leave it out"
+                f"--complete needs rules and cells to fill; puzzles of kind {kind.name!r} have none: leave it out"
             )
         self._kind = kind
         self.units = kind.units or Units(kind.cells, (), tuple(range(2, kind.vocab_size)), kind.blank, renamable=False)

@@ -94,9 +94,8 @@ def _open_split(path: Path, split: str, puzzle: str, rules: Rules | None) -> Ope
     told = puzzle or puzzles.puzzle
     kind = kind_of(told or _guess(puzzles), puzzles.seq_len, rules)
     if kind.vocab_size not in (0, puzzles.vocab_size):
-        name = kind.name
         raise DataError(
-            f"{path / split}: {puzzles.vocab_size} tokens, but {name} has {kind.vocab_size}: give another --puzzle"
+            f"{path / split}: {puzzles.vocab_size} tokens, but {kind.name} has {kind.vocab_size}: give another --puzzle"
         )
     return OpenSet(f"{path} {split}", path, split, puzzles, kind, not told)
 
